@@ -66,9 +66,10 @@ class SimulatedWireChannel {
     this.clock = clock;
     this.timeoutMs = timeoutMs;
     const none = () => undefined;
-    this.#histories = new AddressHistories(none, clock, random, none);
+    this.#histories = new AddressHistories(clock, random, none);
     // A response also counts as bytes received on the connection.
     this.histories = {
+      ready: [],
       answered: () => {
         this.#histories.answered();
         if (this.#connection !== undefined) this.#connection.bytesRead++;
@@ -105,6 +106,10 @@ class SimulatedWireChannel {
     this.clock.setTimer(() => {
       if (this.state === 'CONNECTING') this.#subchannel.connect();
     }, holdOffMs);
+  }
+
+  probe() {
+    return this.#connection?.probe();
   }
 
   endBackoff() {
@@ -148,8 +153,8 @@ class SimulatedWireChannel {
 
   onReady() {
     this.#histories.entered(TARGET, 'READY');
-    this.#histories.connected(TARGET, undefined);
     this.#connection = new SimulatedConnection(this.fleet, this.#subchannel.server);
+    this.#histories.connected(TARGET, this.#connection);
     this.handle(this, { type: 'connected', address: TARGET });
     this.#enter('READY');
   }
@@ -172,7 +177,8 @@ class SimulatedWireChannel {
 /** A connection for channel/connection/suspicion-watch.ts. */
 class SimulatedConnection {
   address = TARGET;
-  others = [];
+  end = 'unknown';
+  isOpen = false;
   bytesRead = 0;
 
   constructor(fleet, server) {
@@ -191,6 +197,10 @@ class SimulatedConnection {
       ping: () => undefined,
       end: () => undefined,
     };
+  }
+
+  whenClosed() {
+    // The policy reports the end.
   }
 
   destroy() {

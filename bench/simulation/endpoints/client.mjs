@@ -110,7 +110,7 @@ export class EndpointClient {
     this.#leaves.set(address, leaf);
     leaf.isReady = this.#connected.has(address);
     this.#endpoints?.use(leaf);
-    if (leaf.isReady) this.#endpoints?.connectionReused(address);
+    if (leaf.isReady) this.#endpoints?.connectionChanged(address, true);
     else if (this.fleet.clock.time === 0) this.#connect(address);
     else this.fleet.clock.setTimer(() => this.#connect(address), CONNECT_MS);
   }

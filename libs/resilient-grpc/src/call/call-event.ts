@@ -1,6 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptRecord, NotRetriedReason } from '../errors/grpc-call-error.js';
 import type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
+import type { LimitChange } from '../policy/concurrency/permit-queue.js';
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { CallPath } from './method.js';
@@ -15,6 +16,22 @@ export interface UntestedVersion {
   /** Private names of grpc-js or Node that are missing; empty if only the version of grpc-js is untested. */
   readonly missing: readonly string[];
   readonly lost: readonly string[];
+}
+
+/** Result of a drain. */
+export interface DrainReport {
+  /** Number of calls that have finished since the drain began, or since the application began to shut down if that was earlier. */
+  readonly finished: number;
+  /** Number of finished calls that failed, including those whose retry was due after the drain. */
+  readonly failed: number;
+  readonly completed: number;
+  /** Number of calls that the drain ended with an error because of `onDrain: 'fail'`. */
+  readonly ended: number;
+  /** Number of calls that the drain cut off at its timeout, or that `close()` ended during the drain. */
+  readonly cancelled: number;
+  /** Number of calls that the drain cut off at its timeout, by method path; `{}` if 0. */
+  readonly cutOffByPath: Readonly<Record<string, number>>;
+  readonly durationMs: number;
 }
 
 /** A value that the serializer omits from a message or replaces. */
@@ -229,33 +246,12 @@ export type GrpcClientEvent = {
       /** Calls that were refused, immediately or after a wait. */
       readonly failedCalls: number;
     }
-  | {
-      readonly type: 'circuit';
-      readonly path: string;
-      readonly from: 'closed' | 'open' | 'half-open';
-      readonly to: 'closed' | 'open' | 'half-open';
-      readonly reason: CircuitTransition['reason'];
-      /** Number of failed attempts within the sampling time before the circuit opened. */
-      readonly failures: number;
-      /** Number of all attempts within the sampling time before the circuit opened. */
-      readonly total: number;
-      /** Time in milliseconds until the first probe if this transition opened the circuit; otherwise 0. */
-      readonly breakMs: number;
-    }
+  | ({ readonly type: 'circuit'; readonly path: string } & CircuitTransition)
   /**
    * An adaptive concurrency limit has changed by at least a factor of 2 since it was last reported. Without `path`, the limit is the
    * client's. Latencies are means.
    */
-  | {
-      readonly type: 'concurrency-limit';
-      readonly path: string | undefined;
-      readonly from: number;
-      readonly to: number;
-      readonly latencyMs: number | undefined;
-      readonly unloadedLatencyMs: number | undefined;
-      /** True if more than 10% of the calls in the last measurement timed out or were refused. */
-      readonly overloaded: boolean;
-    }
+  | ({ readonly type: 'concurrency-limit'; readonly path: string | undefined } & LimitChange)
   | {
       readonly type: 'stream-resumed';
       readonly path: string;
@@ -353,19 +349,8 @@ export type GrpcClientEvent = {
       readonly by: 'new-channel' | 'other-connections';
     }
   /**
-   * A drain began or ended. `running` is the number of open calls. The other fields have the same meaning as in `DrainReport`; at the
-   * start, they are 0 or empty.
+   * A drain began or ended. `running` is the number of open calls. The fields of `DrainReport` are 0 or empty at the
+   * start.
    */
-  | {
-      readonly type: 'drain';
-      readonly phase: 'begin' | 'end';
-      readonly running: number;
-      readonly finished: number;
-      readonly failed: number;
-      readonly completed: number;
-      readonly ended: number;
-      readonly cancelled: number;
-      readonly cutOffByPath: Readonly<Record<string, number>>;
-      readonly durationMs: number;
-    }
+  | ({ readonly type: 'drain'; readonly phase: 'begin' | 'end'; readonly running: number } & DrainReport)
 );

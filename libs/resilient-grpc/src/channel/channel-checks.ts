@@ -209,7 +209,6 @@ export function isChannelCredentials(value: unknown): value is ChannelCredential
   return value instanceof ChannelCredentials;
 }
 
-/** Creates credentials without TLS. */
 export function insecureCredentials(): ChannelCredentials {
   return credentials.createInsecure();
 }

@@ -4,8 +4,8 @@ import { EventHub } from '../call/event-hub.js';
 import { channelSettings } from '../../../../test/unit-support/channel-settings.js';
 import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { connectFailureOf } from './connection/connect-failure.js';
-import type { EstablishedConnection } from './connection/established-connection.js';
 import { ManagedChannel } from './managed-channel.js';
+import type { SubchannelConnection } from './subchannel/subchannel-connection.js';
 import type { WireChannel } from './wire-channel.js';
 
 const AGE_MS = 60_000;
@@ -19,6 +19,7 @@ class FakeWireChannel {
   /** Histories of the channel that this one replaced. */
   inheritedFrom: unknown;
   readonly histories = {
+    ready: [],
     failingMs: () => 60_000,
     inheritFailures: (previous: unknown) => {
       this.inheritedFrom = previous;
@@ -26,6 +27,9 @@ class FakeWireChannel {
   };
   get ready(): boolean {
     return this.state === 'READY';
+  }
+  probe() {
+    return { check: () => undefined, ping: () => undefined, end: () => undefined };
   }
   connect(): void {
     this.connects += 1;
@@ -48,10 +52,6 @@ class FakeWireChannel {
 class DeadConnection {
   readonly address = '10.0.0.7:50051';
   readonly bytesRead = 100;
-  readonly others = [];
-  probe() {
-    return { check: () => undefined, ping: () => undefined, end: () => undefined };
-  }
   destroy(): void {
     // The fake has no socket to close.
   }
@@ -105,7 +105,7 @@ function make(state: ConnectivityState = 'READY') {
   /** Reports timed-out calls on a dead connection, and advances the clock to the end of a probe without a response. */
   const suspect = () => {
     // Safe: a suspicion needs only these members.
-    const connection = new DeadConnection() as unknown as EstablishedConnection;
+    const connection = new DeadConnection() as unknown as SubchannelConnection;
     for (let i = 0; i < 3; i++) {
       channel.handle(channel.current, { type: 'call-timed-out', connection, waitedMs: 1_000 });
     }

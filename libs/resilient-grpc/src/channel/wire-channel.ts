@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
 import type { CallPath, ChannelPathReason, Transport } from '../call/method.js';
 import {
@@ -23,7 +22,6 @@ import {
   plainError,
   type ConnectFailure,
 } from './connection/connect-failure.js';
-import { ConnectAttempts } from './connection/connect-attempts.js';
 import { httpProxy, withProxyVariables } from './connection/http-proxy.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
@@ -32,12 +30,7 @@ import { dnsNameOf, DnsRefresh } from './dns/dns-refresh.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { hasLibraryResolver, WATCH_OPTION, WatchReceiver } from './quirks/library-resolver.js';
 import type { Endpoints } from './connection/endpoints.js';
-import {
-  observeConnections,
-  supported,
-  type ConnectionHealth,
-  type PolicyOwner,
-} from './connection/load-balancing-policy.js';
+import { observeConnections, supported, type PolicyOwner } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import { SilenceWatch } from './connection/silence-watch.js';
 import type { StreamCapacity } from './connection/policy-connections.js';
@@ -45,7 +38,7 @@ import type { PolicyEvent } from './connection/policy-event.js';
 import { SeamReport } from './quirks/seam.js';
 import { SocketSubchannels } from './quirks/socket-subchannel.js';
 import type { UntestedVersion } from '../call/call-event.js';
-import type { EstablishedConnection } from './connection/established-connection.js';
+import type { SubchannelConnection } from './subchannel/subchannel-connection.js';
 
 /** An event of a wire channel or of one of its connections. The managed channel handles it. */
 export type ConnectionEvent =
@@ -66,7 +59,7 @@ export type ConnectionEvent =
    * The client ended a call on `connection` because the call took too long. `waitedMs`: time since the start of the attempt; 0 if the call
    * was waiting for a message of its response stream.
    */
-  | { readonly type: 'call-timed-out'; readonly connection: EstablishedConnection; readonly waitedMs: number }
+  | { readonly type: 'call-timed-out'; readonly connection: SubchannelConnection; readonly waitedMs: number }
   /** The number of free streams changed, because a connection was opened or lost, its limit changed, or a call on it ended. */
   | { readonly type: 'streams' }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
@@ -116,15 +109,12 @@ export class WireChannel {
   readonly loads: EndpointLoads | undefined;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints: Endpoints | undefined;
-  private readonly attempts: ConnectAttempts;
+  private readonly subchannels: SocketSubchannels;
   private readonly policy: PolicyOwner | undefined;
   private readonly refresh: DnsRefresh | undefined;
   private readonly silence: SilenceWatch;
   private readonly direct: DirectChannel | ChannelPathReason;
   private readonly limits: MessageLimits;
-  private readonly authority: string | undefined;
-  /** Streams that are not calls of the channel, such as a health Watch. */
-  private streams: readonly ConnectionStream[] = [];
   private readonly hasKeepalive: boolean;
   private readonly doctorCommand: string | undefined;
   private readonly target: string;
@@ -150,22 +140,27 @@ export class WireChannel {
     const isOwn = settings.transport === 'socket' && hasTransportNames();
     this.transport = isOwn ? 'socket' : 'grpc-js';
     this.endpoints = isOwn ? settings.endpoints : undefined;
-    const probe = (address: string): LivenessProbe | undefined =>
-      this.policy?.control?.connections.at(address)?.probe();
-    this.histories = new AddressHistories(probe, clock, random, (event) => {
+    this.histories = new AddressHistories(clock, random, (event) => {
+      if (event.type === 'judged' && event.ended.answered) this.subchannels.endHoldOff(event.ended.address);
       handle(this, event);
+    });
+    this.subchannels = new SocketSubchannels({
+      clock,
+      credentials: settings.credentials,
+      channel: () => this.channel,
+      connectTimeoutMs: (key) => settings.connectTimeoutMs(this.histories.timeouts(key)),
+      holdOffMs: (key) => this.histories.holdOffMs(key),
+      keepaliveThrottled: (keepaliveTimeMs) => handle(this, { type: 'keepalive-throttled', keepaliveTimeMs }),
     });
     this.seams = new SeamReport(CLIENT_SEAMS, (untested) => {
       handle(this, { type: 'untested-version', ...untested });
     });
-    this.attempts = new ConnectAttempts((key) => settings.connectTimeoutMs(this.histories.timeouts(key)), clock);
     this.readBarrier = new IdleReadBarrier(() => this.histories.ready, clock);
     this.silence = new SilenceWatch(
       () => this.histories.open,
       () => this.active > 0,
       clock,
     );
-    this.authority = settings.channelOptions['grpc.default_authority'];
     this.doctorCommand = settings.doctorCommand;
     this.target = settings.target;
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
@@ -195,22 +190,11 @@ export class WireChannel {
   }
 
   private observeConnections(settings: WireChannelSettings): PolicyOwner {
-    const { loadBalancing, healthCheck, maxConnectionsPerEndpoint, credentials } = settings;
-    const { clock, random, attempts, histories, endpoints, refresh } = this;
+    const { loadBalancing, healthCheck, maxConnectionsPerEndpoint } = settings;
+    const { clock, random, endpoints, refresh, subchannels } = this;
     const handle = this.handlePolicy.bind(this);
-    const health: ConnectionHealth | undefined = healthCheck && {
-      ...healthCheck,
-      clock,
-      random,
-      open: (connection, opening) => this.track(connection.openStream({ ...opening, authority: this.authority })),
-    };
-    const subchannels = new SocketSubchannels({
-      clock,
-      attempts,
-      credentials,
-      channel: () => this.channel,
-    });
-    const dependencies = { clock, random, histories, endpoints, refresh, handle, health, subchannels };
+    const health = healthCheck && { ...healthCheck, clock, random };
+    const dependencies = { clock, random, endpoints, refresh, handle, health, subchannels };
     return observeConnections(loadBalancing, { ...dependencies, maxConnectionsPerEndpoint });
   }
 
@@ -272,14 +256,14 @@ export class WireChannel {
 
   /** Progress of the name lookup or the connection attempt; `undefined` between two attempts, or if grpc-js does not expose it. */
   get connecting(): string | undefined {
-    const { attempts, policy } = this;
+    const { policy } = this;
     if (policy !== undefined && policy.control === undefined) return 'the name has not been resolved yet';
-    return attempts.progress;
+    return this.subchannels.oldestAttempt?.progress;
   }
 
   /** Describes the oldest attempt to connect if it is slow; `undefined` otherwise. */
   get slowAttempt(): ConnectFailure | undefined {
-    return this.attempts.slow;
+    return this.subchannels.oldestAttempt?.slow;
   }
 
   /** Starts a call on a connection. Returns `undefined` if grpc-js's channel has to create the call. */
@@ -371,13 +355,12 @@ export class WireChannel {
 
   /** Opens a stream that is not a call of the channel, on a READY connection that is the first one to its address. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    return this.track(this.policy?.control?.connections.openStream({ ...opening, authority: this.authority }));
+    return this.policy?.control?.connections.openStream(opening);
   }
 
-  /** Stores a stream that is not a call, so that `retire()` can end it. */
-  private track(stream: ConnectionStream | undefined): ConnectionStream | undefined {
-    if (stream !== undefined) this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
-    return stream;
+  /** Creates a liveness probe of the connection to `address`; `undefined` if the connection is not READY. */
+  probe(address: string): LivenessProbe | undefined {
+    return this.policy?.control?.connections.at(address)?.probe();
   }
 
   /**
@@ -387,7 +370,7 @@ export class WireChannel {
   retire(): void {
     this.retired = true;
     this.refresh?.close();
-    for (const stream of this.streams) stream.endWithConnection();
+    this.policy?.control?.connections.endStreams();
     if (this.active === 0) this.close();
     else this.releaseConnectionsLater();
   }
@@ -409,9 +392,8 @@ export class WireChannel {
     this.state = 'SHUTDOWN';
     this.silence.stop();
     this.releaseTimer?.clear();
-    this.policy?.release();
     this.refresh?.close();
-    this.attempts.abortAll();
+    this.subchannels.isClosed = true;
     this.channel.close();
   }
 
@@ -429,30 +411,25 @@ export class WireChannel {
       case 'connection':
         this.connectionChanged(event);
         break;
-      case 'session':
-        this.histories.at(event.address)?.setSession(event.connection);
-        break;
       case 'released':
         this.connectionReleased(event);
         break;
-      case 'reused':
-        this.connectionReused(event);
-        break;
       case 'streams':
-        this.isLimited = this.policy?.control?.connections.isLimited ?? false;
-        this.handle(this, STREAMS);
+        this.streamsChanged();
         break;
       case 'lookup-ended':
       case 'addresses':
       case 'addresses-limited':
         this.handle(this, event);
         break;
-      case 'keepalive-throttled':
-        this.handle(this, { type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
-        break;
       case 'destroyed':
         this.policyDestroyed();
     }
+  }
+
+  private streamsChanged(): void {
+    this.isLimited = this.policy?.control?.connections.isLimited ?? false;
+    this.handle(this, STREAMS);
   }
 
   private enter(state: ConnectivityState, error?: string): void {
@@ -477,22 +454,22 @@ export class WireChannel {
     });
   }
 
-  private connectionChanged({ address, isFurther, from, to, error }: PolicyEventOf<'connection'>): void {
-    const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
+  private connectionChanged({ address, isFurther, from, to, connection, error }: PolicyEventOf<'connection'>): void {
     this.histories.entered(address, to);
     // Further connections do not affect the health of an endpoint.
     const endpoints = isFurther ? undefined : this.endpoints;
     if (to === 'READY' || from === 'READY') endpoints?.connectionChanged(address, to === 'READY');
-    if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
-      const text = error ?? 'the connection failed';
-      const failure = attempt?.failure(text) ?? connectFailureOf(text, address);
-      this.histories.connectFailed(address, CONNECT_FAILURES[failure.kind].reconnect === 'timeout');
-      this.connectFailed(failure, address, isFurther);
+    if (error !== undefined && !this.closed) {
+      this.histories.connectFailed(address, CONNECT_FAILURES[error.kind].reconnect === 'timeout');
+      this.connectFailed(error, address, isFurther);
     }
-    if (to === 'READY') {
-      this.connected(address, attempt?.socket);
+    if (connection !== undefined) {
+      this.histories.connected(address, connection);
+      this.handle(this, { type: 'connected', address, callPath: this.callPath });
+      this.streamsChanged();
     } else if (from === 'READY') {
       const ended = this.histories.disconnected(address);
+      this.streamsChanged();
       if (this.closed) return;
       if (!ended.reason.startsWith('GOAWAY')) endpoints?.connectionLost(address);
       this.handle(this, { type: 'ended', ended });
@@ -500,23 +477,14 @@ export class WireChannel {
     }
   }
 
-  private connectionReleased({ address, state }: PolicyEventOf<'released'>): void {
-    if (state === 'READY') {
-      this.histories.release(address, this.closed);
-      this.handle(this, { type: 'released', address });
+  private connectionReleased({ address, isReady }: PolicyEventOf<'released'>): void {
+    if (!isReady) {
+      this.histories.unused(address);
       return;
     }
-    this.histories.unused(address);
-    if (state === 'CONNECTING') this.attempts.use(address, false);
-  }
-
-  private connectionReused({ address, isFurther, state }: PolicyEventOf<'reused'>): void {
-    this.attempts.use(address, true);
-    if (state !== 'READY') return;
-    if (!isFurther) this.endpoints?.connectionReused(address);
-    // Registers the success of an attempt that may have ended while the channel was not using the connection.
-    const attempt = this.attempts.settle(address, true);
-    if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
+    this.histories.release(address, this.closed);
+    this.handle(this, { type: 'released', address });
+    this.streamsChanged();
   }
 
   private policyDestroyed(): void {
@@ -528,11 +496,6 @@ export class WireChannel {
     queueMicrotask(() => {
       this.readPublicState();
     });
-  }
-
-  private connected(address: string, socket: Socket | undefined): void {
-    this.histories.connected(address, socket);
-    this.handle(this, { type: 'connected', address, callPath: this.callPath });
   }
 
   private connectFailed(failure: ConnectFailure, address?: string, isFurther = false): void {

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import type { Channel, Metadata } from '@grpc/grpc-js';
 import { BehaviorSubject, Observable, ReplaySubject, takeUntil } from 'rxjs';
-import type { GrpcClientEvent } from '../call/call-event.js';
+import type { DrainReport, GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import { EventHub, type EventListener } from '../call/event-hub.js';
@@ -24,14 +24,7 @@ import { keepTraces } from './call/caller-context.js';
 import { CallRegistry, type DrainLimit } from './call/call-registry.js';
 import { UnansweredCalls } from './call/unanswered-calls.js';
 import { MethodRuntime } from './method-context.js';
-import type {
-  BudgetSnapshot,
-  GrpcClientSnapshot,
-  RecentCalls,
-  Serialized,
-  ActiveCall,
-  DrainReport,
-} from './client-snapshot.js';
+import type { BudgetSnapshot, GrpcClientSnapshot, RecentCalls, Serialized, ActiveCall } from './client-snapshot.js';
 import { prepareAttempt } from './interceptors/call-hooks.js';
 import { markClosed, markOpen, reportCutOff, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-ledger.js';
@@ -266,11 +259,8 @@ class GrpcClient implements ResilientGrpcClient {
 
   getService<T extends object>(service: string): Resilient<T> & T {
     const name = findService(this.services, service, this.name);
-    let stub = this.stubs.get(name);
-    if (stub === undefined) {
-      stub = serviceStub(this.methodsOf(name), this.awaitedCalls);
-      this.stubs.set(name, stub);
-    }
+    const stub = this.stubs.get(name) ?? serviceStub(this.methodsOf(name), this.awaitedCalls);
+    this.stubs.set(name, stub);
     // Returns a copy, so that a caller that replaces a method does not affect other callers. The cast is not checked: the caller must
     // provide an interface that matches the service definition.
     return { ...stub } as unknown as Resilient<T> & T;
@@ -384,6 +374,7 @@ class GrpcClient implements ResilientGrpcClient {
     const { path, requestSerialize, responseDeserialize } = descriptor;
     const prepared = await this.metadataOf(descriptor);
     const stream = this.channel.current.openStream({
+      ...listener,
       path,
       metadata: prepared,
       request: requestSerialize(request),
@@ -398,12 +389,6 @@ class GrpcClient implements ResilientGrpcClient {
           return;
         }
         listener.onMessage(message);
-      },
-      onEnd: (end) => {
-        listener.onEnd(end);
-      },
-      onConnectionEnd: () => {
-        listener.onConnectionEnd();
       },
     });
     return stream;

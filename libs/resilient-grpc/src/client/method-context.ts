@@ -127,15 +127,9 @@ export class MethodRuntime {
     const known = this.breakers.get(method.path);
     const policyKey = JSON.stringify({ ...circuitBreaker, statusCodes: [...circuitBreaker.statusCodes] });
     if (known?.policy === policyKey) return known.breaker;
-    const breaker = new CircuitBreakerCore(
-      circuitBreaker,
-      random,
-      ({ from, to, reason: because, failures, total, breakMs }) => {
-        if (events.wanted) {
-          events.emit({ type: 'circuit', path: method.path, from, to, reason: because, failures, total, breakMs });
-        }
-      },
-    );
+    const breaker = new CircuitBreakerCore(circuitBreaker, random, (transition) => {
+      if (events.wanted) events.emit({ type: 'circuit', path: method.path, ...transition });
+    });
     this.breakers.set(method.path, { policy: policyKey, breaker });
     return breaker;
   }

@@ -1,7 +1,7 @@
 import type { Observable } from 'rxjs';
-import type { GrpcClientEvent } from '../call/call-event.js';
+import type { DrainReport, GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
-import type { ActiveCall, GrpcClientSnapshot, DrainReport } from './client-snapshot.js';
+import type { ActiveCall, GrpcClientSnapshot } from './client-snapshot.js';
 import type { Resilient } from './resilient-types.js';
 import type { ReadyOptions } from './wait-for-ready.js';
 

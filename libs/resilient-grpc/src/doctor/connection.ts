@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
-import { ConnectAttempt } from '../channel/connection/connect-attempts.js';
-import { connectFailure, readConnectFailure, type ConnectFailure } from '../channel/connection/connect-failure.js';
+import { ConnectAttempt } from '../channel/connection/connect-attempt.js';
+import { connectFailure, type ConnectFailure } from '../channel/connection/connect-failure.js';
 import { createConnector } from '../channel/quirks/socket-subchannel.js';
 import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-material.js';
 import { isError } from '../errors/error-message.js';
@@ -111,11 +111,9 @@ export async function openSession(
     probe.readyMs = took();
     return { probe, session };
   } catch (error) {
-    const { code, message } = (isError(error) ? error : new Error(String(error))) as NodeJS.ErrnoException;
+    const { code } = error as NodeJS.ErrnoException;
     const phase = probe.tcpMs === undefined ? 'tcp' : probe.tlsMs === undefined && tls !== undefined ? 'tls' : 'http2';
-    const facts = { phase, code, isSecure: true, receivedBytes: socket.bytesRead } as const;
-    const isTlsError = code?.startsWith('ERR_SSL_') === true;
-    const failure = isTlsError ? readConnectFailure(facts, addressText(address), message) : attempt.failure(message);
+    const failure = attempt.failure(error);
     probe.failure = { ...failure, phase, code: attempt.signal.aborted ? 'timeout' : (code ?? failure.kind) };
     return { probe };
   } finally {
@@ -196,7 +194,7 @@ export class Session implements SocketOwner {
   private restedAt = systemClock.now();
   private wasUsed = false;
   private isClosed = false;
-  private error = new Error('closed');
+  private error = new Error('Failed to connect');
 
   /** @param authority `:authority` of the calls, such as 'orders:50051' */
   constructor(

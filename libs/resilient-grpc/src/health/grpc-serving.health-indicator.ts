@@ -119,11 +119,8 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
       this.watches.set(client, watches);
       client.connectivity$.subscribe({ complete: () => this.watches.delete(client) });
     }
-    let watch = watches.get(service);
-    if (watch === undefined) {
-      watch = new ServingWatch(client, service, systemClock, systemRandom);
-      watches.set(service, watch);
-    }
+    const watch = watches.get(service) ?? new ServingWatch(client, service, systemClock, systemRandom);
+    watches.set(service, watch);
     return watch.status(timeoutMs);
   }
 

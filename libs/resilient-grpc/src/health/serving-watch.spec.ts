@@ -4,14 +4,13 @@ import type { Connectivity } from '../call/connectivity.js';
 import type { AuxiliaryStreamEnd, AuxiliaryStreamListener } from '../client/create-client.js';
 import { StatusCode } from '../status/status-code.js';
 import { BusyClock } from '../../../../test/unit-support/busy-clock.js';
-import type { Random } from '../time/random.js';
 import { ServingWatch } from './serving-watch.js';
 
 const UNAVAILABLE = { code: StatusCode.UNAVAILABLE, details: '' };
 const UNIMPLEMENTED = { code: StatusCode.UNIMPLEMENTED, details: 'The server does not implement the method' };
 
 /** Creates a `ServingWatch` on a fake client. The test sends each status on the Watch streams of that client. */
-function makeWatch(initial: Connectivity['state'] = 'READY', random: Random = () => 0.5) {
+function makeWatch(initial: Connectivity['state'] = 'READY') {
   const clock = new BusyClock();
   const states = new BehaviorSubject<Connectivity>({ state: initial, since: new Date(0) });
   /** Start times of the Watch streams. */
@@ -36,7 +35,7 @@ function makeWatch(initial: Connectivity['state'] = 'READY', random: Random = ()
       return Promise.resolve({ cancel: () => cancelled.push(number) });
     },
   };
-  const watch = new ServingWatch(client, 'orders.v1.Orders', clock, random);
+  const watch = new ServingWatch(client, 'orders.v1.Orders', clock, () => 0.5);
   return {
     clock,
     watch,
@@ -263,55 +262,5 @@ describe('ServingWatch', () => {
     watch.close();
     await clock.advanceAsync(1);
     expect(cancelled).toEqual([1]);
-  });
-});
-
-describe('restart of a Watch', () => {
-  /** Returns a function that ends a Watch after `livedMs` and returns the milliseconds until the next Watch starts. */
-  function makeDelayProbe(random: Random) {
-    const { clock, respond, end, begunAt } = makeWatch('READY', random);
-    return async ({ answered, livedMs }: { answered: boolean; livedMs: number }): Promise<number> => {
-      await clock.advanceAsync(1);
-      if (answered) respond('SERVING');
-      await clock.advanceAsync(livedMs - (clock.now() - begunAt.at(-1)!));
-      const endedAt = clock.now();
-      const count = begunAt.length;
-      end(UNAVAILABLE);
-      while (begunAt.length === count) await clock.advanceAsync(1);
-      return begunAt.at(-1)! - endedAt;
-    };
-  }
-  const SILENT_WATCH = { answered: false, livedMs: 5 };
-  const middle = () => 0.5;
-
-  it('restarts the health Watch with a backoff from 1 s to 30 s while each Watch fails before it receives a status', async () => {
-    const delayAfter = makeDelayProbe(middle);
-    const delays: number[] = [];
-    for (let round = 0; round < 10; round++) delays.push(Math.round(await delayAfter(SILENT_WATCH)));
-    expect(delays).toEqual([1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 30_000, 30_000]);
-  });
-
-  it('randomizes each restart delay of a health Watch by ±20%', async () => {
-    expect(await makeDelayProbe(() => 0)(SILENT_WATCH)).toBeCloseTo(800);
-    expect(await makeDelayProbe(() => 1)(SILENT_WATCH)).toBeCloseTo(1_200);
-  });
-
-  it('waits for a short random time before it restarts a long-lived health Watch that received a status, and resets the backoff', async () => {
-    for (const [random, delay] of [
-      [middle, 50],
-      [() => 0, 0],
-    ] as const) {
-      const delayAfter = makeDelayProbe(random);
-      for (let round = 0; round < 7; round++) await delayAfter(SILENT_WATCH);
-      expect(await delayAfter({ answered: true, livedMs: 1_000 })).toBe(delay);
-      expect(await delayAfter(SILENT_WATCH)).toBeCloseTo(1_000 * (0.8 + 0.4 * random()));
-    }
-  });
-
-  it('waits for the initial backoff each time a health Watch ends immediately after its status', async () => {
-    const delayAfter = makeDelayProbe(middle);
-    for (let round = 0; round < 7; round++) await delayAfter(SILENT_WATCH);
-    expect(await delayAfter({ answered: true, livedMs: 5 })).toBe(1_000);
-    expect(await delayAfter({ answered: true, livedMs: 5 })).toBe(1_000);
   });
 });

@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { EndpointSlice } from '../policy/kubernetes/select-endpoints.js';
 import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
-import { ApiServerError } from './api-server.js';
 import { ServiceWatch, type WatchDependencies, type WatchState } from './service-watch.js';
 
 const MINUTE_MS = 60_000;
@@ -83,20 +82,6 @@ describe('ServiceWatch', () => {
     watch = new ServiceWatch({ service: 'orders', namespace: 'shop' }, { server, clock, random: () => 0.5 });
   });
 
-  it('requests an EndpointSlice watch from the resource version of the list, with bookmarks and a timeout between 5 and 10 minutes', async () => {
-    watch.subscribe(listener);
-    await clock.advanceAsync(0);
-    const { parameters } = server.watches[0]!;
-    expect(Object.fromEntries(parameters)).toEqual({
-      labelSelector: 'kubernetes.io/service-name=orders',
-      watch: 'true',
-      allowWatchBookmarks: 'true',
-      resourceVersion: '9',
-      timeoutSeconds: '450',
-    });
-    expect(getNewestState()).toMatchObject({ state: 'watching', changedAt: clock.epoch(), failure: undefined });
-  });
-
   it('ignores an EndpointSlice list that arrives after its watch was stopped and a new watch was started', async () => {
     const lists: ((list: object) => void)[] = [];
     server.get = () => new Promise((resolve) => lists.push(resolve));
@@ -171,46 +156,6 @@ describe('ServiceWatch', () => {
     expect(server.lists.length - before).toBeGreaterThanOrEqual(120);
     expect(server.lists.length - before).toBeLessThanOrEqual(240);
     expect(getNewestState()).toMatchObject({ state: 'failing', slices: undefined });
-  });
-
-  it('reports a command that permits the EndpointSlice watch if the list is permitted but the watch is forbidden', async () => {
-    server.watchError = new ApiServerError(403, 'forbidden: User "system:serviceaccount:shop:gateway" cannot watch');
-    watch.subscribe(listener);
-    await clock.advanceAsync(1_000);
-    expect(getNewestState()).toMatchObject({
-      state: 'failing',
-      failure: {
-        remedy: expect.stringMatching(/^grant the permission: kubectl create role .* --verb=list,watch /),
-      },
-    });
-    expect(namesOf(getNewestState())).toEqual(['a']);
-  });
-
-  it('lists the EndpointSlices again after 410 Gone without reporting a failure, and backs off if 410 Gone repeats', async () => {
-    server.watchError = new ApiServerError(410, 'too old resource version');
-    watch.subscribe(listener);
-    await clock.advanceAsync(10 * MINUTE_MS);
-    expect(getDistinctStates()).toEqual(['listing']);
-    expect(server.lists[1]!.get('resourceVersion')).toBeNull();
-    expect(server.lists.length).toBeLessThan(60);
-    expect(namesOf(getNewestState())).toEqual(['a']);
-  });
-
-  it('applies added and deleted EndpointSlices, and resumes the watch from the version of a bookmark', async () => {
-    watch.subscribe(listener);
-    await clock.advanceAsync(0);
-    const [open] = server.watches;
-    open!.send({ type: 'ADDED', object: makeSlice('b', '10') });
-    expect(namesOf(getNewestState())).toEqual(['a', 'b']);
-    open!.send({ type: 'DELETED', object: makeSlice('a', '11') });
-    expect(namesOf(getNewestState())).toEqual(['b']);
-    const reports = states.length;
-    open!.send({ type: 'BOOKMARK', object: { metadata: { resourceVersion: '99' } } });
-    expect(states).toHaveLength(reports);
-    await clock.advanceAsync(MINUTE_MS);
-    open!.end();
-    await clock.advanceAsync(1_000);
-    expect(server.watches.at(-1)!.parameters.get('resourceVersion')).toBe('99');
   });
 
   it('accepts an EndpointSlice list whose `items` is null', async () => {

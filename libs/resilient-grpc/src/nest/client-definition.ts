@@ -32,7 +32,6 @@ export interface ClientDefinition {
 // Kept for the whole process, because a test may override a service before any application exists.
 const defined = new Map<string | symbol, Services>();
 
-/** Records the clients of a forFeature() call. */
 export function recordDefinitions(definitions: readonly ClientDefinition[]): void {
   for (const { name, services } of definitions) {
     defined.set(name, new Map([...(defined.get(name) ?? []), ...services]));

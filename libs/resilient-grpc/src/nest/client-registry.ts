@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ObservableServer } from '../call/server-event.js';
-import type { DrainReport } from '../client/client-snapshot.js';
+import type { DrainReport } from '../call/call-event.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';

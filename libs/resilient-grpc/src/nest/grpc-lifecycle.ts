@@ -5,7 +5,7 @@ import type {
   OnModuleDestroy,
   OnModuleInit,
 } from '@nestjs/common';
-import type { DrainReport } from '../client/client-snapshot.js';
+import type { DrainReport } from '../call/call-event.js';
 import { LibraryLogger, type EventFields } from '../telemetry/log/library-logger.js';
 import { COMPLETE_STREAMS, callsByPath, counted, drainText, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -183,7 +183,6 @@ export class GrpcLifecycle
     await this.registry.drainAll(0);
   }
 
-  /** Explains a shutdown that takes too long. */
   private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
     const raise = 'raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;

@@ -40,7 +40,6 @@ export interface DrainOptions {
   readonly readinessDelayMs?: number | undefined;
 }
 
-/** Defaults of `drain`. */
 export const DEFAULT_DRAIN = Object.freeze({ timeoutMs: 8_000, readinessDelayMs: 0 });
 
 /** Drain options with defaults applied. */

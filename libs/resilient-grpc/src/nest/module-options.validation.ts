@@ -7,7 +7,6 @@ import { defaultsProblems } from '../client/settings/resolve-settings.js';
 import { isObject, misplaced, object, timerMilliseconds } from '../policy/options/option-schemas.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 
-/** Schema of `drain`, for clients and servers. */
 export const drainSchema = object({
   timeoutMs: v.optional(timerMilliseconds(0)),
   readinessDelayMs: v.optional(timerMilliseconds(0)),
@@ -23,7 +22,6 @@ const rootSchema = object({
   grpcJsLog: v.optional(v.picklist(GRPC_JS_LOG_LEVELS)),
 });
 
-/** Returns the problems of the options of `forRoot`. */
 export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] {
   const problems = optionProblems(rootSchema, options, 'forRoot');
   if (typeof options !== 'object' || options === null) return problems;
@@ -45,6 +43,5 @@ export function asyncSourceProblems(source: unknown, path: string): Configuratio
   return [{ path: pathOf(path, only), message: problemMessage(expected, value) }];
 }
 
-/** Keys of an async source. */
 export const SOURCE_KEYS = ['imports', 'inject', 'useFactory', 'useClass', 'useExisting'] as const;
 const SOURCES = ['useFactory', 'useClass', 'useExisting'] as const;

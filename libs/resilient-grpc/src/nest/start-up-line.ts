@@ -38,7 +38,6 @@ export function startUpLine(settings: ResolvedClientSettings): readonly [text: s
   ];
 }
 
-/** Describes how long calls wait during an outage. */
 function describeWait(settings: ResolvedClientSettings): string {
   const { outageGraceMs } = settings.channel;
   const byWait = methodsBy(settings, ({ waitForReady }) => String(waitForReady));

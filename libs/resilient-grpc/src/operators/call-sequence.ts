@@ -7,8 +7,9 @@ import {
   type StreamOutcome,
   type StreamScope,
   type StreamDemand,
+  type StreamSink,
+  type StreamSource,
 } from '../call/stream-source.js';
-import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ResumeError } from '../errors/stream-errors.js';
 import {
   decideResume,
@@ -16,8 +17,10 @@ import {
   type EndedCall,
   MAX_SERVER_FAILURES,
   type ResumePolicy,
+  failureKind,
+  type StreamFailure,
+  reasonByText,
 } from '../policy/resume/decide-resume.js';
-import { failureKind, type StreamFailure, reasonByText } from '../policy/resume/decide-resume.js';
 import { describeData, describeValue } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -407,7 +410,6 @@ export function readStreamFailure(error: unknown): StreamFailure {
   return { reason: failureReason(error) ?? byText, code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
 }
 
-/** Returns the pushback in `metadata`. */
 function pushbackOf(metadata: unknown): Pushback {
   if (!isReadable(metadata)) return NO_PUSHBACK;
   const values = metadata.get(PUSHBACK_KEY);

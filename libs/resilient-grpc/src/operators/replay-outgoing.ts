@@ -42,7 +42,6 @@ export interface OutgoingCallbacks {
 export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<LedgerEntry<Id, Out>> {
   private readonly ledger: ReplayLedger<Id, Out>;
   private readonly source: ReplaySource;
-  /** Types of the ids of messages. */
   private readonly idTypes = new Set<string>();
   private messages: AsyncIterable<Out> | undefined;
   private reader: StreamIterator<Out> | undefined;
@@ -285,7 +284,6 @@ export function messageCount(messages: number): string {
   return messages === 1 ? '1 message' : `${String(messages)} messages`;
 }
 
-/** Input from which messages are read. */
 export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
 
 /** Returns `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */

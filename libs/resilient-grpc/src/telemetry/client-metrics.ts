@@ -239,7 +239,7 @@ export class ObservedClients {
   private isObserving = false;
 
   constructor(
-    private readonly instruments: ClientInstruments,
+    private readonly gauges: ReturnType<typeof clientGauges>,
     private readonly meter: Meter,
   ) {}
 
@@ -247,7 +247,7 @@ export class ObservedClients {
     this.open.set(attributes, client);
     if (this.isObserving) return;
     this.isObserving = true;
-    this.meter.addBatchObservableCallback(this.observe, this.observables);
+    this.meter.addBatchObservableCallback(this.observe, Object.values(this.gauges));
   }
 
   close(attributes: Attributes): void {
@@ -260,18 +260,9 @@ export class ObservedClients {
     if (oldest !== undefined) this.closed.delete(oldest);
   }
 
-  private get observables() {
-    const { waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream } =
-      this.instruments;
-    const { concurrencyLimit, hedgingDelay } = this.instruments;
-    const channel = [waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream];
-    return [...channel, concurrencyLimit, hedgingDelay];
-  }
-
   private readonly observe: BatchObservableCallback = (result) => {
-    const { waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream } =
-      this.instruments;
-    const { concurrencyLimit, hedgingDelay } = this.instruments;
+    const { waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream } = this.gauges;
+    const { concurrencyLimit, hedgingDelay } = this.gauges;
     const observe = (attributes: Attributes, figures: ClientFigures): void => {
       const { waiting, oldestWaitMs, retryBudget: budget, oldestStreamMs, watch } = figures;
       result.observe(waitingCalls, waiting, attributes);
@@ -304,7 +295,7 @@ export class ObservedClients {
   private readonly stopObserving = (): void => {
     if (this.open.size > 0 || this.closed.size > 0) return;
     this.isObserving = false;
-    this.meter.removeBatchObservableCallback(this.observe, this.observables);
+    this.meter.removeBatchObservableCallback(this.observe, Object.values(this.gauges));
   };
 }
 
@@ -324,7 +315,7 @@ export type ClientInstruments = ReturnType<typeof clientInstruments>;
  * `resilient_grpc.`, so that they cannot collide with future gRPC metrics.
  */
 export function clientInstruments(meter: Meter) {
-  const { counter, upDownCounter, gauge, histogram, seconds, bytes } = instrumentsOf(meter);
+  const { counter, upDownCounter, histogram, seconds, bytes } = instrumentsOf(meter);
   const ejections = 'grpc.lb.outlier_detection.ejections';
   return {
     // A66
@@ -376,14 +367,32 @@ export function clientInstruments(meter: Meter) {
     outageDuration: histogram('resilient_grpc.client.outage.duration', 's', 'Outages that have ended.', OUTAGE_BUCKETS),
     streamLimits: counter('resilient_grpc.client.stream_limit_reached', '{wait}', 'Waits for a free stream.'),
     waitDuration: seconds('resilient_grpc.client.wait.duration', 'Time that calls waited for the channel, by outcome.'),
+    notRetried: counter('resilient_grpc.client.not_retried', '{attempt}', 'Failures that were not retried, by reason.'),
+    replacements: counter('resilient_grpc.client.replacements', '{replacement}', 'Replaced connections, by reason.'),
+    streams: upDownCounter('resilient_grpc.client.streams', '{stream}', 'Open streams.'),
+    resumes: counter(
+      'resilient_grpc.client.resumes',
+      '{resume}',
+      'Stream resumes, by progress since the previous one.',
+    ),
+    drainDuration: seconds('resilient_grpc.client.drain.duration', 'Duration of client drains.'),
+    cutOff: counter(
+      'resilient_grpc.client.drain.cut_off_calls',
+      '{call}',
+      'Calls that were open at the drain timeout.',
+    ),
+  };
+}
+
+/** Creates the gauges of clients, which `ObservedClients` observes. */
+export function clientGauges(meter: Meter) {
+  const { gauge } = instrumentsOf(meter);
+  return {
     waitingCalls: gauge('resilient_grpc.client.waiting_calls', '{call}', 'Calls waiting for the channel.'),
     oldestWait: gauge('resilient_grpc.client.oldest_wait', 's', 'Time that the longest-waiting call has waited.'),
-    notRetried: counter('resilient_grpc.client.not_retried', '{attempt}', 'Failures that were not retried, by reason.'),
     retryBudget: gauge('resilient_grpc.client.retry_budget', '1', 'Remaining share of the retry budget; 1 is full.'),
     concurrencyLimit: gauge('resilient_grpc.client.concurrency_limit', '{call}', 'Current adaptive concurrency limit.'),
     hedgingDelay: gauge('resilient_grpc.client.hedging_delay', 's', 'Current hedging delay that follows latency.'),
-    replacements: counter('resilient_grpc.client.replacements', '{replacement}', 'Replaced connections, by reason.'),
-    streams: upDownCounter('resilient_grpc.client.streams', '{stream}', 'Open streams.'),
     addresses: gauge('resilient_grpc.client.addresses', '{address}', 'Addresses of the target in use.'),
     endpoints: gauge(
       'resilient_grpc.client.endpoints',
@@ -396,16 +405,5 @@ export function clientInstruments(meter: Meter) {
       'Time for which the endpoint watch has been failing.',
     ),
     oldestStream: gauge('resilient_grpc.client.oldest_stream', 's', 'Age of the oldest open stream.'),
-    resumes: counter(
-      'resilient_grpc.client.resumes',
-      '{resume}',
-      'Stream resumes, by progress since the previous one.',
-    ),
-    drainDuration: seconds('resilient_grpc.client.drain.duration', 'Duration of client drains.'),
-    cutOff: counter(
-      'resilient_grpc.client.drain.cut_off_calls',
-      '{call}',
-      'Calls that were open at the drain timeout.',
-    ),
   };
 }

@@ -208,7 +208,6 @@ const METADATA_SETTER: TextMapSetter<Metadata> = {
  */
 export class ClientTraces {
   private readonly server: Attributes;
-  /** The span context of the latest call of each resumable stream. */
   private readonly latest = new WeakMap<StreamScope, SpanContext>();
 
   constructor(
@@ -246,11 +245,6 @@ export class ClientTraces {
   }
 }
 
-export interface TracedAttempt {
-  readonly span: CallSpan;
-  readonly metadata: Metadata;
-}
-
 /**
  * The span of a call. Its kind is INTERNAL, because only the attempt spans, of kind CLIENT, are propagated and are parents of server spans.
  */
@@ -265,7 +259,7 @@ export class TracedClientCall {
   ) {}
 
   /** Starts the span of an attempt. @param delayed true if the call waited for the channel before this attempt */
-  attempt(metadata: Metadata, previous: number, transparent: boolean, delayed: boolean): TracedAttempt {
+  attempt(metadata: Metadata, previous: number, transparent: boolean, delayed: boolean) {
     const attributes = {
       ...rpcAttributes(this.path),
       ...this.server,

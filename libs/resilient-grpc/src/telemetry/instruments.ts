@@ -12,7 +12,6 @@ const SIZE_BUCKETS = [
   1_073_741_824, 4_294_967_296,
 ];
 
-/** Returns functions that create the instruments of `meter`. */
 export function instrumentsOf(meter: Meter) {
   const histogram = (name: string, unit: string, description: string, boundaries: number[]) =>
     meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries: boundaries } });

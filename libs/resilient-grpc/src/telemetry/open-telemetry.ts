@@ -1,7 +1,13 @@
 import { createNoopMeter, metrics, propagation, trace, type Meter, type Tracer } from '@opentelemetry/api';
 import type { Clock } from '../time/clock.js';
 import { catchSdkErrors } from './instruments.js';
-import { clientInstruments, ClientMetrics, ObservedClients, type ClientInstruments } from './client-metrics.js';
+import {
+  clientGauges,
+  clientInstruments,
+  ClientMetrics,
+  ObservedClients,
+  type ClientInstruments,
+} from './client-metrics.js';
 import { OpenClientTelemetry, ClientTraces } from './client-telemetry.js';
 import type { GrpcTelemetry, ObservableClient, ServerTelemetry } from './grpc-telemetry.js';
 import { OpenServerTelemetry, ServerMetrics } from './server-telemetry.js';
@@ -113,8 +119,10 @@ export class OpenTelemetry implements GrpcTelemetry {
 
   private clientMetrics(meter: Meter, client: ObservableClient): ClientMetrics {
     if (this.measured === undefined) {
-      const instruments = clientInstruments(meter);
-      this.measured = { instruments, clients: new ObservedClients(instruments, meter) };
+      this.measured = {
+        instruments: clientInstruments(meter),
+        clients: new ObservedClients(clientGauges(meter), meter),
+      };
     }
     const { instruments, clients } = this.measured;
     return new ClientMetrics(instruments, clients, client, this.parts.endpointMetrics, this.clock);

@@ -201,8 +201,8 @@ export class ChildServer {
   }
 
   private async startProcess(requestedPort: number): Promise<void> {
-    const { script, execPath, args = portArgument, env, execArgv = [], readyTimeoutMs = 15_000 } = this.options;
-    const child = fork(script, [...args(requestedPort)], {
+    const { script, execPath, env, execArgv = [], readyTimeoutMs = 15_000 } = this.options;
+    const child = fork(script, [...(this.options.args?.(requestedPort) ?? ['--port', String(requestedPort)])], {
       env: { ...process.env, ...env },
       execPath: execPath ?? process.execPath,
       execArgv: execPath === undefined ? ['--require', EXIT_WITH_PARENT, ...execArgv] : [...execArgv],
@@ -334,8 +334,4 @@ export class ChildServer {
 
 function isPort(value: unknown): value is number {
   return Number.isInteger(value) && Number(value) > 0 && Number(value) <= 65_535;
-}
-
-function portArgument(port: number): readonly string[] {
-  return ['--port', String(port)];
 }

@@ -1,7 +1,6 @@
 /** Random number generator, injected for tests. Returns a number in [0, 1). */
 export type Random = () => number;
 
-/** The random number generator of this process. */
 export const systemRandom: Random = () => Math.random();
 
 /** Returns `value` with a uniform jitter of ± `fraction` (0.2: 80% to 120%). */

@@ -29,7 +29,6 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
   sendMessageWithContext(context: { callback?: () => void; flags?: number }, message: unknown): void;
 };
 
-/** Members of the channel that carries an attempt. */
 type AttemptChannel = Pick<
   WireChannel,
   | 'channel'
@@ -101,7 +100,6 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private halfClosed = false;
   /** True if there are interceptors and a response could not be deserialized. */
   private unreadable = false;
-  /** Cache for `wireFacts`. */
   private facts: CallFacts | undefined;
   private delayedStatus: DelayedStatus | undefined;
 

@@ -4,7 +4,6 @@ import type { Clock, Timer } from '../../time/clock.js';
 import type { ObservedConnection } from './observed-connection.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
-type Listener = experimental.ConnectivityStateListener;
 
 /** Idle period of a further connection, in milliseconds. The connection closes after one to two periods without a call. */
 export const FURTHER_IDLE_MS = 30_000;
@@ -25,7 +24,6 @@ export interface CreatedConnection {
   readonly connection: ObservedConnection;
 }
 
-/** Dependencies of the connections to one address. */
 export interface AddressConnectionsDependencies {
   /** Returns the maximum number of connections, including the first. The maximum may change; a lower maximum closes no connection. */
   readonly maximum: () => number;
@@ -181,7 +179,7 @@ class FurtherConnection {
    * Drops the connection when it becomes IDLE: after it has ended, or after the backoff for a failed attempt. Calls that are still
    * waiting open another connection.
    */
-  private readonly stateChanged: Listener = (_, from, to) => {
+  private readonly stateChanged: experimental.ConnectivityStateListener = (_, from, to) => {
     if (stateName(to) === 'IDLE' && from !== to) this.drop();
     this.callbacks.changed();
   };

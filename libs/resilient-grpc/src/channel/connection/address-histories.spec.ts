@@ -1,5 +1,3 @@
-import { EventEmitter } from 'node:events';
-import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { ConnectionEnd } from '../../call/call-event.js';
@@ -13,7 +11,6 @@ function make(clock = new VirtualClock()) {
   const judged: EndedConnection[] = [];
   const ended: EndedConnection[] = [];
   const histories = new AddressHistories(
-    () => undefined,
     clock,
     () => 0.5,
     (event) => {
@@ -24,6 +21,29 @@ function make(clock = new VirtualClock()) {
   return { clock, closed, judged, ended, histories };
 }
 
+/** A connection that a test closes. */
+class FakeConnection {
+  isOpen = true;
+  readonly close: () => void;
+  private closed: () => void = () => undefined;
+
+  constructor(
+    readonly end: ConnectionEnd = 'unknown',
+    readonly readyAt = 0,
+  ) {
+    this.close = () => this.closed();
+  }
+
+  whenClosed(listener: () => void): void {
+    this.closed = listener;
+  }
+
+  /** Safe: the histories use only these members. */
+  get real(): SubchannelConnection {
+    return this as unknown as SubchannelConnection;
+  }
+}
+
 describe('histories of 1,000 addresses', () => {
   const addresses = Array.from({ length: 1_000 }, (_, index) => `10.0.0.7:${String(index + 1)}`);
 
@@ -31,8 +51,7 @@ describe('histories of 1,000 addresses', () => {
     const { histories } = make();
     for (const address of addresses) histories.entered(address, 'CONNECTING');
     for (const address of addresses) {
-      // Safe: the code under test only listens for the socket's events.
-      histories.connected(address, new EventEmitter() as unknown as Socket);
+      histories.connected(address, new FakeConnection().real);
       histories.entered(address, 'READY');
     }
     expect(histories.known).toHaveLength(1_000);
@@ -117,10 +136,9 @@ describe('failed attempts to connect', () => {
 
   it('ignores failed attempts to connect while a further connection to the same address is READY', () => {
     const { histories } = makeFailing();
-    // Safe: the code under test only listens for the socket's events.
-    histories.connected(`${ADDRESS}1#2`, new EventEmitter() as unknown as Socket);
+    histories.connected(`${ADDRESS}1#2`, new FakeConnection().real);
     expect(histories.failingMs(ADDRESS)).toBe(40_000);
-    histories.connected(`${ADDRESS}#2`, new EventEmitter() as unknown as Socket);
+    histories.connected(`${ADDRESS}#2`, new FakeConnection().real);
     expect(histories.failingMs(ADDRESS)).toBeUndefined();
     histories.disconnected(`${ADDRESS}#2`);
     expect(histories.failingMs(ADDRESS)).toBe(40_000);
@@ -130,39 +148,30 @@ describe('failed attempts to connect', () => {
 describe('released connection', () => {
   it('reports a released connection as closed when its socket closes', () => {
     const { clock, closed, histories } = make();
-    // Safe: the code under test only listens for the socket's events.
-    const socket = new EventEmitter() as unknown as Socket;
-    histories.connected(ADDRESS, socket);
+    const connection = new FakeConnection();
+    histories.connected(ADDRESS, connection.real);
     clock.advance(500);
     histories.release(ADDRESS, false);
     expect(closed).toEqual([]);
-    socket.emit('close');
+    connection.close();
     expect(closed).toEqual([500]);
   });
 
   it('reports why a released connection was lost, and that the client did not close it', () => {
     const { closed, ended, histories } = make();
-    const socket = new EventEmitter() as unknown as Socket;
-    histories.connected(ADDRESS, socket);
-    histories.at(ADDRESS)?.setSession({ end: 'connection reset' } as SubchannelConnection);
+    const connection = new FakeConnection('connection reset');
+    histories.connected(ADDRESS, connection.real);
     histories.release(ADDRESS, false);
-    socket.emit('close');
+    connection.close();
     expect(ended).toMatchObject([{ address: ADDRESS, reason: 'connection reset' }]);
     expect(closed).toEqual([]);
   });
 
-  it('reports immediately that a released connection is closed if its socket is unknown', () => {
-    const { closed, histories } = make();
-    histories.connected(ADDRESS, undefined);
-    histories.release(ADDRESS, false);
-    expect(closed).toHaveLength(1);
-  });
-
   it('does not report a connection as closed by the client if it ends while in use', () => {
     const { closed, histories } = make();
-    const socket = new EventEmitter() as unknown as Socket;
-    histories.connected(ADDRESS, socket);
-    socket.emit('close');
+    const connection = new FakeConnection();
+    histories.connected(ADDRESS, connection.real);
+    connection.close();
     expect(histories.disconnected(ADDRESS)).toMatchObject({ reason: 'unknown', othersReady: false });
     expect(closed).toEqual([]);
   });
@@ -171,13 +180,11 @@ describe('released connection', () => {
 describe('connection with a GOAWAY before the first response', () => {
   function goAway(made: ReturnType<typeof make>, end: ConnectionEnd = 'GOAWAY NO_ERROR') {
     const { clock, histories } = made;
-    // Safe: the code under test only listens for the socket's events, and reads why the connection ended.
-    const socket = new EventEmitter() as unknown as Socket;
-    histories.connected(ADDRESS, socket);
-    histories.at(ADDRESS)?.setSession({ end } as SubchannelConnection);
     const readyAt = clock.now();
+    const connection = new FakeConnection(end, readyAt);
+    histories.connected(ADDRESS, connection.real);
     clock.advance(100);
-    return { ended: histories.disconnected(ADDRESS), socket, readyAt };
+    return { ended: histories.disconnected(ADDRESS), connection, readyAt };
   }
 
   /** Creates histories with one GOAWAY before the first response, because the first GOAWAY sets no hold-off. */
@@ -215,8 +222,8 @@ describe('connection with a GOAWAY before the first response', () => {
 
   it('counts an undecided connection as a failed attempt to connect if it closes without a response', () => {
     const made = makeAfterFirstGoaway();
-    const { socket } = goAway(made);
-    socket.emit('close');
+    const { connection } = goAway(made);
+    connection.close();
     expect(made.judged).toMatchObject([{ answered: false, closedImmediately: true }]);
     expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
     expect(made.histories).toMatchObject({ isUndecided: false });
@@ -247,12 +254,12 @@ describe('connection with a GOAWAY before the first response', () => {
     const first = goAway(made);
     expect(first.ended).toMatchObject({ closedImmediately: false, isUndecided: true });
     expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
-    first.socket.emit('close');
+    first.connection.close();
     expect(made.judged).toEqual([]);
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true });
     // The first GOAWAY counts as well, so the hold-off is as long as after two consecutive immediate closes.
     expect(made.histories.holdOffMs(ADDRESS)).toBe(1_600);
-    made.histories.connected(ADDRESS, undefined);
+    made.histories.connected(ADDRESS, new FakeConnection('unknown', made.clock.now()).real);
     made.histories.answered();
     expect(goAway(made).ended).toMatchObject({ closedImmediately: false });
   });

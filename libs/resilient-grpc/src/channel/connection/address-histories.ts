@@ -1,12 +1,10 @@
-import type { Socket } from 'node:net';
 import type { ConnectionEnd } from '../../call/call-event.js';
 import type { ConnectionSnapshot, ConnectivityState } from '../../call/connectivity.js';
 import { SHORT_LIVED_MS, shortLivedBackoffMs } from '../../policy/reconnect/reconnect-times.js';
-import { moment, type Clock, type Timer } from '../../time/clock.js';
+import { moment, type Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { furtherPrefix } from './address-connections.js';
-import { EstablishedConnection } from './established-connection.js';
-import type { LivenessProbe } from './liveness-probe.js';
+import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 
 /** A connection that was READY and has ended. */
 export interface EndedConnection {
@@ -27,7 +25,6 @@ export interface EndedConnection {
    * immediately.
    */
   readonly isUndecided: boolean;
-  /** True if other connections are READY. */
   readonly othersReady: boolean;
 }
 
@@ -43,15 +40,9 @@ export type AddressHistoryEvent =
   /** An ended connection was judged: immediately, or later if it was undecided; see `EndedConnection.isUndecided`. */
   | { readonly type: 'judged'; readonly ended: EndedConnection };
 
-/** An attempt to connect that waits for the end of a hold-off. */
-interface DelayedConnect {
-  readonly address: string;
-  start(): void;
-}
-
 /** A connection on which the server sent GOAWAY before its first response. It stays open while it carries calls. */
 interface UndecidedConnection {
-  readonly connection: EstablishedConnection;
+  readonly connection: SubchannelConnection;
   readonly ended: EndedConnection;
 }
 
@@ -67,16 +58,14 @@ interface ConnectionHistory {
   failingSince: number | undefined;
   /** Number of consecutive attempts to connect that timed out since the channel last began to use the address. */
   timeouts: number;
-  readyAt: number | undefined;
-  /** `undefined` if the connection is not READY, or if its socket is unknown to the library. */
-  connection: EstablishedConnection | undefined;
+  /** `undefined` if the connection is not READY. */
+  connection: SubchannelConnection | undefined;
   /** True if the connection is READY but no longer used. */
   isReleased: boolean;
   answered: boolean;
   /** Number of consecutive connections that closed immediately. */
   immediateCloses: number;
   holdUntil: number;
-  /** Number of connections that have ended. */
   ended: number;
   /** Undecided connections, oldest first. */
   undecided: readonly UndecidedConnection[];
@@ -85,30 +74,26 @@ interface ConnectionHistory {
 /** Maximum number of addresses with a history. Exceeded only if more addresses are in use, are held off, or have undecided connections. */
 const MAX_KNOWN_ADDRESSES = 256;
 
-/** Connection history of one grpc-js channel, per address. */
 export class AddressHistories {
   private readonly histories = new Map<string, ConnectionHistory>();
   /** Connections that accept no more calls (for example, after GOAWAY) and whose sockets are still open. */
-  private readonly draining = new Set<EstablishedConnection>();
-  private readonly delayed = new Set<DelayedConnect>();
+  private readonly draining = new Set<SubchannelConnection>();
   /** True if the server has not responded since the last connection was established. */
   private unanswered = true;
   /** True if a connection is undecided. `answeredTo` has no effect otherwise. */
   isUndecided = false;
 
   constructor(
-    private readonly openProbe: (address: string) => LivenessProbe | undefined,
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly emit: (event: AddressHistoryEvent) => void,
   ) {}
 
-  get ready(): readonly EstablishedConnection[] {
+  get ready(): readonly SubchannelConnection[] {
     return [...this.histories.values()].flatMap(({ connection }) => connection ?? []);
   }
 
-  /** Connections with an open socket. */
-  get open(): readonly EstablishedConnection[] {
+  get open(): readonly SubchannelConnection[] {
     return this.draining.size === 0 ? this.ready : [...this.ready, ...this.draining];
   }
 
@@ -118,8 +103,8 @@ export class AddressHistories {
     });
   }
 
-  /** The READY connection to `address`; `undefined` if there is none, or if its socket is unknown. */
-  at(address: string): EstablishedConnection | undefined {
+  /** The READY connection to `address`; `undefined` if there is none. */
+  at(address: string): SubchannelConnection | undefined {
     return this.histories.get(address)?.connection;
   }
 
@@ -127,22 +112,6 @@ export class AddressHistories {
   holdOffMs(address: string): number {
     const history = this.histories.get(address);
     return history === undefined ? 0 : history.holdUntil - this.clock.now();
-  }
-
-  /** Runs `connect` at the end of the hold-off of `address`. A response may end the hold-off early. */
-  afterHoldOff(address: string, connect: () => void): Timer {
-    const clear = (): void => {
-      timer.clear();
-      this.delayed.delete(delayed);
-    };
-    const start = (): void => {
-      clear();
-      connect();
-    };
-    const delayed = { address, start };
-    const timer = this.clock.setTimer(start, this.holdOffMs(address));
-    this.delayed.add(delayed);
-    return { clear };
   }
 
   /** Earliest end of a hold-off, in monotonic milliseconds; `undefined` if no address is held off. */
@@ -200,25 +169,22 @@ export class AddressHistories {
   failingMs(address: string): number | undefined {
     const since = this.histories.get(address)?.failingSince;
     if (since === undefined) return undefined;
-    for (const [key, { readyAt }] of this.histories) {
-      if (readyAt !== undefined && key.startsWith(furtherPrefix(address))) return undefined;
+    for (const [key, { connection }] of this.histories) {
+      if (connection !== undefined && key.startsWith(furtherPrefix(address))) return undefined;
     }
     return this.clock.now() - since;
   }
 
-  connected(address: string, socket: Socket | undefined): void {
+  /** @param connection `undefined` in simulations, which have no connections */
+  connected(address: string, connection: SubchannelConnection): void {
     this.unanswered = true;
     const history = this.history(address);
     // Reports the released connection as closed, even if calls still run on it, because the history now describes the next connection.
     if (history.isReleased) this.closed(address, history);
-    const now = this.clock.now();
-    history.readyAt = now;
     history.answered = false;
     history.isReleased = false;
-    if (socket === undefined) return;
-    const connection = new EstablishedConnection(address, now, socket, this, this.openProbe);
     history.connection = connection;
-    socket.once('close', () => {
+    connection.whenClosed(() => {
       this.draining.delete(connection);
       // Reports only a released connection: the policy reports the end of a connection in use, together with the new state of the channel.
       if (history.connection === connection && history.isReleased) {
@@ -242,16 +208,14 @@ export class AddressHistories {
     history.holdUntil = 0;
     history.immediateCloses = 0;
     this.judge(history, proved, true);
-    for (const delayed of [...this.delayed]) if (delayed.address === address) delayed.start();
   }
 
   disconnected(address: string): EndedConnection {
     const history = this.history(address);
     const now = this.clock.now();
-    const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
     const { answered, connection } = history;
+    const livedMs = connection === undefined ? 0 : now - connection.readyAt;
     const reason = connection?.end ?? 'unknown';
-    if (reason === 'connection timed out') connection?.recordTimeout();
     if (connection?.isOpen === true) this.draining.add(connection);
     this.forget(history);
     const isShortLived = livedMs < SHORT_LIVED_MS && !answered;
@@ -270,29 +234,17 @@ export class AddressHistories {
 
   /**
    * Reports that the channel no longer uses the READY connection to `address`. If `now` is true, the connection closes with its
-   * channel. Otherwise, it closes when its last call has
-   * ended.
+   * channel. Otherwise, it closes when its last call has ended.
    */
   release(address: string, now: boolean): void {
     const history = this.history(address);
     this.unused(address);
-    if (now || history.connection === undefined) this.closed(address, history);
+    if (now) this.closed(address, history);
     else history.isReleased = true;
   }
 
-  /**
-   * Reports that the channel uses the connection to `address` again. Returns true if the connection still counts as open. A connection
-   * without a known socket was reported as closed when it was released.
-   */
-  reused(address: string): boolean {
-    const history = this.history(address);
-    history.isReleased = false;
-    this.entered(address, 'READY');
-    return history.readyAt !== undefined;
-  }
-
   private get anyReady(): boolean {
-    return [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
+    return [...this.histories.values()].some(({ connection }) => connection !== undefined);
   }
 
   private judge(history: ConnectionHistory, decided: readonly UndecidedConnection[], answered: boolean): void {
@@ -312,13 +264,13 @@ export class AddressHistories {
   }
 
   private closed(address: string, history: ConnectionHistory): void {
-    const livedMs = history.readyAt === undefined ? 0 : this.clock.now() - history.readyAt;
+    const { connection } = history;
+    const livedMs = connection === undefined ? 0 : this.clock.now() - connection.readyAt;
     this.forget(history);
     this.emit({ type: 'closed', closed: { address, livedMs, reason: 'subchannel shutdown' } });
   }
 
   private forget(history: ConnectionHistory): void {
-    history.readyAt = undefined;
     history.connection = undefined;
     history.isReleased = false;
     history.ended += 1;
@@ -332,7 +284,6 @@ export class AddressHistories {
         since: this.clock.epoch(),
         failingSince: undefined,
         timeouts: 0,
-        readyAt: undefined,
         connection: undefined,
         isReleased: false,
         answered: false,
@@ -360,8 +311,8 @@ export class AddressHistories {
   private forgetOldest(): void {
     if (this.histories.size < MAX_KNOWN_ADDRESSES) return;
     const now = this.clock.now();
-    for (const [address, { state, readyAt, undecided, holdUntil }] of this.histories) {
-      if (state !== 'IDLE' || readyAt !== undefined || undecided.length > 0 || holdUntil > now) continue;
+    for (const [address, { state, connection, undecided, holdUntil }] of this.histories) {
+      if (state !== 'IDLE' || connection !== undefined || undecided.length > 0 || holdUntil > now) continue;
       this.histories.delete(address);
       return;
     }

@@ -8,7 +8,6 @@ export function addressKey(address: experimental.SubchannelAddress): string {
     : `${address.host}:${String(address.port)}`;
 }
 
-/** Returns the keys of the addresses of an endpoint. */
 export function endpointKeys({ addresses }: experimental.Endpoint): readonly string[] {
   return addresses.map(addressKey);
 }

@@ -3,10 +3,8 @@ import { pauseAfterUpdateMs, updateIntervalMs } from '../../policy/reconnect/rec
 import type { Clock, Timer } from '../../time/clock.js';
 import { systemRandom, type Random } from '../../time/random.js';
 
-type LoadBalancer = experimental.LoadBalancer;
-
 /** Arguments of `updateAddressList`: the result of the resolver. */
-export type AddressUpdate = Parameters<LoadBalancer['updateAddressList']>;
+export type AddressUpdate = Parameters<experimental.LoadBalancer['updateAddressList']>;
 /** The endpoints of a name, each with its addresses. */
 export type EndpointList = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
 

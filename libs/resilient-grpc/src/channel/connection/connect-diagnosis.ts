@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net';
+import { connect } from 'node:tls';
 import type { Connectivity } from '../../call/connectivity.js';
 import {
   CONNECT_FAILURES,
@@ -5,9 +7,8 @@ import {
   withDoctor,
 } from '../../policy/connect-failure/connect-failures.js';
 import type { ReconnectClass } from '../../policy/reconnect/reconnect-times.js';
-import type { Clock } from '../../time/clock.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import { connectFailure, connectFailureOf, type ConnectFailure } from './connect-failure.js';
-import { TlsDetection } from './tls-detection.js';
 
 /** Failures that can show that the server uses TLS although the client does not. */
 const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set(['closed', 'not-http2']);
@@ -15,14 +16,12 @@ const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set(['closed', 'not-http
 /** Failures by which a server may reject the certificate of the client. */
 const MAY_BE_CERTIFICATE: ReadonlySet<ConnectFailureKind> = new Set(['client-certificate', 'closed-in-tls']);
 
-/** Dependencies of a diagnosis. */
 export interface DiagnosisDependencies {
   readonly clock: Clock;
   /** The command that examines the target; `undefined` if the doctor does not support it. */
   readonly doctorCommand: string | undefined;
   /** Returns the reason why this client's own certificate is not valid now; `undefined` otherwise. */
   readonly certificateProblem?: () => string | undefined;
-  /** Returns true if the connections use TLS. */
   readonly isSecure: () => boolean;
   /** Describes the running attempt to connect if it is slow; `undefined` otherwise. */
   readonly slowAttempt: () => ConnectFailure | undefined;
@@ -49,7 +48,6 @@ export class ConnectDiagnosis {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.message ?? this.lastError);
   }
 
-  /** Kind of the failure in `cause`. */
   private get causeKind(): ConnectFailureKind | undefined {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.kind ?? this.kind);
   }
@@ -88,7 +86,6 @@ export class ConnectDiagnosis {
     return isTls ? connectFailure('server-uses-tls', address, undefined) : failure;
   }
 
-  /** Records a failed attempt to connect to `address`. */
   attemptFailed({ kind, message }: ConnectFailure, address: string | undefined): void {
     this.lastError = message;
     this.kind = kind;
@@ -110,7 +107,6 @@ export class ConnectDiagnosis {
     this.kind = kind;
   }
 
-  /** Records why a connection ended. */
   connectionEnded(reason: string): void {
     this.lastError = reason;
     this.kind = undefined;
@@ -124,5 +120,61 @@ export class ConnectDiagnosis {
 
   close(): void {
     this.tlsDetection.close();
+  }
+}
+
+/** Timeout of the TCP connect and the TLS handshake together, in milliseconds. */
+const TLS_DETECTION_MS = 5_000;
+
+// A TLS alert. Other OpenSSL errors mean that the peer sent data that is not TLS.
+const ALERT = /^ERR_SSL_.*(?:ALERT|UNRECOGNIZED_NAME)/;
+
+/**
+ * Detects that a server uses TLS although its client does not. The server then closes each connection without a response. A proxy without
+ * a reachable server does the same, so only a TLS handshake distinguishes them. Each client opens at most one connection for the detection,
+ * and only if the client has never been connected. An outage after the first connection therefore causes no additional connections.
+ */
+class TlsDetection {
+  private hasBegun = false;
+  private socket: Socket | undefined;
+  private timer: Timer | undefined;
+
+  constructor(private readonly clock: Clock) {}
+
+  /** Calls `found` if the server at `address` ('10.0.0.7:50051', or the path of a Unix socket) uses TLS. Runs at most once. */
+  begin(address: string, found: () => void): void {
+    if (this.hasBegun) return;
+    this.hasBegun = true;
+    const [, host, port] = /^\[?([^/]*?)\]?:(\d+)$/.exec(address) ?? [];
+    const place = host === undefined ? { path: address } : { host, port: Number(port) };
+    // The server's certificate is not verified, because no request is sent.
+    const socket = connect({ ...place, ALPNProtocols: ['h2'], rejectUnauthorized: false });
+    this.socket = socket;
+    socket.unref();
+    this.timer = this.clock.setTimer(() => {
+      this.close();
+    }, TLS_DETECTION_MS);
+    const ended = (usesTls: boolean): void => {
+      if (this.socket !== undefined && usesTls) found();
+      this.close();
+    };
+    socket.on('secureConnect', () => {
+      ended(true);
+    });
+    socket.on('error', ({ code = '' }: NodeJS.ErrnoException) => {
+      ended(ALERT.test(code));
+    });
+    socket.on('close', () => {
+      ended(false);
+    });
+  }
+
+  /** Ends a running detection, and prevents a later one. */
+  close(): void {
+    this.hasBegun = true;
+    this.timer?.clear();
+    this.timer = undefined;
+    this.socket?.destroy();
+    this.socket = undefined;
   }
 }

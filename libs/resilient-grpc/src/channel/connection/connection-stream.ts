@@ -4,7 +4,6 @@ import { httpResponseOf } from '../../policy/evidence/grpc-js-texts.js';
 import type { SocketSubchannel } from '../quirks/socket-subchannel.js';
 import type { ConnectionBoundCall } from '../subchannel/subchannel-channel.js';
 
-/** Status with which a stream ended. */
 export interface StreamEnd {
   readonly code: number;
   readonly details: string;
@@ -12,15 +11,12 @@ export interface StreamEnd {
   readonly http?: string | undefined;
 }
 
-/** Request and callbacks of a stream. */
 export interface StreamOpening {
   /** Path of the method, such as '/grpc.health.v1.Health/Watch'. */
   readonly path: string;
   readonly metadata: Metadata;
   /** The single request message. */
   readonly request: Buffer;
-  /** Replaces the authority of the target, like the channel option `grpc.default_authority`. */
-  readonly authority?: string | undefined;
   onMessage(bytes: Uint8Array): void;
   /**
    * Called once, after the last `onMessage`; not called after `cancel`. `end` is `undefined` if the stream ended because the connection
@@ -43,7 +39,6 @@ export interface StreamOpening {
 export class ConnectionStream {
   /** True if no callback follows. */
   isOver = false;
-  /** True if the stream has ended with a status. */
   private hasStatus = false;
 
   private constructor(
@@ -52,7 +47,6 @@ export class ConnectionStream {
     private readonly opening: StreamOpening,
   ) {}
 
-  /** Opens a stream on a READY connection. */
   static open(subchannel: SocketSubchannel, opening: StreamOpening): ConnectionStream {
     const stream = new ConnectionStream(subchannel, subchannel.connectionChannel.createCall(opening.path), opening);
     stream.begin();
@@ -79,9 +73,7 @@ export class ConnectionStream {
 
   private begin(): void {
     const { call, opening } = this;
-    const { authority, request } = opening;
     this.subchannel.addConnectivityStateListener(this.endWithConnection);
-    if (authority !== undefined) call.options.host = authority;
     let received: Metadata | undefined;
     const listener = {
       onReceiveMetadata: (headers: Metadata) => {
@@ -104,7 +96,7 @@ export class ConnectionStream {
       this.end({ code: StatusCode.INTERNAL, details: String(error) });
       return;
     }
-    call.sendMessageWithContext({}, request);
+    call.sendMessageWithContext({}, opening.request);
     call.startRead();
     call.halfClose();
   }

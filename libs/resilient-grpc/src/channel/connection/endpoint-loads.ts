@@ -12,7 +12,6 @@ export class EndpointLoads {
     readonly random: Random,
   ) {}
 
-  /** Returns the load of the endpoint that has `addresses`. */
   of(addresses: readonly string[]): EndpointLoad {
     const known = addresses.map((address) => this.loads.get(address)).find((load) => load !== undefined);
     const load = known ?? new EndpointLoad();

@@ -1,11 +1,11 @@
 import type { Metadata, MetadataOptions, experimental } from '@grpc/grpc-js';
 import type { Random } from '../../time/random.js';
 import { COMPLETE } from '../quirks/experimental.js';
+import type { Endpoints } from './endpoints.js';
 
 type Picker = experimental.Picker;
 type PickArgs = experimental.PickArgs;
 type PickResult = experimental.PickResult;
-type SubchannelInterface = experimental.SubchannelInterface;
 
 /**
  * Maximum number of additional picks that are requested from the child policy. They follow the weights of the policy. Each pick advances
@@ -24,7 +24,6 @@ export function setTriedEndpoints(metadata: Metadata, tried: string[]): void {
   metadata.setOptions(options);
 }
 
-/** Returns a copy of `metadata` with the endpoints to avoid. */
 export function withTried(metadata: Metadata, tried: string[] | undefined): Metadata {
   const copy = metadata.clone();
   if (tried !== undefined) setTriedEndpoints(copy, tried);
@@ -39,12 +38,11 @@ export function triedEndpoints(metadata: Metadata): string[] | undefined {
   return (metadata.getOptions() as TriedOptions)[TRIED_ENDPOINTS_KEY];
 }
 
-/** The endpoints of one channel. */
 export interface PickableEndpoints {
   /** True if `address` belongs to an endpoint with an address in `tried`. */
   isTried(address: string, tried: readonly string[]): boolean;
   /** Returns the connections that an attempt may use: the READY connections of healthy endpoints. */
-  pickable(): SubchannelInterface[];
+  pickable(): experimental.SubchannelInterface[];
 }
 
 /**
@@ -89,4 +87,32 @@ export class EndpointPicker implements Picker {
 
 function isComplete({ pickResultType }: PickResult): boolean {
   return (pickResultType as number) === COMPLETE;
+}
+
+/** Maximum number of picks that one `pick()` requests from the child policy. */
+const MAX_PICKS = 8;
+
+/**
+ * Picks again to reduce how often an endpoint in its slow start is picked. Used only during a slow start. A pick that is discarded has no
+ * side effects, except that round_robin and weighted_round_robin advance.
+ */
+export class SlowStartPicker implements Picker {
+  constructor(
+    private readonly child: Picker,
+    private readonly endpoints: Pick<Endpoints, 'weightOf'>,
+    private readonly random: Random,
+  ) {}
+
+  pick(args: PickArgs): PickResult {
+    let result = this.child.pick(args);
+    for (let picks = 1; picks < MAX_PICKS; picks++) {
+      const address = result.subchannel?.getAddress();
+      // The pick has no connection, because the policy queues or drops the call.
+      if (address === undefined) return result;
+      const weight = this.endpoints.weightOf(address);
+      if (weight === 1 || this.random() < weight) return result;
+      result = this.child.pick(args);
+    }
+    return result;
+  }
 }

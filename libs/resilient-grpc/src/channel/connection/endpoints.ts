@@ -24,7 +24,6 @@ export interface EndpointGate {
   include(isIncluded: boolean): void;
 }
 
-/** An attempt on an endpoint. */
 export interface EndpointAttempt extends AttemptEvidence {
   /** Address of the attempt's connection; `undefined` if none was picked. */
   readonly peer: string | undefined;
@@ -94,7 +93,6 @@ export class Endpoints {
   private readonly endpoints = new Set<Endpoint>();
   private readonly byAddress = new Map<string, Endpoint>();
   private readonly policies = new Set<WeightedPolicy>();
-  /** Unary attempts without a response. */
   private readonly unanswered = new Set<EndpointAttempt>();
   private timer: Timer | undefined;
   private dueAt = 0;
@@ -207,7 +205,6 @@ export class Endpoints {
     this.decideReturns();
   }
 
-  /** Reports that a connection to `address` became READY, or is no longer READY. */
   connectionChanged(address: string, isReady: boolean): void {
     const endpoint = this.endpoint(address);
     if (!isReady && !this.isReady(endpoint)) endpoint.health = 'pending';
@@ -215,20 +212,11 @@ export class Endpoints {
     this.decideReturns();
   }
 
-  /** Reports that a policy uses a READY connection for the first time, or again after it released the connection. */
-  connectionReused(address: string): void {
-    const endpoint = this.endpoint(address);
-    // The health of a released connection is not watched, so the last health may be outdated.
-    if (!this.isReady(endpoint)) endpoint.health = 'pending';
-    this.connectionChanged(address, true);
-  }
-
   /** Reports that a connection was lost without GOAWAY. The attempts that it carried count as one failure in total. */
   connectionLost(address: string): void {
     this.count(this.endpoint(address), 'failure');
   }
 
-  /** Reports the health of the connection to `address`. */
   healthChanged(address: string, health: EndpointHealth): void {
     const endpoint = this.endpoint(address);
     if (endpoint.health === health) return;
@@ -279,7 +267,6 @@ export class Endpoints {
     return own / largest;
   }
 
-  /** True if an endpoint is in its slow start. */
   get isSlowStarting(): boolean {
     const { policy } = this;
     if (policy === undefined || policy.slowStartMs === 0) return false;

@@ -1,34 +1,25 @@
 import { connectivityState, type experimental } from '@grpc/grpc-js';
 import { stateName } from '../../call/connectivity.js';
-import type { Timer } from '../../time/clock.js';
 import type { AddressConnections } from './address-connections.js';
-import type { AddressHistories } from './address-histories.js';
 import type { EndpointGate, Endpoints } from './endpoints.js';
 import type { ObservedConnection } from './observed-connection.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 type Listener = experimental.ConnectivityStateListener;
 
-/** Hold-offs of addresses whose servers close each connection immediately. */
-type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
-
 /**
- * Returns a class of subchannels that do not connect before their hold-off ends. grpc-js resets its backoff when a connection is READY.
- * Without the hold-off, grpc-js would connect 150 times a second to a server that closes each connection after it sends SETTINGS. A
- * subchannel is unhealthy while its endpoint is ejected or not serving, so that load-balancing policies do not pick it. A subchannel stays
- * READY if its connection ends while a further connection to the address is READY (gRFC A105).
+ * Returns a class of subchannels that are unhealthy while their endpoint is ejected or not serving, so that load-balancing policies do not
+ * pick them. A subchannel stays READY if its connection ends while a further connection to the address is READY (gRFC A105).
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,
 ): new (
   child: SubchannelInterface,
   connection: ObservedConnection,
-  holdOffs: HoldOffs,
   endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
   connections: AddressConnections | undefined,
 ) => SubchannelInterface {
   return class GatedSubchannel extends Base implements EndpointGate {
-    private delayedStart: Timer | undefined;
     private readonly listeners = new Set<Listener>();
     private unwatch: (() => void) | undefined;
     /** True if the first connection is not READY, but the last state that the listeners received is READY. */
@@ -37,7 +28,6 @@ export function gatedSubchannelClass(
     constructor(
       child: SubchannelInterface,
       private readonly connection: ObservedConnection,
-      private readonly holdOffs: HoldOffs,
       private readonly endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
       /** Further connections to the address; `undefined` if this subchannel is one of them. */
       private readonly connections: AddressConnections | undefined,
@@ -108,20 +98,8 @@ export function gatedSubchannelClass(
     }
 
     override unref(): void {
-      this.connection.unref();
       super.unref();
-    }
-
-    override startConnecting(): void {
-      const { address } = this.connection;
-      if (this.holdOffs.holdOffMs(address) <= 0 || stateName(this.child.getConnectivityState()) !== 'IDLE') {
-        this.child.startConnecting();
-        return;
-      }
-      this.delayedStart ??= this.holdOffs.afterHoldOff(address, () => {
-        this.delayedStart = undefined;
-        this.child.startConnecting();
-      });
+      this.connection.unref();
     }
 
     /** Called once for each call, so it selects the connection for the next call. */
@@ -136,8 +114,6 @@ export function gatedSubchannelClass(
 
     protected override destroy(): void {
       this.endpoints?.release(this);
-      this.delayedStart?.clear();
-      this.delayedStart = undefined;
       super.destroy();
     }
   };

@@ -10,7 +10,6 @@ import type { Metadata } from '@grpc/grpc-js';
 /** Health of one connection (gRFC A17). 'pending': the server has not reported it yet. */
 export type EndpointHealth = NonNullable<EndpointSnapshot['health']>;
 
-/** Dependencies of a health watch. */
 export interface HealthWatchDependencies {
   readonly clock: Clock;
   readonly random: Random;
@@ -23,7 +22,6 @@ export interface HealthWatchDependencies {
 const PATH = '/grpc.health.v1.Health/Watch';
 const SERVICE_FIELD = 1;
 const STATUS_FIELD = 1;
-/** Values of `ServingStatus`. */
 const SERVING = 1n;
 const SERVICE_UNKNOWN = 3n;
 /**

@@ -7,12 +7,7 @@ import { EndpointLoads } from './endpoint-loads.js';
 import { triedEndpoints } from './endpoint-picker.js';
 
 type ChannelControlHelper = experimental.ChannelControlHelper;
-type LoadBalancer = experimental.LoadBalancer;
 type Picker = experimental.Picker;
-type PickArgs = experimental.PickArgs;
-type PickResult = experimental.PickResult;
-type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
-type LeafLoadBalancer = experimental.LeafLoadBalancer;
 type LoadBalancerClass = Parameters<typeof experimental.registerLoadBalancerType>[1];
 type ConfigClass = Parameters<typeof experimental.registerLoadBalancerType>[2];
 
@@ -23,7 +18,7 @@ const { CONNECTING, IDLE, READY, TRANSIENT_FAILURE } = connectivityState;
 
 /** One endpoint: its leaf policy connects to one of its addresses. */
 interface Child {
-  readonly leaf: LeafLoadBalancer;
+  readonly leaf: experimental.LeafLoadBalancer;
   readonly addresses: readonly string[];
   readonly load: EndpointLoad;
 }
@@ -33,7 +28,7 @@ interface Child {
  * round_robin, and selects the least loaded of `choiceCount` random READY endpoints.
  */
 export function leastRequestPolicy(name: string, parts: Experimental): [LoadBalancerClass, ConfigClass] {
-  class LeastRequestConfig implements TypedLoadBalancingConfig {
+  class LeastRequestConfig implements experimental.TypedLoadBalancingConfig {
     constructor(readonly choiceCount: number) {}
 
     getLoadBalancerName(): string {
@@ -49,7 +44,7 @@ export function leastRequestPolicy(name: string, parts: Experimental): [LoadBala
     }
   }
 
-  class LeastRequestPolicy implements LoadBalancer {
+  class LeastRequestPolicy implements experimental.LoadBalancer {
     private children: readonly Child[] = [];
     private choiceCount = 0;
     private loads: EndpointLoads | undefined;
@@ -185,7 +180,7 @@ class LeastRequestPicker implements Picker {
     this.all = children.map(({ load }) => load);
   }
 
-  pick(args: PickArgs): PickResult {
+  pick(args: experimental.PickArgs): experimental.PickResult {
     const { leaf, load } = this.choose(triedEndpoints(args.metadata));
     const pick = leaf.getPicker().pick(args);
     if ((pick.pickResultType as number) !== COMPLETE) return pick;

@@ -3,18 +3,15 @@ import { connectivityState, type ChannelOptions, type experimental } from '@grpc
 import { AddressConnections, furtherAddress, type CreatedConnection } from './address-connections.js';
 import { addressKey, endpointKeys } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
-import type { AddressHistories } from './address-histories.js';
 import { PolicyConnections } from './policy-connections.js';
-import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { EndpointLoads } from './endpoint-loads.js';
-import { EndpointPicker, type PickableEndpoints } from './endpoint-picker.js';
+import { EndpointPicker, SlowStartPicker, type PickableEndpoints } from './endpoint-picker.js';
 import type { Endpoints } from './endpoints.js';
 import { gatedSubchannelClass } from './gated-subchannel.js';
 import { LOADS_OPTION, leastRequestPolicy } from './least-request-policy.js';
 import { HealthWatch, type HealthWatchDependencies } from './health-watch.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
-import { SlowStartPicker } from './slow-start-picker.js';
 import { experimental as grpcJs, type Experimental } from '../quirks/experimental.js';
 import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
@@ -26,8 +23,6 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
-type ChannelControlHelper = experimental.ChannelControlHelper;
-type LoadBalancer = experimental.LoadBalancer;
 type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
@@ -46,7 +41,6 @@ const OWNER_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc';
 export interface PolicyDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
   /** Resolves the name periodically; `undefined` if it is resolved only on demand. */
   readonly refresh?: Pick<DnsRefresh, 'lookupEnded' | 'stop'> | undefined;
   readonly handle: (event: PolicyEvent) => void;
@@ -54,17 +48,11 @@ export interface PolicyDependencies {
   readonly maxConnectionsPerEndpoint: () => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
-  readonly subchannels: Pick<SocketSubchannels, 'get'>;
+  readonly subchannels: Pick<SocketSubchannels, 'get' | 'isClosed'>;
   /** Present if the health of the endpoints is checked. */
-  readonly health?: ConnectionHealth | undefined;
+  readonly health?: HealthWatchDependencies | undefined;
 }
 
-/** Opens the health Watches of the connections. */
-export interface ConnectionHealth extends HealthWatchDependencies {
-  readonly open: (connection: ObservedConnection, opening: StreamOpening) => ConnectionStream | undefined;
-}
-
-/** The last report of the child policy. */
 interface ChildState {
   readonly state: connectivityState;
   readonly picker: experimental.Picker;
@@ -77,8 +65,6 @@ export class PolicyOwner {
   readonly id = randomUUID();
   /** Reason why no policy is active; set if an external service config names this library's policy. */
   refusal: string | undefined;
-  /** True if the channel is closed. */
-  isReleased = false;
   /** The policy; `undefined` until grpc-js has created it, and while the channel is idle or uses another policy. */
   control: ObservingPolicy | undefined;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
@@ -99,7 +85,6 @@ export class PolicyOwner {
     return [{ [policyName]: { id: this.id, child: this.children } }];
   }
 
-  /** The other channel options that the policy needs. */
   get channelOptions(): ChannelOptions {
     return { [OWNER_OPTION]: this, ...(this.loads === undefined ? {} : { [LOADS_OPTION]: this.loads }) };
   }
@@ -122,10 +107,6 @@ export class PolicyOwner {
 
   yield(policy: ObservingPolicy): void {
     if (this.control === policy) this.control = undefined;
-  }
-
-  release(): void {
-    this.isReleased = true;
   }
 }
 
@@ -213,10 +194,9 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
 }
 
 /** Forwards updates and states between the channel and the child policy, and reports to the channel. */
-class ObservingPolicy implements LoadBalancer, PickableEndpoints {
+class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
-  /** All connections, keyed by subchannel. */
   private readonly known = new WeakMap<object, ObservedConnection>();
   readonly connections = new PolicyConnections(() => this.isBalancing);
   /** Connections that an update has released. The update may use them again, because round_robin recreates its children. */
@@ -243,7 +223,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** True during an update that may change which endpoints are ejected. The state is published after the update. */
   private isHeld = false;
 
-  constructor(private readonly helper: ChannelControlHelper) {
+  constructor(private readonly helper: experimental.ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
       parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
@@ -337,7 +317,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     key: string,
     connections: AddressConnections | undefined,
   ): CreatedConnection {
-    const { histories, handle, endpoints, subchannels } = owner.dependencies;
+    const { handle, endpoints, subchannels } = owner.dependencies;
     // Only the first connection, which the child policy selects, determines the health of an endpoint.
     const isFirst = connections !== undefined;
     const subchannel = subchannels.get(key, address, args);
@@ -348,11 +328,11 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
         if (event.type === 'connection') this.handover?.endpointChanged();
       };
       const watch = isFirst ? this.healthWatch(owner) : undefined;
-      connection = new ObservedConnection(subchannel, onEvent, this.useChanged, watch, key, !isFirst);
+      connection = new ObservedConnection(subchannel, onEvent, this.useChanged, watch, !isFirst);
       this.known.set(subchannel, connection);
     }
     const gate = isFirst && this.isBalancing ? endpoints : undefined;
-    return { subchannel: new GatedSubchannel(subchannel, connection, histories, gate, connections), connection };
+    return { subchannel: new GatedSubchannel(subchannel, connection, gate, connections), connection };
   }
 
   /** Returns the function that watches the health of a connection; `undefined` if health is not checked, or is ignored (pick_first). */
@@ -361,7 +341,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (health === undefined || endpoints?.checksHealth !== true || !this.isBalancing) return undefined;
     return (connection) =>
       new HealthWatch(
-        (opening) => health.open(connection, opening),
+        (opening) => connection.openStream(opening),
         (reported) => {
           endpoints.healthChanged(connection.address, reported);
           this.handover?.endpointChanged();
@@ -371,7 +351,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   private readonly useChanged = (connection: ObservedConnection): void => {
-    if (connection.isUsed) this.connections.add(connection);
+    if (connection.isUsed) this.connections.all.add(connection);
     else if (this.released === undefined) this.drop(connection);
     else this.released.add(connection);
   };
@@ -398,7 +378,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const owner: unknown = options[OWNER_OPTION];
     if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
     // Ignores the update if the channel was closed during the lookup, because the child policy would connect to the resolved addresses.
-    if (owner.isReleased) return true;
+    if (owner.dependencies.subchannels.isClosed) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
     const { clock, handle, refresh, endpoints: health } = owner.dependencies;

@@ -3,11 +3,8 @@ import type { AddressConnections } from './address-connections.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import type { ObservedConnection } from './observed-connection.js';
 
-type SubchannelInterface = experimental.SubchannelInterface;
-
 /** Streams of the READY connections of a channel. */
 export interface StreamCapacity {
-  /** Number of READY connections. */
   readonly connections: number;
   /** Sum of the connections' stream limits; Infinity if a connection has no limit. */
   readonly limit: number;
@@ -23,22 +20,14 @@ export class PolicyConnections {
   /** @param isBalancing true if the child policy uses several connections. pick_first has one, whose health it ignores (gRFC A17). */
   constructor(private readonly isBalancing: () => boolean) {}
 
-  add(connection: ObservedConnection): void {
-    this.all.add(connection);
-  }
-
   delete(connection: ObservedConnection): void {
     this.all.delete(connection);
     this.prune(connection.address);
   }
 
-  /** Returns the connections to `address`, or creates them with `create`. */
   to(address: string, create: () => AddressConnections): AddressConnections {
-    let connections = this.byAddress.get(address);
-    if (connections === undefined) {
-      connections = create();
-      this.byAddress.set(address, connections);
-    }
+    const connections = this.byAddress.get(address) ?? create();
+    this.byAddress.set(address, connections);
     return connections;
   }
 
@@ -68,14 +57,19 @@ export class PolicyConnections {
     return [...this.all].filter(({ isFurther }) => !isFurther);
   }
 
+  /** Ends the streams that are not calls of the channel. */
+  endStreams(): void {
+    for (const connection of this.all) connection.endStreams();
+  }
+
   /** Ends all running backoffs, so that the next attempts to connect start immediately. */
   endBackoff(): void {
-    for (const connection of this.all) connection.endBackoff();
+    for (const { subchannel } of this.all) subchannel.endBackoff();
   }
 
   /** Earliest end of a backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
   backoffEndsAt(): number | undefined {
-    const ends = [...this.all].flatMap((connection) => connection.backoffEndsAt() ?? []);
+    const ends = [...this.all].flatMap(({ subchannel }) => subchannel.backoffEndsAt ?? []);
     return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
@@ -118,7 +112,7 @@ export class PolicyConnections {
    * Returns a connection to the selectable address with the most free streams, for a call whose selected endpoint has no free stream.
    * Returns `undefined` if no selectable address has a free stream, or if the child policy is pick_first.
    */
-  readonly spare = (): SubchannelInterface | undefined => {
+  readonly spare = (): experimental.SubchannelInterface | undefined => {
     if (!this.isBalancing()) return undefined;
     let best: ObservedConnection | undefined;
     let most = 0;

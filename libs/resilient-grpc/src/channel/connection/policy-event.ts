@@ -1,4 +1,5 @@
 import type { ConnectivityState } from '../../call/connectivity.js';
+import type { ConnectFailure } from './connect-failure.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 
 /** An event of a channel's load-balancing policy, or of one of the channel's connections. */
@@ -21,30 +22,23 @@ export type PolicyEvent =
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   /** grpc-js destroyed the policy, because the channel is idle or closed, or because a service config selected another policy. */
   | { readonly type: 'destroyed' }
-  /** The connection to `address` changed its state. `isFurther` is true for a further connection to `address`. */
+  /**
+   * The connection to `address` changed its state. `isFurther` is true for a further connection to `address`. `connection` is set for READY,
+   * and `error` for TRANSIENT_FAILURE.
+   */
   | {
       readonly type: 'connection';
       readonly address: string;
       readonly isFurther: boolean;
       readonly from: ConnectivityState;
       readonly to: ConnectivityState;
-      readonly error: string | undefined;
+      readonly connection: SubchannelConnection | undefined;
+      readonly error: ConnectFailure | undefined;
     }
-  /** The connection to `address` became READY, or was reused in that state. */
-  | { readonly type: 'session'; readonly address: string; readonly connection: SubchannelConnection }
   /**
    * The channel no longer uses the connection to `address`, for example because the address was removed, or because the channel became
-   * idle. The connection is in `state`.
+   * idle.
    */
-  | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
-  /** The channel uses an existing connection to `address`. `state` is READY or CONNECTING. */
-  | {
-      readonly type: 'reused';
-      readonly address: string;
-      readonly isFurther: boolean;
-      readonly state: ConnectivityState;
-    }
-  /** The number of available streams changed, because a connection was opened or lost, or the stream limit of a connection changed. */
-  | { readonly type: 'streams' }
-  /** The server rejected keepalive pings (too_many_pings). grpc-js now pings every `keepaliveTimeMs`. */
-  | { readonly type: 'keepalive-throttled'; readonly address: string; readonly keepaliveTimeMs: number };
+  | { readonly type: 'released'; readonly address: string; readonly isReady: boolean }
+  /** The number of available streams changed, because the limit of a connection changed, or a further connection was dropped. */
+  | { readonly type: 'streams' };

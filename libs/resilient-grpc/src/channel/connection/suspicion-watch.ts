@@ -11,16 +11,18 @@ import {
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
-/** A connection that a suspicion watch checks. */
 export interface WatchedConnection {
   readonly address: string;
   readonly bytesRead: number;
-  readonly others: readonly WatchedConnection[];
-  probe(): WatchedProbe | undefined;
   destroy(): void;
 }
 
-/** A liveness probe of one connection. */
+export interface WatchedConnections {
+  readonly ready: readonly WatchedConnection[];
+  /** Creates a liveness probe; `undefined` if the connection is not READY. */
+  probe(connection: WatchedConnection): WatchedProbe | undefined;
+}
+
 export interface WatchedProbe {
   check(timeoutMs: number): void;
   ping(): void;
@@ -67,8 +69,8 @@ export class SuspicionWatch {
   replacedByOthers = 0;
 
   constructor(
+    private readonly connections: () => WatchedConnections,
     private readonly request: (request: ReplacementRequest) => void,
-    /** True if the replacement is READY. */
     private readonly isReplacementReady: () => boolean,
     private readonly clock: Clock,
     private readonly random: Random,
@@ -81,7 +83,7 @@ export class SuspicionWatch {
     if (suspect?.connection !== connection) {
       // A previous connection to the address ended without a report, so its suspicion ends here.
       this.ended(connection.address);
-      if (connection.probe() === undefined) return;
+      if (this.connections().probe(connection) === undefined) return;
       suspect = { connection, state: NOT_SUSPECTED, probe: undefined, othersRead: new Map() };
       this.suspects.set(connection.address, suspect);
     }
@@ -89,7 +91,6 @@ export class SuspicionWatch {
     this.scheduleCheck();
   }
 
-  /** Reports that the connection to `address` ended. */
   ended(address: string): void {
     const suspect = this.suspects.get(address);
     if (suspect === undefined) return;
@@ -167,13 +168,17 @@ export class SuspicionWatch {
 
   private probe(suspect: Suspect): void {
     const { connection } = suspect;
-    suspect.probe = connection.probe();
+    suspect.probe = this.connections().probe(connection);
     if (suspect.probe === undefined) {
       this.ended(connection.address);
       return;
     }
-    suspect.othersRead = new Map(connection.others.map((other) => [other, other.bytesRead]));
+    suspect.othersRead = new Map(this.othersOf(connection).map((other) => [other, other.bytesRead]));
     suspect.probe.check(POLICY.probeMs);
+  }
+
+  private othersOf(connection: WatchedConnection): readonly WatchedConnection[] {
+    return this.connections().ready.filter((other) => other !== connection);
   }
 
   private handleDead(suspect: Suspect, state: Dead): void {
@@ -182,7 +187,7 @@ export class SuspicionWatch {
     const { connection, othersRead } = suspect;
     if (!decision.replace) {
       this.apply(suspect, { type: 'cleared' });
-    } else if (connection.others.some((other) => other.bytesRead !== othersRead.get(other))) {
+    } else if (this.othersOf(connection).some((other) => other.bytesRead !== othersRead.get(other))) {
       // Another connection receives data, so no new channel is needed. A new channel would reconnect all working connections, too. The
       // load-balancing policy skips this address until it is connected again.
       this.suspects.delete(connection.address);

@@ -26,7 +26,6 @@ export function dnsNameOf(target: string): DnsName | undefined {
 const due: DnsRefresh[] = [];
 let running: DnsRefresh | undefined;
 
-/** Resolves the name of one channel periodically. */
 export class DnsRefresh {
   /** Time of the next lookup in milliseconds since 1970; `undefined` if none is scheduled. */
   nextAt: number | undefined;

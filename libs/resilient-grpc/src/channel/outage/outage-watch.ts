@@ -13,7 +13,7 @@ import {
 } from '../../policy/outage/next-outage.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
-import { SLOW_CONNECT_MS } from '../connection/connect-attempts.js';
+import { SLOW_CONNECT_MS } from '../connection/connect-attempt.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { isCall } from './waiting-calls.js';
 
@@ -28,7 +28,6 @@ export interface OutageDependencies {
   readonly connectTimeoutMs: number;
 }
 
-/** Change that a channel must handle. */
 export type OutageChange =
   | 'began'
   /** Only calls with `waitForReady: true` may still wait. */
@@ -133,7 +132,6 @@ export class OutageWatch {
     else if (!isReady) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
 
-  /** Reports a slow attempt to connect. */
   private readonly connectIsSlow = (): void => {
     const { waiting, connecting, connectTimeoutMs } = this.dependencies;
     if (this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();

@@ -11,8 +11,6 @@ import type { ConnectionCallListener, TransportCall } from '../subchannel/connec
 import { COMPLETE } from './experimental.js';
 import { hasLibraryResolver } from './library-resolver.js';
 
-type Picker = experimental.Picker;
-
 /** A call on one connection, and the load-balancing policy's callback for the end of the call. */
 export interface PickedCall {
   readonly call: TransportCall;
@@ -26,21 +24,12 @@ interface Internals {
   onCallEnd(status: Pick<StatusObject, 'code'>): void;
 }
 
-/** The subchannels of this library. */
 interface CallingSubchannel {
   createCall(metadata: Metadata, host: string, path: string, listener: ConnectionCallListener): TransportCall;
 }
 
 const READY = 2;
 const NO_PICK_INFORMATION = {};
-
-/** Codes of the errors that Node throws for headers that HTTP/2 does not allow. */
-const INVALID_HEADERS: ReadonlySet<unknown> = new Set([
-  'ERR_HTTP2_HEADER_SINGLE_VALUE',
-  'ERR_HTTP2_INVALID_CONNECTION_HEADERS',
-  'ERR_HTTP2_INVALID_PSEUDOHEADER',
-  'ERR_INVALID_HTTP_TOKEN',
-]);
 
 /** Schemes whose resolvers grpc-js includes. With the library's channel options, these resolvers return no service config. */
 const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix']);
@@ -68,10 +57,10 @@ export class DirectChannel {
    * Creates a call on the connection that `picker` selects. Returns `undefined` and sends nothing if `picker` selects no connection, or
    * selects one that cannot open a stream or needs call credentials.
    *
-   * @throws Error if HTTP/2 does not allow the metadata
+   * @throws TypeError if HTTP/2 does not allow the metadata
    */
   createCall(
-    picker: Picker,
+    picker: experimental.Picker,
     path: string,
     metadata: Metadata,
     listener: ConnectionCallListener,
@@ -90,10 +79,9 @@ export class DirectChannel {
     try {
       call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);
     } catch (error) {
-      // Throws, because grpc-js has discarded the session. If the call passed through the channel instead, each attempt would cost another
-      // connection.
-      if (INVALID_HEADERS.has(codeOf(error))) throw error;
-      // The session can no longer open streams, so the channel picks another connection.
+      // HTTP/2 does not allow the metadata.
+      if (error instanceof TypeError) throw error;
+      // The connection ends, so the channel picks another one.
       return undefined;
     }
     this.internals.onCallStart();
@@ -112,11 +100,6 @@ function internalsOf(channel: Channel): Internals {
   return (channel as unknown as { readonly internalChannel: Internals }).internalChannel;
 }
 
-/** Returns the `:authority` of the calls of `channel`. */
 export function authorityOf(channel: Channel): string {
   return internalsOf(channel).defaultAuthority;
-}
-
-function codeOf(error: unknown): unknown {
-  return typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
 }

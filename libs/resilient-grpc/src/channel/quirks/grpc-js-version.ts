@@ -3,7 +3,6 @@ export const TESTED_GRPC_JS = { oldest: '1.14.7', newest: '1.14.7' };
 /** First minor version that has all public names that the library uses. */
 const MIN_USABLE_VERSION = [1, 14] as const;
 
-/** The tested releases, as text for messages. */
 export const TESTED_VERSIONS =
   TESTED_GRPC_JS.oldest === TESTED_GRPC_JS.newest
     ? TESTED_GRPC_JS.oldest

@@ -2,7 +2,6 @@ import type { Metadata, experimental } from '@grpc/grpc-js';
 import { decodeLoadReport, LOAD_REPORT_KEY } from '../../policy/balancing/least-request.js';
 
 type Picker = experimental.Picker;
-type PickResult = experimental.PickResult;
 
 /** Key under which grpc-js keeps a report that it has decoded. */
 const DECODED_KEY = 'grpc_orca_load_report';
@@ -23,7 +22,7 @@ const EMPTY_REPORT: DecodedReport = { rps_fractional: 0, eps: 0, application_uti
  */
 export function withDecodedReports(picker: Picker): Picker {
   return {
-    pick: (args): PickResult => {
+    pick: (args): experimental.PickResult => {
       const pick = picker.pick(args);
       const { onCallEnded } = pick;
       if (onCallEnded === null) return pick;

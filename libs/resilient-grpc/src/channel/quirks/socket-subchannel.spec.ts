@@ -5,7 +5,6 @@ import { Channel, connectivityState, credentials, Metadata, type StatusObject } 
 import { expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
-import { ConnectAttempts } from '../connection/connect-attempts.js';
 import { SocketSubchannels, type SocketSubchannel } from './socket-subchannel.js';
 
 const { IDLE, READY } = connectivityState;
@@ -32,13 +31,19 @@ async function start(options: ServerOptions = {}) {
   const key = `${host}:${port}`;
   const insecure = credentials.createInsecure();
   const channel = new Channel(`ipv4:${key}`, insecure, {});
-  const attempts = new ConnectAttempts(() => 20_000, systemClock);
-  const pool = new SocketSubchannels({ clock: systemClock, attempts, credentials: insecure, channel: () => channel });
+  const pool = new SocketSubchannels({
+    clock: systemClock,
+    credentials: insecure,
+    channel: () => channel,
+    connectTimeoutMs: () => 20_000,
+    holdOffMs: () => 0,
+    keepaliveThrottled: () => undefined,
+  });
   const subchannel = pool.get(key, { host, port }, {});
   subchannel.ref();
   onTestFinished(() => {
-    subchannel.unref();
-    attempts.abortAll();
+    pool.isClosed = true;
+    subchannel.close();
     channel.close();
     for (const session of sessions) session.destroy();
     server.close();

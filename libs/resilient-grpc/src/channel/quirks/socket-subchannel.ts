@@ -9,9 +9,10 @@ import {
 } from '@grpc/grpc-js';
 import { errorMessage } from '../../errors/error-message.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { Clock } from '../../time/clock.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import { addressKey, targetUri } from '../connection/address-key.js';
-import type { ConnectAttempt, ConnectAttempts } from '../connection/connect-attempts.js';
+import { ConnectAttempt } from '../connection/connect-attempt.js';
+import type { ConnectFailure } from '../connection/connect-failure.js';
 import { authorityOf } from './direct-channel.js';
 import {
   attemptOf,
@@ -39,45 +40,55 @@ const TCP_KEEPALIVE_MS = 60_000;
 /** What the subchannels of a channel share. */
 export interface SubchannelsDependencies {
   readonly clock: Clock;
-  readonly attempts: Pick<ConnectAttempts, 'begin' | 'release'>;
   readonly credentials: ChannelCredentials;
   /** The channel, whose target has a scheme. */
   readonly channel: () => Channel;
+  /** Returns the timeout of the next attempt to connect to an address. */
+  readonly connectTimeoutMs: (key: string) => number;
+  /** Returns the milliseconds until the client may reconnect to an address; 0 or less if it may do so now. */
+  readonly holdOffMs: (key: string) => number;
+  /** Called when a server has rejected keepalive pings, so that all connections now ping less often. */
+  readonly keepaliveThrottled: (keepaliveTimeMs: number) => void;
 }
 
-/** The subchannels of one channel, by address. */
 export class SocketSubchannels {
   private readonly byAddress = new Map<string, SocketSubchannel>();
   /** Largest header list of requests, in bytes. Lowered when a server closes a connection over a larger one. */
   maxRequestHeaders = Infinity;
   /** Interval of keepalive pings that servers have forced on the channel. */
   private keepaliveMs = 0;
+  /** True if the channel is closed: connections then close with their calls. */
+  isClosed = false;
 
   constructor(readonly dependencies: SubchannelsDependencies) {}
 
   /** @param key address of the connection in the history of the channel */
   get(key: string, address: SubchannelAddress, options: ChannelOptions): SocketSubchannel {
-    let subchannel = this.byAddress.get(key);
-    if (subchannel === undefined) {
-      subchannel = new SocketSubchannel(key, address, options, this);
-      this.byAddress.set(key, subchannel);
-    }
+    const subchannel = this.byAddress.get(key) ?? new SocketSubchannel(key, address, options, this);
+    this.byAddress.set(key, subchannel);
     subchannel.throttleKeepalive(this.keepaliveMs);
     return subchannel;
   }
 
-  /** Closes `subchannel` if nothing uses it by the next turn. An update of the addresses releases it before it uses it again. */
-  released(subchannel: SocketSubchannel): void {
-    this.dependencies.clock.defer(() => {
-      if (subchannel.isUsed || this.byAddress.get(subchannel.key) !== subchannel) return;
-      this.byAddress.delete(subchannel.key);
-      subchannel.close();
-    });
+  delete(subchannel: SocketSubchannel): void {
+    if (this.byAddress.get(subchannel.key) === subchannel) this.byAddress.delete(subchannel.key);
+  }
+
+  get oldestAttempt(): ConnectAttempt | undefined {
+    const running = [...this.byAddress.values()].flatMap(({ runningAttempt }) => runningAttempt ?? []);
+    return running.sort((a, b) => a.startedAt - b.startedAt)[0];
+  }
+
+  /** Connects to an address now, if a hold-off delays it. */
+  endHoldOff(key: string): void {
+    this.byAddress.get(key)?.endHoldOff();
   }
 
   throttle(keepaliveMs: number): void {
-    this.keepaliveMs = Math.max(this.keepaliveMs, keepaliveMs);
-    for (const subchannel of this.byAddress.values()) subchannel.throttleKeepalive(this.keepaliveMs);
+    if (keepaliveMs <= this.keepaliveMs) return;
+    this.keepaliveMs = keepaliveMs;
+    for (const subchannel of this.byAddress.values()) subchannel.throttleKeepalive(keepaliveMs);
+    this.dependencies.keepaliveThrottled(keepaliveMs);
   }
 }
 
@@ -88,12 +99,15 @@ export class SocketSubchannels {
 export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   /** The connection in state READY. */
   connection: SubchannelConnection | undefined;
+  /** Why the latest attempt to connect failed. */
+  failure: ConnectFailure | undefined;
   private connecting: SubchannelConnection | undefined;
   private attempt: ConnectAttempt | undefined;
   private state = IDLE;
   private refs = 0;
   private isClosed = false;
   private continuesConnecting = false;
+  private holdOff: Timer | undefined;
   private keepaliveMs: number;
   private readonly listeners = new Set<Listener>();
   private readonly producers = new Map<string, unknown>();
@@ -101,7 +115,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   private readonly isSecure: boolean;
   private readonly peer: string;
   private ownChannel: SubchannelChannel | undefined;
-  readonly backoffTimeout: experimental.BackoffTimeout;
+  private readonly backoffTimeout: experimental.BackoffTimeout;
 
   constructor(
     readonly key: string,
@@ -137,6 +151,10 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     return this.refs > 0;
   }
 
+  get runningAttempt(): ConnectAttempt | undefined {
+    return this.state === CONNECTING ? this.attempt : undefined;
+  }
+
   // ── of grpc-js ──
 
   getConnectivityState(): connectivityState {
@@ -151,10 +169,36 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     this.listeners.delete(listener);
   }
 
+  /**
+   * Connects, at the end of the hold-off of the address. grpc-js resets the backoff when a connection is READY, so without the hold-off, it
+   * would connect 150 times a second to a server that closes each connection after it sends SETTINGS.
+   */
   startConnecting(): void {
+    const { clock, holdOffMs } = this.owner.dependencies;
+    const holdMs = this.state === IDLE ? holdOffMs(this.key) : 0;
+    if (holdMs > 0) {
+      this.holdOff ??= clock.setTimer(() => this.endHoldOff(), holdMs);
+      return;
+    }
     process.nextTick(() => {
       if (!this.move([IDLE], CONNECTING) && this.state === TRANSIENT_FAILURE) this.continuesConnecting = true;
     });
+  }
+
+  endHoldOff(): void {
+    if (this.holdOff === undefined) return;
+    this.holdOff.clear();
+    this.holdOff = undefined;
+    this.startConnecting();
+  }
+
+  endBackoff(): void {
+    if (this.state === TRANSIENT_FAILURE) this.resetBackoff();
+  }
+
+  /** Time in milliseconds since 1970; `undefined` if no backoff is running. */
+  get backoffEndsAt(): number | undefined {
+    return this.state === TRANSIENT_FAILURE ? this.backoffTimeout.getEndTime().getTime() : undefined;
   }
 
   resetBackoff(): void {
@@ -178,7 +222,6 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
 
   unref(): void {
     this.refs -= 1;
-    if (this.refs === 0) this.owner.released(this);
   }
 
   getChannelzRef(): ReturnType<SubchannelInterface['getChannelzRef']> {
@@ -291,21 +334,24 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     this.move([TRANSIENT_FAILURE], this.continuesConnecting ? CONNECTING : IDLE);
   }
 
-  /** Closes the connection when its last call has ended. */
+  /** Closes the connection: immediately if the channel is closed, otherwise when its last call has ended. */
   close(): void {
     this.isClosed = true;
+    this.owner.delete(this);
     this.backoffTimeout.stop();
-    if (this.attempt !== undefined) this.owner.dependencies.attempts.release(this.attempt);
+    this.holdOff?.clear();
+    if (this.state === CONNECTING || this.owner.isClosed) this.attempt?.abort('the channel was closed');
     this.connector.destroy();
     this.move([CONNECTING, READY, TRANSIENT_FAILURE], IDLE);
   }
 
   private async connect(): Promise<void> {
     const { key, peer, options, keepaliveMs, owner } = this;
-    const connection = new SubchannelConnection(key, peer, options, keepaliveMs, this, owner.dependencies.clock);
+    const { clock, connectTimeoutMs } = owner.dependencies;
+    const connection = new SubchannelConnection(key, peer, options, keepaliveMs, this, clock);
     this.connecting = connection;
     const server = connectTarget(options);
-    const attempt = owner.dependencies.attempts.begin(key, server);
+    const attempt = new ConnectAttempt(key, connectTimeoutMs(key), clock, server);
     this.attempt = attempt;
     try {
       await attempt.prepare(this.connector.waitForReady());
@@ -316,10 +362,10 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
           : openTunnel(this.address, options, attempt.signal);
       const tcp = await opened;
       tcp.setKeepAlive(true, TCP_KEEPALIVE_MS);
-      const { socket, secure } = await attempt.secure(tcp, this.connector.connect(tcp));
-      if (socket.closed) throw new Error('Connection closed before starting HTTP/2 handshake');
-      if (this.connecting === connection) connection.start(socket, secure, isRead);
-      else socket.destroy();
+      const secured = await attempt.secure(tcp, this.connector.connect(tcp));
+      if (secured.socket.closed) throw new Error('Failed to connect');
+      if (this.connecting === connection) connection.start(tcp, secured, isRead);
+      else secured.socket.destroy();
     } catch (error) {
       this.failed(connection, error);
     }
@@ -331,13 +377,15 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     if (this.connecting !== connection) return;
     this.connecting = undefined;
     this.connection = connection;
-    if (this.attempt !== undefined) this.attempt.hasSucceeded = true;
+    this.attempt?.end();
     this.move([CONNECTING], READY);
   }
 
   failed(connection: SubchannelConnection, error: unknown): void {
     if (this.connecting !== connection) return;
     this.connecting = undefined;
+    this.failure = this.attempt?.failure(error);
+    this.attempt?.end();
     this.move([CONNECTING], TRANSIENT_FAILURE, errorMessage(error));
   }
 

@@ -4,7 +4,6 @@ import type { WireEvidence } from '../../policy/evidence/classify.js';
 import type { StatusCode } from '../../status/status-code.js';
 import { systemClock } from '../../time/clock.js';
 
-/** Receives the events of a call on one connection. */
 export interface ConnectionCallListener {
   onReceiveMetadata(headers: Metadata): void;
   /** Receives one message; with its length prefix if grpc-js's channel has created the call. */

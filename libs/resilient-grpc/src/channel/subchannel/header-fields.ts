@@ -26,15 +26,10 @@ const SINGLE_FIELDS: ReadonlySet<string> = new Set(
     .split(/\s+/),
 );
 
-/** Returns the code that Node gives to the error for a header that HTTP/2 does not allow. */
-function invalid(message: string, code: string): Error {
-  return Object.assign(new TypeError(message), { code });
-}
-
 /**
  * Returns names and values of `metadata`, in turn.
  *
- * @throws TypeError with Node's `code` if HTTP/2 does not allow them
+ * @throws TypeError if HTTP/2 does not allow them
  */
 export function fieldsOf(metadata: Metadata): string[] {
   const headers = metadata.toHttp2Headers();
@@ -42,15 +37,9 @@ export function fieldsOf(metadata: Metadata): string[] {
   for (const name in headers) {
     if (OWN_FIELDS.has(name)) continue;
     const value = headers[name];
-    if (CONNECTION_FIELDS.has(name)) {
-      throw invalid(
-        `HTTP/1 Connection specific headers are forbidden: "${name}"`,
-        'ERR_HTTP2_INVALID_CONNECTION_HEADERS',
-      );
-    }
+    if (CONNECTION_FIELDS.has(name)) throw new TypeError(`HTTP/1 Connection specific headers are forbidden: "${name}"`);
     if (!Array.isArray(value)) fields.push(name, String(value));
-    else if (name === 'authorization')
-      throw invalid(`Header field "${name}" must only have a single value`, 'ERR_HTTP2_HEADER_SINGLE_VALUE');
+    else if (name === 'authorization') throw new TypeError(`Header field "${name}" must only have a single value`);
     else for (const one of value) fields.push(name, one);
   }
   return fields;

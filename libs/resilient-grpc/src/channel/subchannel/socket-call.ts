@@ -250,7 +250,6 @@ export class SocketCall extends TransportCall implements ResponseHandler {
     else this.connection.socket.callEnded();
   }
 
-  /** Reports the status. */
   report(): void {
     if (this.status !== undefined) this.pass(receiveStatus, this.status);
     this.context.emitDestroy();

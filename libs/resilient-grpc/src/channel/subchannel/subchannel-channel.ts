@@ -1,7 +1,6 @@
 import type { Metadata, StatusObject } from '@grpc/grpc-js';
 import type { TransportCall } from './connection-call.js';
 
-/** The subchannel whose connection the calls use. */
 interface CallingSubchannel {
   getAddress(): string;
   createCall(
@@ -42,21 +41,17 @@ export class SubchannelChannel {
 
 /** A call on one connection, with messages instead of frames. */
 export class ConnectionBoundCall {
-  /** `host` is the authority, which may be changed before the start. */
-  readonly options: { host: string };
   private call: TransportCall | undefined;
 
   constructor(
     private readonly subchannel: CallingSubchannel,
     private readonly path: string,
-    host: string,
-  ) {
-    this.options = { host };
-  }
+    private readonly authority: string,
+  ) {}
 
   start(metadata: Metadata, listener: Listener): void {
     metadata.set('grpc-accept-encoding', 'identity');
-    this.call = this.subchannel.createCall(metadata, this.options.host, this.path, listener, undefined, true);
+    this.call = this.subchannel.createCall(metadata, this.authority, this.path, listener, undefined, true);
   }
 
   sendMessageWithContext(context: { callback?: () => void }, message: Buffer): void {

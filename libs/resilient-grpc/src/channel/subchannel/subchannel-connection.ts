@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { ChannelOptions } from '@grpc/grpc-js';
+import type { ChannelOptions, experimental } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import type { ConnectionEnd } from '../../call/call-event.js';
+import { checkReceived, silenceMs, type ReceivedBytes } from '../../policy/deadline/silent-peer.js';
 import { DROPPED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Clock } from '../../time/clock.js';
 import { MAX_MEASURED_WINDOW } from '../../transport/http2/bdp-estimator.js';
@@ -33,8 +34,9 @@ const END_BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
   ETIMEDOUT: 'connection timed out',
   ECONNABORTED: 'connection aborted',
 };
-/** Names of the HTTP/2 error codes, by number. */
 const HTTP2_CODES = Object.keys(HTTP2_ERROR_CODES);
+
+type Secured = Awaited<ReturnType<experimental.SecureConnector['connect']>>;
 
 /** What the subchannel of a connection is told. */
 export interface ConnectionUser {
@@ -49,7 +51,6 @@ export interface ConnectionUser {
   failed(connection: SubchannelConnection, error: unknown): void;
 }
 
-/** The fields of each request to one method. */
 interface RequestHead {
   readonly authority: string;
   readonly bytes: Buffer;
@@ -69,13 +70,16 @@ export class SubchannelConnection implements SocketOwner {
   hasTimedOut = false;
   /** True if the connection ended because the peer violated the protocol. */
   isPeersFault = false;
-  /** Reason for the end of the connection. */
   end: ConnectionEnd = 'unknown';
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
-  private isReady = false;
   /** A stream with larger headers than some servers take: one that was answered, or else the latest. */
   private large: Http2Stream | undefined = undefined;
+  /** Time at which the connection became READY, in monotonic milliseconds. */
+  readyAt = Infinity;
+  /** The TCP socket; with TLS, the underlying one. */
+  private tcp: Socket | undefined;
+  private received: ReceivedBytes | undefined;
   private scheme = 'http';
   private readonly heads = new Map<string, RequestHead>();
   private readonly userAgent: string;
@@ -83,12 +87,11 @@ export class SubchannelConnection implements SocketOwner {
   constructor(
     /** Address of the connection in the history of its channel, such as '10.0.0.7:50051#2'. */
     readonly address: string,
-    /** Address of the peer. */
     readonly peer: string,
     options: ChannelOptions,
     keepaliveMs: number,
     private readonly user: ConnectionUser,
-    clock: Clock,
+    private readonly clock: Clock,
   ) {
     const window = options['grpc-node.flow_control_window'] ?? STREAM_WINDOW;
     const maxBytes = options['grpc.max_receive_message_length'] ?? DEFAULT_MAX_MESSAGE_BYTES;
@@ -119,13 +122,64 @@ export class SubchannelConnection implements SocketOwner {
     );
   }
 
-  start(socket: Socket, isSecure: boolean, isRead: boolean): void {
-    this.scheme = isSecure ? 'https' : 'http';
+  /**
+   * @param tcp the TCP socket
+   * @param secured `tcp`, or the TLS socket on it
+   * @param isRead true if the socket was opened with the `onread` of this connection
+   */
+  start(tcp: Socket, { socket, secure }: Secured, isRead: boolean): void {
+    this.tcp = tcp;
+    this.scheme = secure ? 'https' : 'http';
     this.authContext =
       socket instanceof TLSSocket && socket.authorized
         ? { transportSecurityType: 'ssl', sslPeerCertificate: socket.getPeerCertificate() }
         : {};
     this.socket.start(socket, isRead);
+  }
+
+  // ── bytes ──
+
+  /** Total number of bytes received from the peer. */
+  get bytesRead(): number {
+    return this.tcp?.bytesRead ?? 0;
+  }
+
+  /** Records how many bytes have been received. Called periodically while calls are active. */
+  checkReceived(now: number): void {
+    this.received = checkReceived(this.received, this.bytesRead, now);
+  }
+
+  /**
+   * Milliseconds without received data during an attempt that began at `startedAt`, counted from `countFrom` if the silence began earlier;
+   * `undefined` if unknown, if below 250 ms, or if the silence began more than 500 ms after `startedAt`.
+   */
+  silenceMs(startedAt: number, now: number, countFrom = startedAt): number | undefined {
+    if (startedAt < this.readyAt) return undefined;
+    return silenceMs(this.received, this.bytesRead, startedAt, now, countFrom);
+  }
+
+  // ── end ──
+
+  get isOpen(): boolean {
+    return this.tcp?.closed === false;
+  }
+
+  /** True if Node has read the data of the socket to its end, or has destroyed the socket. The channel might not have been notified yet. */
+  get isEnding(): boolean {
+    return this.tcp?.readableEnded === true || this.tcp?.destroyed === true;
+  }
+
+  /** Calls `listener` when the socket closes. */
+  whenClosed(listener: () => void): void {
+    this.tcp?.once('close', listener);
+  }
+
+  /** Closes the connection immediately, because the peer did not respond to a liveness probe. Its calls fail like calls on a lost one. */
+  destroy(): void {
+    this.recordTimeout();
+    // A reset, because a peer that does not respond would not acknowledge the end, either. Unix sockets, which have no port, have no resets.
+    if (this.tcp?.remotePort === undefined) this.tcp?.destroy();
+    else this.tcp.resetAndDestroy();
   }
 
   // ── streams ──
@@ -200,8 +254,7 @@ export class SubchannelConnection implements SocketOwner {
     return this.isPeersFault ? `Connection dropped after a protocol error: ${details}` : 'Connection dropped';
   }
 
-  /** Records that the peer no longer responded. */
-  recordTimeout(): void {
+  private recordTimeout(): void {
     this.hasTimedOut = true;
     this.end = 'connection timed out';
   }
@@ -209,7 +262,7 @@ export class SubchannelConnection implements SocketOwner {
   // ── of the socket ──
 
   ready(): void {
-    this.isReady = true;
+    this.readyAt = this.clock.now();
     this.user.connected(this);
   }
 
@@ -234,7 +287,7 @@ export class SubchannelConnection implements SocketOwner {
     if (isTimeout) this.recordTimeout();
     else if (this.end === 'unknown' && error !== undefined) this.end = END_BY_CODE[error.code ?? ''] ?? 'socket error';
     else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';
-    if (this.isReady) {
+    if (this.readyAt < Infinity) {
       if (this.large?.isAnswered === false) this.user.limitRequestHeaders(MAX_REQUEST_HEADERS_BYTES);
       this.notify();
       this.user.closing(this, false);

@@ -375,7 +375,6 @@ interface Failed {
   readonly because: AttemptEndReason;
 }
 
-/** Starts one attempt of a hedged call and receives its events. */
 class HedgeAttempt implements AttemptListener {
   attempt: Attempt | undefined;
 

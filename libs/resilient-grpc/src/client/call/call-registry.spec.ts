@@ -45,13 +45,6 @@ describe('CallRegistry', () => {
     expect(registry.list().map(({ path }) => path)).toEqual(['/0', '/2']);
     expect({ size: registry.size, started: registry.started }).toEqual({ size: 2, started: 3 });
   });
-
-  it('ends all calls of a client on close()', () => {
-    const { registry, ended } = make(2);
-    registry.close();
-    expect(ended).toEqual(['0 closed: The client was closed', '1 closed: The client was closed']);
-    expect(registry.accepting).toBe('closed');
-  });
 });
 
 /** Report of a drain without calls. */
@@ -73,38 +66,6 @@ describe('drain', () => {
     await clock.advanceAsync(3_000);
     expect(await report).toMatchObject({ finished: 1, cancelled: 0 });
     expect(ended).toEqual([]);
-  });
-
-  it('rejects new calls and waits for all running calls during a drain', async () => {
-    const { registry, clock, calls, ended } = make(2);
-    const report = registry.drain(10_000);
-    expect(registry.accepting).toBe('draining');
-    clock.advance(300);
-    registry.delete(calls[0]!, 'succeeded');
-    clock.advance(500);
-    registry.delete(calls[1]!, 'succeeded');
-    expect(await report).toEqual({ ...EMPTY_REPORT, finished: 2, durationMs: 800 });
-    expect(ended).toEqual([]);
-    expect(clock.pending).toBe(0);
-  });
-
-  it('ends the remaining calls when the drain timeout expires', async () => {
-    const { registry, clock, calls, ended } = make(3);
-    const report = registry.drain(10_000);
-    clock.advance(1_000);
-    registry.delete(calls[0]!, 'succeeded');
-    clock.advance(9_000);
-    expect(await report).toEqual({
-      ...EMPTY_REPORT,
-      finished: 1,
-      cancelled: 2,
-      cutOffByPath: { '/1': 1, '/2': 1 },
-      durationMs: 10_000,
-    });
-    const details =
-      'The client was shut down: the call did not finish within 10 s; to give calls more time, raise timeoutMs of drain()';
-    expect(ended).toEqual([`1 draining: ${details}`, `2 draining: ${details}`]);
-    expect(registry.size).toBe(0);
   });
 
   it.each<[kind: MethodKind, onDrain: ClientDrainMode, remedy: string, hasCutOffStream: boolean]>([
@@ -159,20 +120,6 @@ describe('drain', () => {
     clock.advance(500);
     expect(await report).toMatchObject({ cancelled: 1, durationMs: 1_500 });
     expect(ended).toEqual([expect.stringContaining('did not finish within 500 ms; ')]);
-  });
-
-  it('completes or fails streams immediately during a drain, according to their onDrain, and waits for other calls', async () => {
-    const { registry, clock, calls, ended } = make(4);
-    calls[1]!.onDrain = 'complete';
-    calls[2]!.onDrain = 'fail';
-    const report = registry.drain(10_000);
-    await clock.advanceAsync(0);
-    expect(ended).toEqual(['1 completed', '2 draining: The client is shutting down and ends this call (onDrain)']);
-    clock.advance(100);
-    registry.delete(calls[0]!, 'succeeded');
-    registry.delete(calls[3]!, 'failed');
-    expect(await report).toEqual({ ...EMPTY_REPORT, finished: 2, failed: 1, completed: 1, ended: 1, durationMs: 100 });
-    expect(clock.pending).toBe(0);
   });
 
   it("counts a call as failed if its retry is due after the drain, but as ended if its onDrain is 'fail'", async () => {

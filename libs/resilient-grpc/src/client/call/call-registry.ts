@@ -1,3 +1,4 @@
+import type { DrainReport } from '../../call/call-event.js';
 import type { Attempt } from '../../call/attempt.js';
 import type { MethodKind } from '../../call/method.js';
 import { StreamBatches } from '../../call/stream-batches.js';
@@ -5,7 +6,7 @@ import type { StreamOutcome } from '../../call/stream-source.js';
 import { COMPLETE_STREAMS, duration } from '../../telemetry/log/log-text.js';
 import type { Clock } from '../../time/clock.js';
 import { Wait } from '../../time/wait.js';
-import type { ActiveCall, DrainReport } from '../client-snapshot.js';
+import type { ActiveCall } from '../client-snapshot.js';
 import type { ClientDrainMode } from '../resilient-types.js';
 import type { UnansweredCalls } from './unanswered-calls.js';
 

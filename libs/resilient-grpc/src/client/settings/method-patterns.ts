@@ -1,8 +1,7 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
-import type { Services } from './contract.js';
+import { type Services, shortName } from './contract.js';
 import { pathOf } from '../../policy/options/describe-value.js';
-import { shortName } from './contract.js';
 
 /** Options of one method, merged from all matching patterns. */
 export interface OptionsByPattern<T extends object> {

@@ -158,7 +158,6 @@ function dnsRefreshOf({ url, dnsRefreshMs, channelOptions }: GrpcClientSettings,
   return Math.max(refreshMs, channelOptions?.[DNS_INTERVAL] ?? 0);
 }
 
-/** Completes the validated settings of a channel. */
 export function resolveChannelSettings(
   settings: GrpcClientSettings,
   balancing: BalancingSettings,
@@ -227,7 +226,6 @@ export function balancingPolicyOf(value: NonNullable<GrpcClientDefaults['loadBal
   return policyNameOf(loadBalancingOf(value));
 }
 
-/** Returns the `loadBalancingConfig` for `loadBalancing`. */
 function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
   if (value === 'least_request') return [{ [LEAST_REQUEST_POLICY_NAME]: {} }];
   return typeof value === 'string' ? [{ [value]: {} }] : value;

@@ -29,7 +29,6 @@ export interface MethodPolicyInput {
   readonly serviceConfig: ParsedServiceConfig | undefined;
 }
 
-/** Returns the policy of each method, by path. */
 export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<string, ResolvedMethodPolicy> {
   return new Map(descriptors(input.services).map((method) => [method.path, resolvePolicy(method, input)]));
 }

@@ -63,7 +63,6 @@ export function settingsProblems(settings: unknown, path: string): Configuration
   return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientSettings>(settings), path, problems)];
 }
 
-/** Returns the problems of `forRoot({ defaults })`. */
 export function defaultsProblems(defaults: unknown, path: string): ConfigurationProblem[] {
   const problems = optionProblems(clientDefaultsSchema, defaults, path);
   return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientDefaults>(defaults), path, problems)];

@@ -71,7 +71,6 @@ export interface LivePolicies {
   close(): void;
 }
 
-/** Options of a method with defaults applied. */
 export type ResolvedMethodOptions = {
   readonly [K in keyof Required<MethodOptions>]: K extends 'circuitBreaker'
     ? CircuitBreakerPolicy | undefined

@@ -86,7 +86,6 @@ function optionWarnings(
   return warnings;
 }
 
-/** Returns a warning if `ejectUnhealthy` has no effect. */
 function endpointWarnings({ loadBalancing, ejectUnhealthy }: Parameters<typeof settingsWarnings>[0]): string[] {
   if (ejectUnhealthy !== true || loadBalancing === undefined || balancingPolicyOf(loadBalancing) !== 'pick_first')
     return [];

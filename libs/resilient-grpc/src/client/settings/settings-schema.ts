@@ -92,7 +92,6 @@ function isInterceptor(value: unknown): boolean {
   return ['onCall', 'onAttempt', 'onEnd'].some((hook) => typeof Reflect.get(value, hook) === 'function');
 }
 
-/** Schema of `forRoot({ defaults })`. */
 export const clientDefaultsSchema = object({
   ...defaultsEntries,
   url: misplaced('in forFeature()'),
@@ -100,7 +99,6 @@ export const clientDefaultsSchema = object({
   serviceConfig: misplaced('in forFeature()'),
 });
 
-/** Schema of the settings of one client. */
 export const clientSettingsSchema = object({
   ...defaultsEntries,
   url: v.pipe(

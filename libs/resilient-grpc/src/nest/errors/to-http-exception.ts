@@ -47,7 +47,6 @@ const CLIENT_CLOSED_REQUEST = 'Client Closed Request';
 /** Message that Nest uses for unknown exceptions. */
 const INTERNAL = 'Internal server error';
 
-/** Body of the HTTP response. */
 interface GrpcHttpBody {
   readonly statusCode: number;
   /** The upstream's message if it is not empty and `code` describes the request; otherwise the standard text of the HTTP status. */

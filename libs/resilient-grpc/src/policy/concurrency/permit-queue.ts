@@ -34,11 +34,13 @@ const EVIDENCE: Readonly<Record<PermitOutcome, LoadEvidence | undefined>> = {
   'not-sent': undefined,
 };
 
+/** Change of an adaptive concurrency limit. Latencies are means. */
 export interface LimitChange {
   readonly from: number;
   readonly to: number;
   readonly latencyMs: number | undefined;
   readonly unloadedLatencyMs: number | undefined;
+  /** True if more than 10% of the calls in the last measurement timed out or were refused. */
   readonly overloaded: boolean;
 }
 

@@ -4,7 +4,6 @@ export interface RateRule {
   readonly enforcementPercent: number;
   /** Minimum number of endpoints with enough attempts. */
   readonly minimumEndpoints: number;
-  /** Minimum number of attempts on an endpoint. */
   readonly minimumAttempts: number;
 }
 

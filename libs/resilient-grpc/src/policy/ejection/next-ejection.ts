@@ -212,7 +212,6 @@ class Fleet {
     this.sorted &&= withoutSorted(this.sorted, sortedNumbers(record.latenciesAt(this.now)));
   }
 
-  /** Number of endpoints that must stay included. */
   private get minimum(): number {
     return Math.max(1, Math.ceil((this.endpoints.length * this.policy.panicThresholdPercent) / 100));
   }

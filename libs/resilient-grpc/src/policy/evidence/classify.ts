@@ -121,7 +121,6 @@ const { CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM } = 
 /** Codes with which servers and proxies end streams when they close a connection. */
 const CONNECTION_LOSS_CODES: ReadonlySet<number> = new Set([NO_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM]);
 
-/** Transient HTTP statuses of gateways and proxies. */
 const TRANSIENT_HTTP_STATUSES: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
 /** Statuses that a proxy or a server that is shutting down may send for a call that the application has executed, or is executing. */

@@ -136,11 +136,8 @@ export function selectEndpoints(slices: Iterable<EndpointSlice>, port: PortSelec
  * Therefore, a pod that is terminating in any slice counts as terminating. Any other pod counts as ready if it is ready in any slice.
  */
 function merge(pods: Map<string, Pod>, key: string, { conditions }: SliceEndpoint): Pod {
-  let pod = pods.get(key);
-  if (pod === undefined) {
-    pod = { addresses: new Map(), isReady: false, isServing: false, isTerminating: false };
-    pods.set(key, pod);
-  }
+  const pod: Pod = pods.get(key) ?? { addresses: new Map(), isReady: false, isServing: false, isTerminating: false };
+  pods.set(key, pod);
   const ready = conditions?.ready ?? true;
   pod.isReady ||= ready;
   pod.isServing ||= conditions?.serving ?? ready;

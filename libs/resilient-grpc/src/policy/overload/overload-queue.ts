@@ -143,7 +143,6 @@ export interface WaitingCall<T> extends FifoEntry<T> {
   order: number;
 }
 
-/** Decision about a call at the head of the queue. */
 export type Turn = 'run' | 'expired' | 'refuse';
 
 export interface OverloadQueueLimits {

@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
   ReleasePace,
-  nextPace,
-  type ReleaseStep,
   inSendOrder,
   type HeldCall,
   type ReleaseTimes,
@@ -430,158 +428,123 @@ describe('ReleasePace', () => {
   });
 });
 
-const STEP: ReleaseStep = {
-  perSecond: 100,
-  startPerSecond: 50,
-  floorPerSecond: 0,
-  deadlinePacePerSecond: 0,
+/** Results of one step of a release, and what the pace depends on besides. */
+interface Step {
+  readonly good: number;
+  readonly slow: number;
+  readonly failed: number;
+  /** Streams released in the step before that have neither received response headers nor ended. */
+  readonly quiet: number;
+  /** Unary calls in flight at the end of the step. */
+  readonly outstanding: number;
+  /** Unary calls in flight at the start of the step. */
+  readonly outstandingBefore: number;
+  readonly floorPerSecond: number;
+  readonly deadlinePacePerSecond: number;
+  readonly isStreamLimited: boolean;
+}
+
+const EMPTY_STEP: Step = {
   good: 0,
   slow: 0,
   failed: 0,
   quiet: 0,
   outstanding: 0,
   outstandingBefore: 0,
-  sinceSlowedMs: Infinity,
+  floorPerSecond: 0,
+  deadlinePacePerSecond: 0,
   isStreamLimited: false,
 };
 
-const decide = (step: Partial<ReleaseStep>) => nextPace({ ...STEP, ...step }, DEFAULT_RELEASE_POLICY);
+/** Returns the pace after a step of a release. The pace of the step is 10,000 calls per second, twice the starting pace. */
+function paceAfter(results: Partial<Step>): number {
+  const step = { ...EMPTY_STEP, ...results };
+  const policy = { ...DEFAULT_RELEASE_POLICY, growth: 2 };
+  const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 20_000 }, policy);
+  pace.take(100, 0);
+  policy.growth = 1;
+  pace.take(199, step.outstandingBefore + step.quiet);
+  for (let i = 0; i < step.quiet; i++) pace.opened();
+  pace.take(200, 0);
+  policy.growth = DEFAULT_RELEASE_POLICY.growth;
+  pace.require(step);
+  pace.isStreamLimited = step.isStreamLimited;
+  const ended = step.good + step.slow + step.failed;
+  pace.take(290, Math.max(step.outstanding - step.outstandingBefore + ended, 0));
+  for (let i = step.outstanding + ended; i < step.outstandingBefore; i++) pace.cancelled(290);
+  for (let i = 0; i < step.good; i++) pace.answered(USUAL_MS, USUAL_MS, 290);
+  for (let i = 0; i < step.slow; i++) pace.answered(500, USUAL_MS, 290);
+  for (let i = 0; i < step.failed; i++) pace.failed(290);
+  pace.take(300, 0);
+  return pace.callsPerSecond;
+}
 
-describe('nextPace', () => {
-  it.each<[string, Partial<ReleaseStep>, number, string]>([
-    ['increases the release pace after usual responses', { good: 1, outstanding: 9 }, 125, 'answered'],
-    ['increases the release pace if no call is in flight', {}, 125, 'answered'],
-    ['keeps the release pace if no response arrived', { outstanding: 1 }, 100, 'no-answer'],
+describe('Pace of a release after a step', () => {
+  it.each<[string, Partial<Step>, number]>([
+    ['increases after usual responses', { good: 1, outstanding: 9 }, 12_500],
+    ['increases if no call is in flight', {}, 12_500],
+    ['stays if no response arrived', { outstanding: 1 }, 10_000],
     [
-      'keeps the release pace while calls wait for a free stream, even if deadlines require more',
-      { good: 1, deadlinePacePerSecond: 900, isStreamLimited: true },
-      100,
-      'stream-limit',
+      'stays while calls wait for a free stream, even if deadlines require more',
+      { good: 1, deadlinePacePerSecond: 90_000, isStreamLimited: true },
+      10_000,
     ],
+    ['falls after slow responses while calls wait for a free stream', { slow: 1, isStreamLimited: true }, 6_000],
+    ['increases faster if deadlines require it', { good: 1, deadlinePacePerSecond: 100_000 }, 13_500],
+    ['increases only to the pace that deadlines require', { good: 1, deadlinePacePerSecond: 13_000 }, 13_000],
     [
-      'raises the release pace to the floor while calls wait for a free stream',
-      { good: 1, floorPerSecond: 200, isStreamLimited: true },
-      200,
-      'stream-limit',
+      'stays if no response arrived, even if deadlines require more',
+      { outstanding: 1, deadlinePacePerSecond: 90_000 },
+      10_000,
     ],
+    ['increases if a quarter of the responses are slow', { good: 6, slow: 2 }, 12_500],
+    ['falls if more than a quarter of the responses are slow', { good: 5, slow: 2 }, 6_000],
+    ['falls after failures', { good: 5, failed: 2 }, 6_000],
+    ['falls after slow responses, even if deadlines require more', { slow: 1, deadlinePacePerSecond: 90_000 }, 6_000],
     [
-      'reduces the release pace after slow responses while calls wait for a free stream',
-      { slow: 1, isStreamLimited: true },
-      60,
-      'too-slow',
-    ],
-    [
-      'increases the release pace faster if deadlines require it',
-      { good: 1, deadlinePacePerSecond: 1_000 },
-      135,
-      'answered',
-    ],
-    [
-      'increases the release pace only to the pace that deadlines require',
-      { good: 1, deadlinePacePerSecond: 130 },
-      130,
-      'answered',
-    ],
-    [
-      'keeps the release pace if no response arrived, even if deadlines require more',
-      { outstanding: 1, deadlinePacePerSecond: 900 },
-      100,
-      'no-answer',
-    ],
-    ['increases the release pace if a quarter of the responses are slow', { good: 6, slow: 2 }, 125, 'answered'],
-    ['reduces the release pace if more than a quarter of the responses are slow', { good: 5, slow: 2 }, 60, 'too-slow'],
-    ['reduces the release pace after failures', { good: 5, failed: 2 }, 60, 'too-slow'],
-    [
-      'reduces the release pace after slow responses, even if deadlines require more',
-      { slow: 1, deadlinePacePerSecond: 900 },
-      60,
-      'too-slow',
-    ],
-    [
-      'does not raise a release pace that failures have reduced, if responses are slow',
-      { perSecond: 10, slow: 1 },
-      10,
-      'too-slow',
-    ],
-    ['reduces the release pace at most once per 300 ms', { slow: 1, sinceSlowedMs: 299 }, 100, 'slowed'],
-    ['reduces the release pace again after 300 ms', { slow: 1, sinceSlowedMs: 300 }, 60, 'too-slow'],
-    [
-      'does not reduce the release pace while the number of calls in flight falls',
+      'stays after slow responses while the number of calls in flight falls',
       { slow: 9, outstanding: 8, outstandingBefore: 10 },
-      100,
-      'catching-up',
+      10_000,
     ],
     [
-      'reduces the release pace while the number of calls in flight falls only slightly',
+      'falls after slow responses while the number of calls in flight falls only slightly',
       { slow: 9, outstanding: 9, outstandingBefore: 10 },
-      60,
-      'too-slow',
+      6_000,
     ],
     [
-      'reduces the release pace if only a few calls were in flight before their number fell',
+      'falls after slow responses if only a few calls were in flight before their number fell',
       { slow: 9, outstanding: 1, outstandingBefore: 9 },
-      60,
-      'too-slow',
+      6_000,
     ],
     [
-      'reduces the release pace after failures while the number of calls in flight falls',
+      'falls after failures while the number of calls in flight falls',
       { failed: 9, outstanding: 1, outstandingBefore: 10 },
-      60,
-      'too-slow',
+      6_000,
     ],
-    [
-      'raises the release pace to the floor while the number of calls in flight falls',
-      { slow: 1, outstandingBefore: 10, floorPerSecond: 190 },
-      190,
-      'catching-up',
-    ],
-    [
-      'does not reduce the release pace below the starting pace after slow responses',
-      { slow: 1, perSecond: 60 },
-      50,
-      'too-slow',
-    ],
-    ['reduces the release pace below the starting pace after failures', { failed: 1, perSecond: 50 }, 30, 'too-slow'],
-    [
-      'does not reduce the release pace below a quarter of the starting pace after failures',
-      { failed: 1, perSecond: 13 },
-      12.5,
-      'too-slow',
-    ],
-    [
-      'does not reduce the release pace below the floor after slow responses',
-      { slow: 1, floorPerSecond: 90 },
-      90,
-      'too-slow',
-    ],
-    [
-      'does not reduce the release pace below the floor after failures',
-      { failed: 1, floorPerSecond: 90 },
-      90,
-      'too-slow',
-    ],
-    [
-      'raises the release pace to the floor even within 300 ms after a reduction',
-      { slow: 1, sinceSlowedMs: 0, floorPerSecond: 190 },
-      190,
-      'slowed',
-    ],
-    [
-      'raises the release pace to the floor even if no response arrived',
-      { outstanding: 1, floorPerSecond: 190 },
-      190,
-      'no-answer',
-    ],
-    ['raises the release pace to the floor after usual responses', { good: 1, floorPerSecond: 190 }, 190, 'answered'],
-    ['counts quiet streams of a release as accepted', { quiet: 3, failed: 1 }, 125, 'answered'],
-    ['does not count quiet streams of a release as fast', { quiet: 30, good: 2, slow: 1 }, 60, 'too-slow'],
-  ])('%s', (_, step, perSecond, because) => {
-    expect(decide(step)).toEqual({ perSecond, because });
+    ['does not fall below the floor after slow responses', { slow: 1, floorPerSecond: 9_000 }, 9_000],
+    ['does not fall below the floor after failures', { failed: 1, floorPerSecond: 9_000 }, 9_000],
+    ['counts quiet streams as accepted', { quiet: 3, failed: 1 }, 12_500],
+    ['does not count quiet streams as fast', { quiet: 30, good: 2, slow: 1 }, 6_000],
+  ])('%s', (_, step, callsPerSecond) => {
+    expect(paceAfter(step)).toBe(callsPerSecond);
   });
 
-  it('returns a release pace of at least the floor, and at most the larger of the floor and 1.35 times the previous pace', () => {
-    const figures = fc.record({
-      perSecond: fc.double({ min: 0.1, max: 1e5, noNaN: true }),
+  it('falls at most once per 300 ms, to the starting pace after slow responses, and further after failures', () => {
+    const pace = new ReleasePace(USUAL);
+    run(pace, 0, 301, 1);
+    const grown = pace.callsPerSecond;
+    const paces = [400, 500, 600, 700, 800, 900, 1_000].map((end) => {
+      pace.take(end - 10, 1);
+      if (end < 1_000) pace.answered(500, USUAL_MS, end - 10);
+      else pace.failed(end - 10);
+      pace.take(end, 0);
+      return pace.callsPerSecond;
+    });
+    expect(paces).toEqual([grown * 0.6, grown * 0.6, grown * 0.6, 50, 50, 50, 30]);
+  });
+
+  it('is at least the floor, and at most the larger of the floor and 1.35 times the previous pace', () => {
+    const steps = fc.record({
       floorPerSecond: fc.double({ min: 0, max: 1e5, noNaN: true }),
       deadlinePacePerSecond: fc.double({ min: 0, max: 1e6, noNaN: true }),
       good: fc.nat(50),
@@ -590,13 +553,13 @@ describe('nextPace', () => {
       quiet: fc.nat(50),
       outstanding: fc.nat(50),
       outstandingBefore: fc.nat(50),
-      sinceSlowedMs: fc.nat(1_000),
     });
     fc.assert(
-      fc.property(figures, (step) => {
-        const { perSecond } = decide({ ...step, startPerSecond: step.perSecond / 2 });
-        expect(perSecond).toBeGreaterThanOrEqual(step.floorPerSecond);
-        expect(perSecond).toBeLessThanOrEqual(Math.max(step.perSecond * 1.35, step.floorPerSecond));
+      fc.property(steps, (step) => {
+        const callsPerSecond = paceAfter(step);
+        expect(callsPerSecond).toBeGreaterThanOrEqual(step.floorPerSecond);
+        // The step starts at the floor if the floor is higher than its pace.
+        expect(callsPerSecond).toBeLessThanOrEqual(Math.max(10_000, step.floorPerSecond) * 1.35);
       }),
     );
   });

@@ -8,6 +8,7 @@ import {
   connectionAgeMs,
   connectTimeoutMs,
   earlyReconnectMs,
+  nextWatch,
   type EarlyReconnectInput,
 } from './reconnect-times.js';
 
@@ -149,6 +150,31 @@ describe('firstBackoffMs', () => {
       expect(firstBackoffMs(maxMs, () => random)).toBe(expected);
     },
   );
+});
+
+describe('nextWatch', () => {
+  const end = { code: 14 };
+
+  it.each([
+    [0, middle, 1_000],
+    [0, () => 0, 800],
+    [0, () => 1, 1_200],
+    [1, middle, 1_600],
+    [7, middle, 26_844],
+    [8, middle, 30_000],
+    [99, middle, 30_000],
+  ])('retries a health Watch that failed before its first response, after %i failures', (failures, random, delayMs) => {
+    const next = nextWatch({ answered: false, livedMs: 5_000, failures, end }, random);
+    expect(next).toEqual({ kind: 'retry', delayMs: expect.closeTo(delayMs, 0) as number, failures: failures + 1 });
+  });
+
+  it.each([
+    [1_000, middle, { kind: 'restart', delayMs: 50, failures: 0 }],
+    [1_000, () => 0, { kind: 'restart', delayMs: 0, failures: 0 }],
+    [999, middle, { kind: 'retry', delayMs: 1_000, failures: 1 }],
+  ])('resets the backoff of a health Watch that received a response and lasted %i ms', (livedMs, random, next) => {
+    expect(nextWatch({ answered: true, livedMs, failures: 7, end }, random)).toEqual(next);
+  });
 });
 
 describe('updateIntervalMs', () => {

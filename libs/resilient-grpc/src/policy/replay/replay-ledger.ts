@@ -30,7 +30,6 @@ const MIN_BYTES = 2 ** 20;
 /** Scope of an acknowledgment: only the identified message, or also all messages sent before it. */
 export type Acknowledgment = 'single' | 'cumulative';
 
-/** Message that is kept, and resent on each call, until it is acknowledged. */
 export interface LedgerEntry<Id, Message> {
   readonly id: Id;
   readonly message: Message;

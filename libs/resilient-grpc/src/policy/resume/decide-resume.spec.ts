@@ -43,13 +43,14 @@ function decide(call: EndedCall, before: ResumeState = INITIAL_RESUME_STATE, cha
   return decideResume(before, call, { ...DEFAULT_RESUME_POLICY, ...change }, MIDDLE);
 }
 
-/** Applies `calls` in turn. For each call, returns the delay of the resume that follows, or the reason if no resume follows. */
+/** Applies `calls` in turn. For each call, returns the delay of the resume that follows, or the reason why no resume follows. */
 function decideAll(calls: readonly EndedCall[], change: Partial<ResumePolicy> = {}) {
   let state = INITIAL_RESUME_STATE;
   return calls.map((call) => {
     const decision = decide(call, state, change);
     if (decision.action === 'resume') state = decision.state;
-    return decision.action === 'resume' ? decision.delayMs : decision.because;
+    if (decision.action === 'resume') return decision.delayMs;
+    return decision.action === 'fail' ? decision.because : 'complete';
   });
 }
 
@@ -78,7 +79,7 @@ describe('failure kind', () => {
     (reason, kind) => {
       expect(failureKind(failure(reason))).toBe(kind);
       const decision = decide(ended({ failure: failure(reason) }));
-      if (kind === 'lost' || kind === 'server') expect(decision).toMatchObject({ action: 'resume', because: kind });
+      if (kind === 'lost' || kind === 'server') expect(decision).toMatchObject({ action: 'resume' });
       else expect(decision).toEqual({ action: 'fail', because: kind });
     },
   );
@@ -323,9 +324,8 @@ describe('onError decision', () => {
     'follows the decision of onError after a stream failure with reason %s',
     (reason) => {
       const call = { ...ended({ failure: failure(reason) }) };
-      const because = reason === 'connection-lost' ? 'lost' : reason === 'server' ? 'server' : 'requested';
-      expect(decide({ ...call, requested: 'resume' })).toMatchObject({ action: 'resume', because, delayMs: 100 });
-      expect(decide({ ...call, requested: 'complete' })).toEqual({ action: 'complete', because: 'requested' });
+      expect(decide({ ...call, requested: 'resume' })).toMatchObject({ action: 'resume', delayMs: 100 });
+      expect(decide({ ...call, requested: 'complete' })).toEqual({ action: 'complete' });
       expect(decide({ ...call, requested: 'fail' })).toEqual({ action: 'fail', because: 'requested' });
     },
   );
@@ -346,7 +346,7 @@ describe('onError decision', () => {
       const call = ended({ failure: failure(reason) });
       expect(decide({ ...call, requested: 'resume' })).toEqual({ action: 'fail', because: 'ended-by-caller' });
       expect(decide({ ...call, requested: 'fail' })).toEqual({ action: 'fail', because: 'requested' });
-      expect(decide({ ...call, requested: 'complete' })).toEqual({ action: 'complete', because: 'requested' });
+      expect(decide({ ...call, requested: 'complete' })).toEqual({ action: 'complete' });
     },
   );
 

@@ -172,14 +172,13 @@ export interface EndedCall {
 interface Resumption {
   readonly action: 'resume';
   readonly delayMs: number;
-  readonly because: 'ended' | 'lost' | 'server' | 'requested';
   readonly state: ResumeState;
 }
 
 /** Decision that follows a call of a resumable stream. */
 export type ResumeDecision =
   | Resumption
-  | { readonly action: 'complete'; readonly because: 'requested' }
+  | { readonly action: 'complete' }
   | {
       readonly action: 'fail';
       readonly because:
@@ -206,17 +205,17 @@ export function decideResume(
   const isReset = call.progressed || isHealthy;
   const state = isReset ? INITIAL_RESUME_STATE : before;
   const { failure } = call;
-  const resume = (because: Resumption['because'], { waits, ...counted }: ResumeState): Resumption => {
+  const resume = ({ waits, ...counted }: ResumeState): Resumption => {
     // After a healthy call, the jitter is full, because one cause may have ended the streams of a whole fleet.
     const spread = isHealthy ? 'full' : policy.jitter;
     const backoff = isHealthy && call.aged === true ? 0 : backoffMs(policy, waits, random, spread);
     const delayMs = Math.max(backoff, minWaitMs(failure));
-    return { action: 'resume', delayMs, because, state: { ...counted, waits: isHealthy ? 0 : waits + 1 } };
+    return { action: 'resume', delayMs, state: { ...counted, waits: isHealthy ? 0 : waits + 1 } };
   };
-  if (failure === undefined) return resume('ended', state);
+  if (failure === undefined) return resume(state);
   const kind = failureKind(failure);
   if (kind === 'client-closing') return fail('client-closing');
-  if (call.requested === 'complete') return { action: 'complete', because: 'requested' };
+  if (call.requested === 'complete') return { action: 'complete' };
   if (call.requested === 'fail') return fail('requested');
   // onError cannot resume the stream after these failures, because a cancelled stream would restart endlessly.
   if (kind === 'ended-by-caller') return fail('ended-by-caller');
@@ -231,7 +230,7 @@ export function decideResume(
   };
   if (failed.serverFailures >= MAX_SERVER_FAILURES) return fail('poison');
   if (failed.attempts >= policy.maxAttempts) return fail('attempts-exhausted');
-  return resume(kind === 'lost' || kind === 'server' ? kind : 'requested', failed);
+  return resume(failed);
 }
 
 /** Returns the minimum wait, in milliseconds, that the server, the channel, or a circuit breaker requires. */

@@ -93,7 +93,6 @@ export interface ParsedMethodConfig {
   readonly hedging?: HedgingPolicy;
 }
 
-/** Validated service config. */
 export interface ParsedServiceConfig {
   readonly loadBalancingConfig?: LoadBalancingConfig;
   readonly methodConfig: readonly ParsedMethodConfig[];

@@ -104,7 +104,7 @@ describe('probe start', () => {
 
   it('probes a connection at most once per 30 s', () => {
     const cleared = from(after(...PROBED), checked(8_000, oneMoreByte));
-    expect(cleared).toMatchObject({ kind: 'trusted', because: 'bytes-received', probes: { nextAt: 37_500 } });
+    expect(cleared).toMatchObject({ kind: 'trusted', probes: { nextAt: 37_500 } });
     const again = from(cleared, ...[9_000, 9_010, 9_020].map((at) => timedOut(at, 1_000, BYTES + 1)));
     expect(from(again, checked(37_499, oneMoreByte)).kind).toBe('suspected');
     expect(from(again, checked(37_500, oneMoreByte)).kind).toBe('probed');
@@ -189,7 +189,6 @@ describe('dead connection', () => {
   ])('clears the suspicion of a connection %s if a byte arrives', (_, events) => {
     expect(after(...events, checked(13_500, { otherReady: true, ...oneMoreByte }))).toMatchObject({
       kind: 'trusted',
-      because: 'bytes-received',
     });
     expect(after(...events, timedOut(13_500, 1_000, BYTES + 1)).kind).toBe('suspected');
   });
@@ -203,7 +202,7 @@ describe('dead connection', () => {
 
   it('keeps a dead connection if its replacement is refused, and probes it again 30 s after the first probe', () => {
     const rejected = after(...DEAD, { type: 'cleared' });
-    expect(rejected).toMatchObject({ kind: 'trusted', because: 'too-many' });
+    expect(rejected).toMatchObject({ kind: 'trusted' });
     const again = from(rejected, ...[20_000, 20_001, 20_002].map((at) => timedOut(at)));
     expect(from(again, checked(37_499)).kind).toBe('suspected');
     expect(from(again, checked(37_500)).kind).toBe('probed');
@@ -212,13 +211,13 @@ describe('dead connection', () => {
 
 describe('call timeouts', () => {
   it('discards call timeouts if the event loop was delayed', () => {
-    expect(after(...TIMEOUTS, checked(4_000, { late: true }))).toMatchObject({ kind: 'trusted', because: 'own-delay' });
+    expect(after(...TIMEOUTS, checked(4_000, { late: true }))).toMatchObject({ kind: 'trusted' });
   });
 
   it('discards call timeouts if no probe starts within 67.5 s (7.5 s of silence plus one minute) after the last timeout', () => {
     const two = [timedOut(0), timedOut(10)];
     expect(after(...two, checked(67_509)).kind).toBe('suspected');
-    expect(after(...two, checked(67_510))).toMatchObject({ kind: 'trusted', because: 'forgotten' });
+    expect(after(...two, checked(67_510))).toMatchObject({ kind: 'trusted' });
   });
 });
 
@@ -292,6 +291,6 @@ describe('decideReplacement', () => {
     ['until ten minutes after the first', 10 * MINUTE_MS - 1],
   ])('refuses a fourth replacement of a connection %s', (_, now) => {
     const past = [0, MINUTE_MS, 2 * MINUTE_MS];
-    expect(decideReplacement(past, now, POLICY)).toEqual({ replace: false, because: 'too-many', replacements: past });
+    expect(decideReplacement(past, now, POLICY)).toEqual({ replace: false, replacements: past });
   });
 });

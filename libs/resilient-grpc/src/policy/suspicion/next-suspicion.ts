@@ -59,23 +59,13 @@ export interface ProbeHistory {
   readonly pings: number;
 }
 
-export type TrustReason =
-  | 'new'
-  | 'bytes-received'
-  /** The event loop of this process was delayed, so the timeouts and the silence are not evidence against the connection. */
-  | 'own-delay'
-  /** No further call has timed out for a long time. */
-  | 'forgotten'
-  /** The connection appears dead, but the replacement limit is reached. */
-  | 'too-many';
-
 interface SuspicionFacts {
   readonly evidence: SuspicionEvidence;
   readonly probes: ProbeHistory;
 }
 
 export type SuspicionState =
-  | { readonly kind: 'trusted'; readonly because: TrustReason; readonly probes: ProbeHistory }
+  | { readonly kind: 'trusted'; readonly probes: ProbeHistory }
   /** Calls timed out, and no byte has been received since. */
   | (SuspicionFacts & { readonly kind: 'suspected' })
   /** A probe call was sent. */
@@ -102,7 +92,7 @@ export type SuspicionEvent =
   /** The replacement of the connection was rejected. */
   | { readonly type: 'cleared' };
 
-export const NOT_SUSPECTED: SuspicionState = { kind: 'trusted', because: 'new', probes: { nextAt: 0, pings: 0 } };
+export const NOT_SUSPECTED: SuspicionState = { kind: 'trusted', probes: { nextAt: 0, pings: 0 } };
 
 type EventOf<T extends SuspicionEvent['type']> = Extract<SuspicionEvent, { readonly type: T }>;
 type Distrust = Exclude<SuspicionState, { readonly kind: 'trusted' }>;
@@ -120,7 +110,7 @@ export function nextSuspicion(
     case 'check':
       return state.kind === 'trusted' ? state : check(state, event, policy);
     case 'cleared':
-      return trust(state, 'too-many');
+      return trust(state);
   }
 }
 
@@ -145,13 +135,14 @@ function recordTimeout(
 
 function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy): SuspicionState {
   const { at, late } = event;
-  if (event.bytesRead !== state.evidence.bytesRead) return trust(state, 'bytes-received');
+  if (event.bytesRead !== state.evidence.bytesRead) return trust(state);
   switch (state.kind) {
     case 'suspected': {
-      if (late) return trust(state, 'own-delay');
+      // The event loop of this process was delayed, so the timeouts and the silence are no evidence against the connection.
+      if (late) return trust(state);
       const { evidence, probes } = state;
       const needed = silenceNeeded(evidence, policy);
-      if (at - evidence.lastTimeoutAt >= needed + policy.forgetMs) return trust(state, 'forgotten');
+      if (at - evidence.lastTimeoutAt >= needed + policy.forgetMs) return trust(state);
       if (evidence.timeouts < policy.timeouts || at - evidence.since < needed || at < probes.nextAt) return state;
       return {
         kind: 'probed',
@@ -198,23 +189,24 @@ function moveToReplaceable({ evidence, probes }: Distrust, at: number, policy: S
   return { kind: 'replaceable', evidence, probes, endsAt: at + policy.confirmMs };
 }
 
-function trust({ probes }: SuspicionState, because: TrustReason): SuspicionState {
-  return { kind: 'trusted', because, probes };
+function trust({ probes }: SuspicionState): SuspicionState {
+  return { kind: 'trusted', probes };
 }
 
 /** Times of recent replacements, oldest first. */
 export type Replacements = readonly number[];
 
 /** Decision on whether to replace an unresponsive connection. Pass `replacements` to the next decision as `past`. */
-export type ReplacementDecision =
-  | { readonly replace: true; readonly replacements: Replacements }
-  | { readonly replace: false; readonly because: 'too-many'; readonly replacements: Replacements };
+export interface ReplacementDecision {
+  readonly replace: boolean;
+  readonly replacements: Replacements;
+}
 
 /** Decides whether an unresponsive connection may be replaced at `now`. */
 export function decideReplacement(past: Replacements, now: number, policy: SuspicionPolicy): ReplacementDecision {
   const replacements = past.filter((at) => now - at < policy.replacementWindowMs);
   const last = replacements.at(-1);
   if (last !== undefined && now - last < policy.oneReplacementMs) return { replace: true, replacements };
-  if (replacements.length >= policy.maxReplacements) return { replace: false, because: 'too-many', replacements };
+  if (replacements.length >= policy.maxReplacements) return { replace: false, replacements };
   return { replace: true, replacements: [...replacements, now] };
 }

@@ -1,6 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type * as GrpcJs from '@grpc/grpc-js';
-import type { GrpcClientEvent } from '../../call/call-event.js';
 import type {
   AttemptKind,
   AttemptTelemetry,
@@ -9,11 +8,10 @@ import type {
   WaitEnd,
 } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
-import type { StreamScope } from '../../call/stream-source.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ObservableClient } from '../grpc-telemetry.js';
 import { runOutside } from '../../time/clock.js';
-import { elasticAgent, ElasticTelemetry } from './elastic-telemetry.js';
+import { elasticAgent, elasticCalls } from './elastic-telemetry.js';
 
 const ignore = (): void => undefined;
 
@@ -24,24 +22,40 @@ const ASYNC_CONTEXTS: ClientTelemetry['contexts'] = {
   run: (context, work) => (context === undefined ? work() : (context as RunInContext)(work)),
 };
 
+/** Starts the telemetry of a call, in addition to `other` telemetry. */
+type StartCall = (
+  method: MethodDescriptor,
+  metadata: GrpcJs.Metadata | undefined,
+  other: CallTelemetry | undefined,
+) => CallTelemetry | undefined;
+
 /** Lets agents trace the calls of `client`, except while telemetry that traces them is set. */
 export function tracedByAgents(client: ObservableClient, grpcJs: typeof GrpcJs): ObservableClient {
   const elastic = client.transport === 'socket' ? elasticAgent() : undefined;
-  if (elastic !== undefined)
-    return withTelemetry(client, (telemetry) => new ElasticTelemetry(elastic, client, telemetry));
+  if (elastic !== undefined) return withTelemetry(client, undefined, elasticCalls(elastic, client));
   const start = patchedStart(grpcJs);
   // eslint-disable-next-line @typescript-eslint/unbound-method -- only its text is read
   const { makeUnaryRequest } = grpcJs.Client.prototype;
   if (start === undefined && !isPatched(makeUnaryRequest, 'checkOptionalUnaryResponseArguments')) return client;
   const calls = new SilentCalls(grpcJs, client.canonicalTarget, start);
-  return withTelemetry(client, (telemetry) => new AgentTelemetry(calls, telemetry));
+  return withTelemetry(client, ASYNC_CONTEXTS, (method, metadata, other) => {
+    const call = calls.start(method, metadata);
+    return call === undefined ? other : new AgentCall(call, method, other);
+  });
 }
 
 /** Returns `client` with the telemetry of an agent around other telemetry, unless that one traces calls itself. */
 function withTelemetry(
   client: ObservableClient,
-  around: (telemetry: ClientTelemetry | undefined) => ClientTelemetry,
+  contexts: ClientTelemetry['contexts'],
+  startCall: StartCall,
 ): ObservableClient {
+  const around = (other: ClientTelemetry | undefined): ClientTelemetry => ({
+    contexts,
+    begin: (method, scope, metadata) => startCall(method, metadata, other?.begin(method, scope, metadata)),
+    take: (event) => other?.take(event),
+    close: () => other?.close(),
+  });
   const setTelemetry = (telemetry: ClientTelemetry | undefined): void => {
     client.setTelemetry(telemetry?.contexts === undefined ? around(telemetry) : telemetry);
   };
@@ -77,35 +91,6 @@ function patchedStart({ Channel, credentials, Metadata }: typeof GrpcJs): Silent
   }
 }
 
-/** Telemetry of a client that agents trace, in addition to `other` telemetry. */
-class AgentTelemetry implements ClientTelemetry {
-  readonly contexts = ASYNC_CONTEXTS;
-
-  constructor(
-    private readonly calls: SilentCalls,
-    private readonly other: ClientTelemetry | undefined,
-  ) {}
-
-  begin(
-    method: MethodDescriptor,
-    scope: StreamScope | undefined,
-    metadata: GrpcJs.Metadata | undefined,
-  ): CallTelemetry | undefined {
-    const other = this.other?.begin(method, scope, metadata);
-    const call = this.calls.start(method, metadata);
-    return call === undefined ? other : new AgentCall(call, method, other);
-  }
-
-  take(event: GrpcClientEvent): void {
-    this.other?.take(event);
-  }
-
-  close(): void {
-    this.other?.close();
-  }
-}
-
-/** A call that agents trace by its silent call. */
 class AgentCall implements CallTelemetry {
   constructor(
     private readonly call: SilentCall,

@@ -1,15 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Metadata } from '@grpc/grpc-js';
-import type {
-  AttemptKind,
-  AttemptTelemetry,
-  CallTelemetry,
-  ClientTelemetry,
-  WaitEnd,
-} from '../../call/call-telemetry.js';
-import type { GrpcClientEvent } from '../../call/call-event.js';
+import type { AttemptKind, AttemptTelemetry, CallTelemetry, WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
-import type { StreamScope } from '../../call/stream-source.js';
 import type { StatusCode } from '../../status/status-code.js';
 import type { ObservableClient } from '../grpc-telemetry.js';
 
@@ -40,35 +32,13 @@ export function elasticAgent(): ElasticAgent | undefined {
   return typeof agent?.startSpan === 'function' && agent.isStarted?.() === true ? agent : undefined;
 }
 
-/** Telemetry of a client whose attempts Elastic's agent records as requests, in addition to `other` telemetry. */
-export class ElasticTelemetry implements ClientTelemetry {
-  readonly contexts: ClientTelemetry['contexts'];
-
-  constructor(
-    private readonly agent: ElasticAgent,
-    private readonly client: Pick<ObservableClient, 'canonicalTarget' | 'isSecure'>,
-    private readonly other: ClientTelemetry | undefined,
-  ) {
-    this.contexts = other?.contexts;
-  }
-
-  begin(
-    method: MethodDescriptor,
-    scope: StreamScope | undefined,
-    metadata: Metadata | undefined,
-  ): CallTelemetry | undefined {
-    const target = this.client.canonicalTarget.replace(/^[^:]+:(?:\/\/[^/]*\/)?/, '');
-    const origin = `${this.client.isSecure ? 'https' : 'http'}://${target}`;
-    return new ElasticCall(this.agent, origin, method.path, this.other?.begin(method, scope, metadata));
-  }
-
-  take(event: GrpcClientEvent): void {
-    this.other?.take(event);
-  }
-
-  close(): void {
-    this.other?.close();
-  }
+/** Returns a function that starts the telemetry of a call whose attempts `agent` records as requests, in addition to `other` telemetry. */
+export function elasticCalls(
+  agent: ElasticAgent,
+  { canonicalTarget, isSecure }: Pick<ObservableClient, 'canonicalTarget' | 'isSecure'>,
+): (method: MethodDescriptor, metadata: Metadata | undefined, other: CallTelemetry | undefined) => CallTelemetry {
+  const origin = `${isSecure ? 'https' : 'http'}://${canonicalTarget.replace(/^[^:]+:(?:\/\/[^/]*\/)?/, '')}`;
+  return ({ path }, _metadata, other) => new ElasticCall(agent, origin, path, other);
 }
 
 class ElasticCall implements CallTelemetry {

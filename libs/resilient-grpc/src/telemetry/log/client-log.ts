@@ -378,10 +378,8 @@ export interface OutageImpact {
   readonly failed: number;
 }
 
-type OutageStart = Extract<GrpcClientEvent, { readonly type: 'outage-start' }>;
-
 interface CurrentOutage {
-  readonly start: OutageStart;
+  readonly start: RawEvent<'outage-start'>;
   readonly startedAt: number;
   /** Value of `OutageImpact.failed` when the outage started. */
   readonly failedBefore: number;
@@ -429,7 +427,7 @@ export class ClientLog {
     this.log.close();
   }
 
-  private started(start: OutageStart): void {
+  private started(start: RawEvent<'outage-start'>): void {
     const { flapping, graceMs } = start;
     const startedAt = this.clock.now();
     this.unstableUntil = startedAt + LOG_INTERVAL_MS;
@@ -498,7 +496,7 @@ export class ClientLog {
     this.scheduleCheck(start.graceMs - durationMs);
   };
 
-  private explained(start: OutageStart): EventOf<'outage-start'> {
+  private explained(start: RawEvent<'outage-start'>): EventOf<'outage-start'> {
     const { target, doctorCommand, impact } = this.client;
     return { ...start, ...impact().failure, target, doctorCommand };
   }

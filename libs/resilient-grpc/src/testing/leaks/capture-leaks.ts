@@ -30,22 +30,7 @@ interface LeakCheck {
  * calls that the test left open.
  */
 export function captureLeaks(options: LeakOptions = {}): LeakCheck {
-  return startCheck(options);
-}
-
-/** @param countsCutOff true if calls that a closing client cuts off are leaks, too */
-function startCheck({ trace = false }: LeakOptions, countsCutOff = false): LeakCheck {
-  const before = new Baseline(trace, countsCutOff);
-  return {
-    async settled({ timeoutMs = 2_000 } = {}) {
-      try {
-        await waitFor(() => before.isSettled, { timeoutMs, describe: () => before.describeOpen() });
-        before.checkCutOff();
-      } finally {
-        before.stop();
-      }
-    },
-  };
+  return new Baseline(options);
 }
 
 /** A hook of a test runner, such as `beforeEach` of Vitest, Jest, or node:test. */
@@ -63,7 +48,7 @@ export function failOnLeaks(
 ): void {
   let leaks: LeakCheck | undefined;
   before(async () => {
-    leaks = startCheck(options, true);
+    leaks = new Baseline(options, true);
   });
   after(async () => {
     await leaks?.settled({ timeoutMs });
@@ -74,8 +59,8 @@ export function failOnLeaks(
  * Snapshot of the open resources, clients, and calls. Compares identities, because the start times of calls are not unique, and a count
  * would hide a new resource if an old one was closed.
  */
-class Baseline {
-  readonly trace: ResourceTrace;
+class Baseline implements LeakCheck {
+  private readonly trace: ReturnType<typeof traceResources>;
   private readonly handles = openHandles();
   private readonly clients = new WeakSet(openClients());
   private readonly calls = new WeakSet(openClients().flatMap(({ registry }) => [...registry]));
@@ -83,41 +68,39 @@ class Baseline {
   private readonly cutOff: string[] = [];
   private readonly stopListening: (() => void) | undefined;
 
-  /**
-   * @param traced true to record creation sites
-   * @param countsCutOff true to record calls that are cut off
-   */
+  /** @param countsCutOff true if calls that a closing client cuts off are leaks, too */
   constructor(
-    private readonly traced: boolean,
-    countsCutOff: boolean,
+    private readonly options: LeakOptions,
+    countsCutOff = false,
   ) {
-    this.trace = traceResources(traced);
+    this.trace = traceResources(options.trace === true);
     if (!countsCutOff) return;
     this.stopListening = onCutOff((client, call) => {
       if (!this.calls.has(call)) this.cutOff.push(describeCall(client, call, 'was cut off when the client closed'));
     });
   }
 
-  stop(): void {
-    this.trace.stop();
-    this.stopListening?.();
-  }
-
-  /** @throws Error that lists the calls that were cut off */
-  checkCutOff(): void {
+  async settled({ timeoutMs = 2_000 }: { readonly timeoutMs?: number | undefined } = {}): Promise<void> {
+    try {
+      await waitFor(() => this.isSettled, { timeoutMs, describe: () => this.describeOpen() });
+    } finally {
+      this.trace.stop();
+      this.stopListening?.();
+    }
     if (this.cutOff.length === 0) return;
     throw new Error(
       `expected all calls to end before their client closes, got calls that the client cut off; unsubscribe in the test:\n  ${this.cutOff.join('\n  ')}`,
     );
   }
 
-  get isSettled(): boolean {
+  private get isSettled(): boolean {
     return this.newResources().length === 0 && this.newCalls().length === 0;
   }
 
-  describeOpen(): string {
+  private describeOpen(): string {
+    const isTraced = this.options.trace === true;
     const resources = this.newResources().map(({ type, count }) => {
-      const details = this.traced ? this.trace.creationSites(type) : this.handles.describe(type);
+      const details = isTraced ? this.trace.creationSites(type) : this.handles.describe(type);
       return `${count} × ${RESOURCE_NAMES[type]}${details.length === 0 ? '' : `: ${details.join(', ')}`}`;
     });
     // Lists new open clients, because they explain open sockets and calls. A client alone is not a leak: without a connection, it keeps
@@ -128,7 +111,7 @@ class Baseline {
         const state = registry.isClosing ? 'is closing' : 'was not closed; write await app.close()';
         return `client '${name}' (${target}) ${state}`;
       });
-    const hint = this.traced
+    const hint = isTraced
       ? []
       : ['pass { trace: true } to failOnLeaks() or captureLeaks() to see where the resources were created'];
     return `all resources to be closed; still open: ${[...resources, ...this.newCalls(), ...this.cutOff, ...clients, ...hint].join('\n  ')}`;
@@ -142,7 +125,6 @@ class Baseline {
     })).filter(({ count }) => count > 0);
   }
 
-  /** Describes the open calls that are new. */
   private newCalls(): readonly string[] {
     return openClients().flatMap(({ name, registry }) =>
       [...registry].filter((call) => !this.calls.has(call)).map((call) => describeCall(name, call, 'is still open')),
@@ -194,16 +176,8 @@ interface MaybeReferenced {
   readonly _destroyed?: boolean;
 }
 
-export interface ResourceTrace {
-  /** Returns the number of recorded timers that still keep the process alive, except those of the test runner. */
-  timers(): number;
-  /** Returns the creation sites of the resources of `type` that still keep the process alive; empty if the sites are not recorded. */
-  creationSites(type: Resource): readonly string[];
-  stop(): void;
-}
-
 /** Starts recording timers, which Node does not return as handles. */
-function traceResources(withSites: boolean): ResourceTrace {
+function traceResources(withSites: boolean) {
   const all = new Map<number, CreatedResource>();
   const frames = withSites ? FRAMES : NEAREST_FRAMES;
   let pruneAt = PRUNE_INTERVAL_ENTRIES;
@@ -227,8 +201,9 @@ function traceResources(withSites: boolean): ResourceTrace {
       (one) => one.type === type && isAlive(one) && !(type === 'Timeout' && isMadeByRunner(one.stack)),
     );
   return {
+    /** Returns the number of recorded timers that still keep the process alive, except those of the test runner. */
     timers: () => alive('Timeout').length,
-    creationSites: (type) => (withSites ? alive(type).map((one) => creationSiteOf(one, all)) : []),
+    creationSites: (type: Resource) => (withSites ? alive(type).map((one) => creationSiteOf(one, all)) : []),
     stop: () => {
       hook.disable();
     },
@@ -278,7 +253,7 @@ function creationSiteOf(made: CreatedResource, all: ReadonlyMap<number, CreatedR
 }
 
 /** Display names of the watched resource types, by the type names that `process.getActiveResourcesInfo()` returns. */
-export const RESOURCE_NAMES = {
+const RESOURCE_NAMES = {
   TCPSocketWrap: 'socket',
   TCPServerWrap: 'listening server',
   PipeWrap: 'pipe',
@@ -289,7 +264,7 @@ export const RESOURCE_NAMES = {
   Timeout: 'timer',
 } as const;
 
-export type Resource = keyof typeof RESOURCE_NAMES;
+type Resource = keyof typeof RESOURCE_NAMES;
 
 // Safe cast: the object above has exactly these keys.
 const RESOURCES = Object.keys(RESOURCE_NAMES) as readonly Resource[];
@@ -320,12 +295,7 @@ function openHandles() {
   };
 }
 
-interface ActiveHandle {
-  readonly type: Resource;
-  readonly handle: Handle;
-}
-
-function activeHandles(): readonly ActiveHandle[] {
+function activeHandles() {
   const handles = activeListOf('_getActiveHandles');
   // Node returns the type names of the active requests first, then those of the handles, in the order of `_getActiveHandles()`.
   const names = process.getActiveResourcesInfo().slice(activeListOf('_getActiveRequests').length);

@@ -82,11 +82,8 @@ export class CallJournal {
   }
 
   private countsOf(path: string): Writable<CallCounts> {
-    let counts = this.countsByPath.get(path);
-    if (counts === undefined) {
-      counts = noCounts();
-      this.countsByPath.set(path, counts);
-    }
+    const counts = this.countsByPath.get(path) ?? noCounts();
+    this.countsByPath.set(path, counts);
     return counts;
   }
 }

@@ -1,5 +1,4 @@
-import { Server, ServerCredentials } from '@grpc/grpc-js';
-import type { ConnectionInjector, ServerOptions } from '@grpc/grpc-js';
+import { Server, ServerCredentials, type ConnectionInjector, type ServerOptions } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
 import { checkedSerializer } from '../../messages/checked-serializer.js';
 import { filesOf } from '../../messages/file-descriptors.js';

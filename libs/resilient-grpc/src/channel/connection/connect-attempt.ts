@@ -14,124 +14,31 @@ import {
 } from './connect-failure.js';
 import { httpProxy } from './http-proxy.js';
 
-const CLOSED = 'the channel was closed';
 /** Age in milliseconds at which an attempt to connect counts as slow. The warning about an outage has the same delay. */
 export const SLOW_CONNECT_MS = 1_500;
 
-/**
- * Running attempts to connect, by address. Each attempt can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2
- * SETTINGS.
- */
-export class ConnectAttempts {
-  private readonly running = new Map<string, ConnectAttempt>();
-  /** True if the channel is closed. Later attempts are aborted as soon as they begin. */
-  private isClosed = false;
-
-  constructor(
-    /** Returns the timeout of the next attempt to connect to `key`. */
-    private readonly timeoutMs: (key: string) => number,
-    private readonly clock: Clock,
-  ) {}
-
-  /**
-   * Registers the start of an attempt to connect to `key`.
-   *
-   * @param server `host:port` of the server if `key` is the address of an HTTP proxy
-   */
-  begin(key: string, server?: string): ConnectAttempt {
-    this.running.get(key)?.end();
-    const attempt = new ConnectAttempt(key, this.timeoutMs(key), this.clock, server);
-    this.running.set(key, attempt);
-    // An attempt starts one turn after the request, and the channel may have been closed in between.
-    if (this.isClosed) attempt.abort(CLOSED);
-    return attempt;
-  }
-
-  /** State of the oldest attempt that the channel uses, such as 'connecting for 2.1 s: …'; `undefined` if it uses no attempt. */
-  get progress(): string | undefined {
-    const { oldest } = this;
-    return oldest && `connecting for ${seconds(this.clock.now() - oldest.startedAt)}: ${oldest.phase}`;
-  }
-
-  /**
-   * Describes the oldest attempt that the channel uses, in the form of a failure, if the attempt has been running for at least 1.5 s;
-   * `undefined` otherwise.
-   */
-  get slow(): ConnectFailure | undefined {
-    const { oldest } = this;
-    const ageMs = oldest === undefined ? 0 : this.clock.now() - oldest.startedAt;
-    return ageMs < SLOW_CONNECT_MS ? undefined : oldest?.unanswered(`connecting for ${seconds(ageMs)}`);
-  }
-
-  private get oldest(): ConnectAttempt | undefined {
-    const used = [...this.running.values()].filter(({ isUsed }) => isUsed);
-    return used.sort((a, b) => a.startedAt - b.startedAt)[0];
-  }
-
-  /**
-   * Registers the result of the attempt to connect to `key`, and returns the attempt; `undefined` if none is running. The result of an
-   * attempt that the channel does not use is registered only when the channel uses the connection again.
-   */
-  settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'failure'> | undefined {
-    const attempt = this.running.get(key);
-    this.running.delete(key);
-    if (attempt === undefined) return undefined;
-    attempt.hasSucceeded = succeeded;
-    attempt.end();
-    return attempt;
-  }
-
-  /**
-   * Releases `attempt` after the channel drops its subchannel. Aborts the attempt only if it has not succeeded, or if the channel is closed.
-   * Otherwise, calls may still run on its connection, because streams continue after the subchannel is dropped.
-   */
-  release(attempt: ConnectAttempt): void {
-    if (this.running.get(attempt.key) === attempt) this.running.delete(attempt.key);
-    if (this.isClosed || !attempt.hasSucceeded) attempt.abort(CLOSED);
-  }
-
-  /** Records whether the channel uses the connection that is being established to `key`. */
-  use(key: string, isUsed: boolean): void {
-    const attempt = this.running.get(key);
-    if (attempt !== undefined) attempt.isUsed = isUsed;
-  }
-
-  /** Aborts all running attempts and every later attempt, and destroys their sockets. */
-  abortAll(): void {
-    this.isClosed = true;
-    for (const attempt of this.running.values()) attempt.abort(CLOSED);
-    this.running.clear();
-  }
-}
-
-/** One attempt to connect. */
+/** One attempt to connect, which can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2 SETTINGS. */
 export class ConnectAttempt {
   private readonly controller = new AbortController();
   private readonly timer: PeerTimer;
   private reject: ((error: Error) => void) | undefined;
-  private hasEnded = false;
-  /** True if the connection was established. */
-  hasSucceeded = false;
-  /** True if the channel needs the connection. */
-  isUsed = true;
   /** The step that has not completed. */
   private step: 'credentials' | ConnectFailureFacts['phase'] = 'tcp';
   readonly startedAt: number;
   /** The HTTP proxy and the server that the proxy connects to; `undefined` if the connection uses no proxy. */
   private readonly tunnel: { readonly proxy: string; readonly server: string } | undefined;
   /** The TCP socket; `undefined` until TCP is connected. With TLS, it is the underlying socket. */
-  socket: Socket | undefined;
+  private socket: Socket | undefined;
   /** TLS socket on top of `socket`; `undefined` without TLS, and until the TLS handshake ends. */
   private secured: Socket | undefined;
-  /** Code and explanation of the error that ended the attempt; `undefined` if no error ended it. */
-  private error: ConnectError | undefined;
   /** Failure that describes the incomplete step; `undefined` if the attempt has not timed out. */
   private timedOut: ConnectFailure | undefined;
 
+  /** @param server `host:port` of the server if `key` is the address of an HTTP proxy */
   constructor(
-    readonly key: string,
+    private readonly key: string,
     timeoutMs: number,
-    clock: Clock,
+    private readonly clock: Clock,
     server?: string,
   ) {
     this.startedAt = clock.now();
@@ -146,8 +53,18 @@ export class ConnectAttempt {
     return this.controller.signal;
   }
 
-  /** The incomplete step, for messages. */
-  get phase(): string {
+  /** State of the attempt, such as 'connecting for 2.1 s: …'. */
+  get progress(): string {
+    return `connecting for ${seconds(this.clock.now() - this.startedAt)}: ${this.phase}`;
+  }
+
+  /** Describes the attempt, in the form of a failure, if it has been running for at least 1.5 s; `undefined` otherwise. */
+  get slow(): ConnectFailure | undefined {
+    const ageMs = this.clock.now() - this.startedAt;
+    return ageMs < SLOW_CONNECT_MS ? undefined : this.unanswered(`connecting for ${seconds(ageMs)}`);
+  }
+
+  private get phase(): string {
     const { tunnel } = this;
     if (this.step === 'credentials') return 'the channel credentials are not ready';
     if (this.step === 'tcp' && tunnel !== undefined)
@@ -156,14 +73,13 @@ export class ConnectAttempt {
     return 'the peer accepted the TCP connection but has not responded';
   }
 
-  /** Subject of messages about the server. */
   private get subject(): string {
     const { tunnel } = this;
     return tunnel === undefined ? this.key : `${tunnel.server} through ${tunnel.proxy}`;
   }
 
   /** Describes a slow or timed-out attempt by its incomplete step. */
-  unanswered(detail: string): ConnectFailure {
+  private unanswered(detail: string): ConnectFailure {
     if (this.step === 'credentials') return this.credentialsFailure(detail);
     if (this.step !== 'tcp') return connectFailure('silent', this.subject, detail);
     return this.proxyFailure('proxy-no-response', detail) ?? connectFailure('no-response', this.key, detail);
@@ -181,14 +97,15 @@ export class ConnectAttempt {
     return connectFailure(kind, tunnel.proxy, `CONNECT ${tunnel.server}${detail === '' ? '' : `: ${detail}`}`);
   }
 
-  /** Describes the failure of the attempt. `text` is grpc-js's error message, which may lack the error code. */
-  failure(text: string): ConnectFailure {
+  /** Describes the failure of the attempt, which ended with `error`. */
+  failure(error: unknown): ConnectFailure {
     if (this.timedOut !== undefined) return this.timedOut;
+    const text = errorMessage(error);
     if (this.step === 'credentials') return this.credentialsFailure(plainError(text));
     if (this.step === 'tcp') {
       return this.proxyFailure('proxy-failed', plainError(text)) ?? connectFailureOf(text, this.key);
     }
-    const { code, detail } = this.error ?? { code: codeIn(text) };
+    const { code, detail } = connectErrorOf(error);
     const facts = {
       phase: this.step,
       code,
@@ -209,39 +126,19 @@ export class ConnectAttempt {
   }
 
   /** Waits for the handshake on `socket`, which is connected. From now on, an abort destroys the socket. */
-  secure<T>(socket: Socket, handshake: Promise<T>): Promise<T> {
+  secure<T extends { readonly socket: Socket }>(socket: Socket, handshake: Promise<T>): Promise<T> {
     this.socket = socket;
     this.step = 'tls';
-    socket.on('error', this.noteError);
     if (this.controller.signal.aborted) socket.destroy();
-    const secured = handshake.then(
-      (value) => {
-        this.handshakeEnded(value);
-        return value;
-      },
-      (error: unknown) => {
-        this.noteError(error);
-        throw error;
-      },
-    );
+    const secured = handshake.then((value) => {
+      this.step = 'http2';
+      if (value.socket !== socket) this.secured = value.socket;
+      return value;
+    });
     // An abort rejects the handshake and destroys the socket, because, with TLS, a destroyed socket does not end the handshake, and a
     // rejected handshake does not close the socket.
     return this.rejectOnAbort(secured);
   }
-
-  private handshakeEnded(result: unknown): void {
-    if (this.hasEnded) return;
-    this.step = 'http2';
-    const secured = typeof result === 'object' && result !== null ? (result as { socket?: Socket }).socket : undefined;
-    if (secured === undefined || secured === this.socket) return;
-    this.secured = secured;
-    secured.on('error', this.noteError);
-  }
-
-  /** Keeps the code of the first error, because grpc-js reports only the message. */
-  private readonly noteError = (error: unknown): void => {
-    this.error ??= connectErrorOf(error);
-  };
 
   private rejectOnAbort<T>(step: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -259,25 +156,15 @@ export class ConnectAttempt {
     this.reject?.(error);
   }
 
-  /** Stops the timeout and the observation of errors, because the attempt is over. */
+  /** Stops the timeout, because the attempt is over. */
   end(): void {
-    this.hasEnded = true;
     this.timer.clear();
-    this.socket?.off('error', this.noteError);
-    this.secured?.off('error', this.noteError);
   }
 }
 
-/** An error from Node or OpenSSL that ended an attempt. */
-interface ConnectError {
-  readonly code: string | undefined;
-  /** Text that the message shows instead of the code. It starts with the code if the error has one. */
-  readonly detail?: string;
-}
-
-function connectErrorOf(error: unknown): ConnectError {
-  if (typeof error !== 'object' || error === null) return { code: typeof error === 'string' ? error : undefined };
-  const { code, syscall, host, cert } = error as {
+/** Returns the code of an error from Node or OpenSSL, and a text that the message shows instead of the code. */
+function connectErrorOf(error: unknown): { readonly code: string | undefined; readonly detail?: string } {
+  const { code, syscall, host, cert } = Object(error) as {
     readonly code?: unknown;
     readonly syscall?: unknown;
     readonly host?: unknown;

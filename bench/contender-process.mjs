@@ -46,43 +46,6 @@ function openStreams({ count }) {
   });
 }
 
-/** Functions that resume the paused streams. Without a reference to them, the paused streams would be garbage-collected. */
-const paused = new Set();
-
-/**
- * @param {{ count: number, size: number }} given
- * @returns {Promise<void>} Resolves when the first message is received. No further messages are read.
- */
-function stopReading(given) {
-  return new Promise((resolve, reject) => {
-    const pause = () => {
-      resolve();
-      return new Promise((resume) => paused.add(resume));
-    };
-    contender.read(given, pause).catch(reject);
-  });
-}
-
-let taken = 0;
-
-/** Generates messages, each in a separate buffer, so that buffered messages show up in memory. */
-function* chunks({ count, size }) {
-  for (let number = 1; number <= count; number++) {
-    taken++;
-    yield { data: Buffer.alloc(size, number), number };
-  }
-}
-
-/** @param {{ count: number, size: number }} given */
-function upload(given) {
-  return new Promise((resolve, reject) => {
-    contender.upload(chunks(given), (error, received) => {
-      if (received?.count === given.count) resolve(undefined);
-      else reject(asError(error));
-    });
-  });
-}
-
 /**
  * Verifies this contender, and then loads, opens, and verifies the others, so that all processes use the same amount of memory and garbage
  * collections cost the same.
@@ -123,13 +86,6 @@ executeCommands({
   turn: ({ kind, amount, seconds }) => takeTurn(contender, WORKLOADS[kind](amount), seconds),
   firstCall,
   openStreams,
-  stopReading,
-  upload,
-  beginUpload(given) {
-    // Does not wait for the upload, which lasts until this process exits, and ignores its failure.
-    upload(given).catch(() => undefined);
-  },
-  taken: () => taken,
   memory: readMemory,
   /** Opens a new client and starts to call; resolves at the first successful response. */
   async beginLoad({ address: target, perSecond }) {

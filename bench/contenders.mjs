@@ -1,13 +1,11 @@
 /**
- * A client under test. All methods except `read`, `close`, and `cpuUsage` take callbacks, because callbacks add the least overhead. Each
+ * A client under test. All methods except `close` and `cpuUsage` take callbacks, because callbacks add the least overhead. Each
  * implementation uses its client as the client's docs recommend.
  *
  * @typedef {object} Contender
  * @property {(id: string, done: (error: unknown, order?: { id: string }) => void) => void} get Makes a unary call.
  * @property {(request: WatchRequest, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} watch
  *   Reads a server stream to its end.
- * @property {(request: WatchRequest, pause: () => Promise<void>) => Promise<void>} read Reads a server stream and pauses after each
- *   message. A client with flow control reads no message during a pause.
  * @property {(chunks: Iterable<Chunk>, done: (error: unknown, received?: { count: number }) => void) => void} upload Sends a
  *   client stream. A client that pulls requests takes each chunk only when the chunk can be sent.
  * @property {(chunks: Iterable<Chunk>, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} echo Runs a
@@ -27,7 +25,7 @@
  * @property {string} [about] Explanation of the name.
  * @property {'policies'} [extra] Included only in the unary benchmark.
  * @property {boolean} [canSecure] Included in measurements with TLS.
- * @property {boolean} [isBare] Has no flow control for a reader, and nothing that reconnects.
+ * @property {boolean} [isBare] No whole client: it does not reconnect.
  * @property {() => Promise<ContenderModule>} load
  */
 

@@ -5,7 +5,7 @@ import { overloadSection } from './sections/overload.mjs';
 import { packages } from './sections/package.mjs';
 import { recovery } from './sections/recovery.mjs';
 import { server } from './sections/server.mjs';
-import { openStreams, slowReaders } from './sections/streams.mjs';
+import { openStreams } from './sections/streams.mjs';
 
 /**
  * A benchmark. Its options are `defaults`, changed by the command line, and the `entries` that it compares.
@@ -25,7 +25,6 @@ export const SECTIONS = {
   upload,
   bidi,
   'open-streams': openStreams,
-  'slow-readers': slowReaders,
   recovery,
   'first-call': firstCall,
   package: packages,

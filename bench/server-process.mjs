@@ -38,11 +38,6 @@ function chunkOf(size) {
   return chunk;
 }
 
-/** Number of messages sent in response streams. */
-let sent = 0;
-/** True if the server reads only one message of each upload. */
-let stopsReading = false;
-
 /** @param {Buffer} encoded */
 const unchanged = (encoded) => encoded;
 
@@ -67,7 +62,6 @@ server.addService(
       const fill = () => {
         while (left > 0) {
           left--;
-          sent++;
           if (!call.write(chunk)) {
             call.once('drain', fill);
             return;
@@ -85,7 +79,6 @@ server.addService(
       let count = 0;
       call.on('data', () => {
         count++;
-        if (stopsReading) call.pause();
       });
       call.on('end', () => {
         done(null, { count });
@@ -124,8 +117,4 @@ function listen({ port, tls }) {
 executeCommands({
   listen,
   ready: () => true,
-  sent: () => sent,
-  stopReading() {
-    stopsReading = true;
-  },
 });

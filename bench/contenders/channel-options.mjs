@@ -14,18 +14,16 @@ export const RETRIES = {
   ],
 };
 
-/** Channel options of grpc-js for lost connections: a reconnect backoff of 0.1 to 0.5 s instead of 1 to 120 s, and keepalive. */
-export const TUNED_CONNECTION = {
+/**
+ * Channel options of grpc-js for lost connections: a reconnect backoff of 0.1 to 0.5 s instead of 1 to 120 s, keepalive, and retries for the
+ * status codes that a killed server causes.
+ */
+export const TUNED_CHANNEL = {
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 500,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
   'grpc.keepalive_permit_without_calls': 1,
-};
-
-/** `TUNED_CONNECTION`, plus grpc-js's retries for the status codes that a killed server causes. */
-export const TUNED_CHANNEL = {
-  ...TUNED_CONNECTION,
   'grpc.service_config': JSON.stringify({
     methodConfig: RETRIES.methodConfig.map(({ name, retryPolicy }) => ({
       name,

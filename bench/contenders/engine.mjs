@@ -48,7 +48,6 @@ export async function open(address) {
   return {
     get: (id, done) => Get.call(one({ id }), new LastMessage(done)),
     watch: (request, onMessage, done) => Watch.call(one(request), new Messages(onMessage, done)),
-    read: () => Promise.reject(new Error('not measured')),
     upload: (chunks, done) => Upload.call(chunks[Symbol.iterator](), new LastMessage(done)),
     echo: (chunks, onMessage, done) => Echo.call(chunks[Symbol.iterator](), new Messages(onMessage, done)),
     close: () => connection.drain(),

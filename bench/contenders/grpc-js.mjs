@@ -3,7 +3,6 @@ import { Metadata, credentials, makeClientConstructor } from '@grpc/grpc-js';
 import { CA_PATH, targetOf } from '../contract.mjs';
 import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION, RETRIES, TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './channel-options.mjs';
-import { readAtPace } from './promise-client.mjs';
 
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
@@ -72,7 +71,6 @@ function openWith(address, channelOptions = {}, callOptions = undefined) {
     watch(request, onMessage, done) {
       listen(client.watch(request), onMessage, done);
     },
-    read: (request, pause) => readAtPace(client.watch(request), pause),
     upload(chunks, done) {
       writeAll(client.upload(done), chunks);
     },

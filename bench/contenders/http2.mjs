@@ -82,17 +82,6 @@ export function open(address) {
     watch(wanted, onMessage, done) {
       begin(Watch, onMessage, done).end(framed(Watch.requestSerialize(wanted)));
     },
-    async read(wanted, pause) {
-      const stream = request(Watch.path);
-      stream.end(framed(Watch.requestSerialize(wanted)));
-      let unpaused = 0;
-      const take = messageReader(Watch.responseDeserialize, () => {
-        unpaused++;
-      });
-      for await (const bytes of stream) {
-        for (take(bytes); unpaused > 0; unpaused--) await pause();
-      }
-    },
     upload(chunks, done) {
       writeAll(beginOne(Upload, done), chunks, Upload.requestSerialize);
     },

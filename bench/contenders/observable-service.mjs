@@ -1,5 +1,4 @@
-import { concatMap, from, lastValueFrom } from 'rxjs';
-import { readAtPace } from './promise-client.mjs';
+import { from } from 'rxjs';
 
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
@@ -29,11 +28,6 @@ export function overService(service, close, pushed = false) {
     },
     watch(request, onMessage, done) {
       takeAll(service.watch(request), onMessage, done);
-    },
-    read(request, pause) {
-      const call = service.watch(request);
-      // Safe cast: this library returns an Observable that can be iterated.
-      return pushed ? readPushed(call, pause) : readAtPace(/** @type {any} */ (call), pause);
     },
     upload(chunks, done) {
       takeOne(service.upload(pushed ? from(chunks) : chunks), done);
@@ -65,12 +59,4 @@ export function takeOne(call, done) {
  */
 function takeAll(call, onMessage, done) {
   call.subscribe({ next: onMessage, error: done, complete: () => done(null) });
-}
-
-/**
- * @param {import('rxjs').Observable<Chunk>} call
- * @param {() => Promise<void>} pause
- */
-async function readPushed(call, pause) {
-  await lastValueFrom(call.pipe(concatMap(() => pause())), { defaultValue: undefined });
 }

@@ -25,7 +25,6 @@ export function overPromises(client, close) {
     watch(request, onMessage, done) {
       readAll(client.watch(request), onMessage, done);
     },
-    read: (request, pause) => readAtPace(client.watch(request), pause),
     upload(chunks, done) {
       client.upload(toAsync(chunks)).then((received) => {
         done(null, received);
@@ -59,15 +58,4 @@ function readAll(chunks, onMessage, done) {
   read().then(() => {
     done(null);
   }, done);
-}
-
-/**
- * Reads all messages and waits for `pause()` after each.
- *
- * @param {AsyncIterable<unknown>} messages
- * @param {() => Promise<void>} pause
- */
-export async function readAtPace(messages, pause) {
-  const iterator = messages[Symbol.asyncIterator]();
-  while ((await iterator.next()).done !== true) await pause();
 }

@@ -11,13 +11,6 @@ const BASELINE = 'nest';
 /** All servers, in the order of the report. */
 const SERVERS = [
   { name: 'resilient-grpc', packages: ['nestjs-resilient-grpc'] },
-  // This library without the protection against overload.
-  {
-    name: 'unprotected',
-    server: 'resilient-grpc',
-    options: { overloadProtection: false },
-    packages: ['nestjs-resilient-grpc'],
-  },
   { name: BASELINE, packages: ['@nestjs/microservices'] },
   { name: 'grpc-js', packages: ['@grpc/grpc-js'] },
 ];
@@ -38,13 +31,9 @@ export const server = {
     });
   },
   async measure({ entries, rounds, seconds, 'in-flight': inFlight }) {
-    const children = entries.map(({ name, server: kind = name, options = {} }) => ({
+    const children = entries.map(({ name }) => ({
       name,
-      child: startChild(new URL('../nest-server-process.mjs', import.meta.url), [
-        kind,
-        'none',
-        JSON.stringify(options),
-      ]),
+      child: startChild(new URL('../nest-server-process.mjs', import.meta.url), [name, 'none']),
     }));
     const clients = [];
     try {

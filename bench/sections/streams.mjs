@@ -1,7 +1,5 @@
-// Measures the memory of open streams, and how much a client buffers if the receiver of a long stream stops reading: responses that the
-// application does not read, and requests that the server does not read. Each contender runs in a separate process. Contenders run in
-// parallel, which does not affect their memory.
-import { setTimeout as wait } from 'node:timers/promises';
+// Measures the memory of open streams. Each contender runs in a separate process. Contenders run in parallel, which does not affect their
+// memory.
 import { CLIENT_OPTIONS, chosenContenders } from '../contenders.mjs';
 import { withContenders, withServer } from '../processes.mjs';
 import { median } from '../statistics.mjs';
@@ -38,48 +36,6 @@ export const openStreams = {
   },
 };
 
-const MESSAGE_BYTES = 16_384;
-/** The warm-up stream, which absorbs one-time allocations. */
-const WARM_UP = { count: 50, size: MESSAGE_BYTES };
-
-/** @type {import('../sections.mjs').BenchSection} */
-export const slowReaders = {
-  inTable: true,
-  defaults: { rounds: 3, messages: 4_096, ...CLIENT_OPTIONS },
-  entriesOf: chosenContenders,
-  outlineOf: ({ rounds, messages }) => ({
-    question: 'How much does a client buffer if responses or requests of a stream are not read?',
-    how: `medians of ${String(rounds)} rounds; streams of ${((messages * MESSAGE_BYTES) / 1_048_576).toFixed(0)} MiB, of which only one message is read`,
-    varied: { name: 'direction', label: String },
-    figures: [{ name: 'heldMib', title: 'MiB held', digits: 1 }],
-  }),
-  async measure({ entries, rounds, messages }) {
-    const stream = { count: messages, size: MESSAGE_BYTES };
-    const held = new Map(entries.map(({ name }) => [name, { responses: [], requests: [] }]));
-    for (let round = 0; round < rounds; round++) {
-      await withServer(({ address, server }) =>
-        withContenders(entries, address, async (children) => {
-          await ofAll(children, (child) => child.execute('upload', WARM_UP));
-          await ofAll(children, async (child, name) => {
-            const stall = () =>
-              child.execute('stopReading', stream).then(() => standstill(() => server.execute('sent')));
-            held.get(name).responses.push(await growth(child, stall));
-          });
-          await server.execute('stopReading');
-          await ofAll(children, async (child, name) => {
-            const stall = () =>
-              child.execute('beginUpload', stream).then(() => standstill(() => child.execute('taken')));
-            held.get(name).requests.push(await growth(child, stall));
-          });
-        }),
-      );
-    }
-    return [...held].flatMap(([contender, of]) =>
-      Object.entries(of).map(([direction, bytes]) => ({ contender, direction, heldMib: median(bytes) / 1_048_576 })),
-    );
-  },
-};
-
 /**
  * @param {ReadonlyMap<string, Child>} children
  * @param {(child: Child, name: string) => Promise<unknown>} work
@@ -94,16 +50,4 @@ async function growth(child, work) {
   await work();
   const { heap: after } = await child.execute('memory');
   return after - before;
-}
-
-/** Number of polls, 50 ms apart, after which an unchanged value above 0 is considered final. */
-const STILL_POLLS = 15;
-
-/** Resolves when the value above 0 has stopped changing. @param {() => Promise<number>} read */
-async function standstill(read) {
-  for (let last = 0, same = 0; same < STILL_POLLS; await wait(50)) {
-    const now = await read();
-    same = now === last && now > 0 ? same + 1 : 0;
-    last = now;
-  }
 }

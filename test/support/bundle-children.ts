@@ -22,7 +22,6 @@ const PROGRAMS = [
   'test/server/support/orders-app.mjs',
   'test/server/support/pouring-server.mjs',
   'test/support/closing-app.mjs',
-  'test/support/grpc-js-log-app.mjs',
   'test/support/resolving-client.mjs',
   'test/support/unclosed-client.mjs',
 ];

@@ -13,8 +13,8 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grp
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { callSite } from '../client/call-site.js';
-import { LibraryLogger, type LogLevel } from '../telemetry/log/library-logger.js';
-import { duration, oneLine } from '../telemetry/log/log-text.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { duration } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { GrpcClients } from './grpc-clients.js';
 import { clientLabel } from './grpc-tokens.js';
@@ -30,7 +30,6 @@ import {
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 import { proxyProblem } from '../channel/connection/http-proxy.js';
-import { redirectGrpcJsLog, type GrpcJsLogLevel } from '../channel/grpc-js-log.js';
 
 /** `inspect.custom` from node:util. It is not imported, because its type would appear in the package's declarations. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
@@ -76,7 +75,6 @@ export class ClientRegistry extends GrpcClients {
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
   private readonly watch = new InboundWatch(warn);
-  private stopGrpcJsLog: (() => void) | undefined;
   private root: Root | undefined;
   private verdict: Promise<never> | undefined;
   private pending: ConfigurationProblem[] | undefined;
@@ -126,11 +124,10 @@ export class ClientRegistry extends GrpcClients {
     if (copied.ok && problems.length === 0) {
       // The cast is safe: the checks found no problems.
       this.root = { options: copied.value as ResilientGrpcModuleOptions, place };
-      const { drain, grpcJsLog } = this.root.options;
+      const { drain } = this.root.options;
       // With a timeout of 0, calls may run until Nest has closed its servers, so a readiness delay does not shorten their time.
       const warning = drain?.timeoutMs === 0 ? undefined : drainWarning(resolveDrain(drain));
       if (warning !== undefined) warn(warning);
-      if (grpcJsLog !== undefined) this.stopGrpcJsLog = logGrpcJs(grpcJsLog);
       return;
     }
     this.verdict = this.fail(problems);
@@ -260,11 +257,6 @@ export class ClientRegistry extends GrpcClients {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }
 
-  /** Ends the redirection of grpc-js's log. Called after the clients have closed, so that their last lines are included. */
-  endGrpcJsLog(): void {
-    this.stopGrpcJsLog?.();
-  }
-
   /** Drains and closes all clients concurrently. `timeoutMs` is the remaining part of `drain.timeoutMs`. */
   async drainAll(timeoutMs: number): Promise<readonly DrainReport[]> {
     this.open = false;
@@ -366,10 +358,7 @@ export class ClientRegistry extends GrpcClients {
     });
     this.pending = undefined;
     // A failed startup must close all connections.
-    if (!this.hasStarted) {
-      await Promise.all([...this].map((client) => client.close()));
-      this.endGrpcJsLog();
-    }
+    if (!this.hasStarted) await Promise.all([...this].map((client) => client.close()));
     throw new GrpcConfigurationError(all);
   }
 
@@ -428,29 +417,6 @@ function notCreated({ label }: ClientDefinition): Error {
 function release(settings: ResolvedClientSettings): void {
   settings.live?.close();
   settings.channel.credentials.close();
-}
-
-const LEVELS: Readonly<Record<GrpcJsLogLevel, LogLevel>> = { error: 'error', info: 'log', debug: 'debug' };
-
-/** The part of a trace before its text: time, version, process ID, and tracer. Nest's logger adds the time and the process ID itself. */
-const TRACE_HEAD = /^\S+ \| v\S+ \d+ \| (\w+) \| /;
-
-/** Maximum length of a line in characters. Traces contain the headers and the service config. */
-const MAX_LENGTH = 1_000;
-
-/** Writes the log of grpc-js to Nest's logger, one line per entry. Returns a function that stops the redirection. */
-function logGrpcJs(level: GrpcJsLogLevel): () => void {
-  const logger = new LibraryLogger('ResilientGrpc:grpc-js');
-  return redirectGrpcJsLog(level, (entryLevel, entry) => {
-    const lineLevel = LEVELS[entryLevel];
-    // Lines that Nest would drop are not formatted, because traces can have thousands of lines.
-    if (lineLevel === 'debug' && !logger.isDebugEnabled) return;
-    const [head = '', tracer] = TRACE_HEAD.exec(entry) ?? [];
-    // Headers and settings are listed on further lines, which are indented.
-    const text = oneLine(entry.slice(head.length).replace(/\n\s*/g, ' '), MAX_LENGTH);
-    const message = tracer === undefined ? text : `${tracer}: ${text}`;
-    logger.write(lineLevel, message, { event: 'grpc-js', tracer });
-  });
 }
 
 /**

@@ -107,7 +107,6 @@ export class GrpcLifecycle
     this.draining ??= this.drain().finally(() => {
       this.stopInterrupts?.();
       this.dependencies.closeFailureLogs();
-      this.registry.endGrpcJsLog();
     });
     return this.draining;
   }

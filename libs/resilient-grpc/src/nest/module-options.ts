@@ -16,12 +16,6 @@ export interface ResilientGrpcModuleOptions {
    * @defaultValue nothing
    */
   readonly propagate?: PropagationOptions | undefined;
-  /**
-   * Writes the log of grpc-js to Nest's logger; entries below this level are dropped. grpc-js has one log per process, which also
-   * contains the entries of clients and servers that use grpc-js without this library. Traces (`GRPC_TRACE`) require 'debug'.
-   * @defaultValue off; grpc-js writes to stderr
-   */
-  readonly grpcJsLog?: 'error' | 'info' | 'debug' | undefined;
 }
 
 /** Timing of the shutdown of all clients, or of a server. */

@@ -1,5 +1,4 @@
 import * as v from 'valibot';
-import { GRPC_JS_LOG_LEVELS } from '../channel/grpc-js-log.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { describeValue, pathOf, problemMessage } from '../policy/options/describe-value.js';
 import { propagationSchema } from '../client/settings/propagation-settings.js';
@@ -19,7 +18,6 @@ const rootSchema = object({
   drain: v.optional(drainSchema),
   clients: misplaced('in forFeature()'),
   url: misplaced('in forFeature()'),
-  grpcJsLog: v.optional(v.picklist(GRPC_JS_LOG_LEVELS)),
 });
 
 export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] {

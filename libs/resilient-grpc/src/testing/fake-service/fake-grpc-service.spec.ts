@@ -1,5 +1,17 @@
 import { Metadata } from '@grpc/grpc-js';
-import { EMPTY, NEVER, firstValueFrom, from, isObservable, lastValueFrom, of, toArray, type Observable } from 'rxjs';
+import {
+  EMPTY,
+  NEVER,
+  firstValueFrom,
+  from,
+  isObservable,
+  lastValueFrom,
+  of,
+  tap,
+  throwError,
+  toArray,
+  type Observable,
+} from 'rxjs';
 import { describe, expect, it, vi } from 'vitest';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
 import { replayUnacknowledged } from '../../operators/replay-unacknowledged.js';
@@ -345,6 +357,93 @@ describe('fakeGrpcService', () => {
     expect(() => fakeGrpcService<{ calls(request: Item): Observable<Item> }>({ calls: (one) => one })).toThrow(
       'cannot fake a method named `calls`',
     );
+  });
+});
+
+describe('handler failure', () => {
+  it('delivers the error of a fake handler to the caller', async () => {
+    const error = await failureOf(
+      get(() => {
+        throw grpcError('UNAVAILABLE', 'the bank is closed', {
+          reason: 'circuit-open',
+          retryAfterMs: 700,
+          metadata: { 'x-a': 'b' },
+        });
+      }),
+    );
+    expect(error).toMatchObject({
+      message: '14 UNAVAILABLE: the bank is closed',
+      reason: 'circuit-open',
+      reachedServer: 'no',
+      retryAfterMs: 700,
+      path: '/fake/get',
+      attempts: [expect.objectContaining({ number: 1, code: 14 })],
+    });
+    expect((error as { metadata: Metadata }).metadata.get('x-a')).toEqual(['b']);
+  });
+
+  it.each<[string, () => never | Observable<never>]>([
+    [
+      'that a fake handler throws',
+      () => {
+        throw grpcError('NOT_FOUND', 'no 7');
+      },
+    ],
+    ['that the Observable of a fake handler fails with', () => throwError(() => grpcError('NOT_FOUND', 'no 7'))],
+    [
+      'that a fake handler throws in the form that a grpc-js server expects',
+      () => {
+        throw Object.assign(new Error('x'), { code: 5, details: 'no 7' });
+      },
+    ],
+  ])('delivers a status %s', async (_what, handler) => {
+    expect(await failureOf(get(handler))).toMatchObject({
+      codeName: 'NOT_FOUND',
+      details: 'no 7',
+      reason: 'server',
+      reachedServer: 'yes',
+    });
+  });
+
+  it("converts a fake handler's error without a gRPC status to UNKNOWN and keeps it as the cause", async () => {
+    const bug = new TypeError('x is not a function');
+    const error = await failureOf(
+      get(() => {
+        throw bug;
+      }),
+    );
+    expect(error).toMatchObject({ codeName: 'UNKNOWN', details: 'x is not a function', cause: bug });
+  });
+
+  it("delivers the messages of a fake handler before its error and sets reachedServer to 'yes'", async () => {
+    const shop = fake({
+      async *watch({ from }) {
+        yield* count(from, from + 1);
+        throw grpcError('UNAVAILABLE', 'connection lost', { reason: 'connection-lost' });
+      },
+    });
+    const seen: unknown[] = [];
+    const error = await failureOf(lastValueFrom(shop.watch({ from: 1 }).pipe(tap((one) => seen.push(one)))));
+    expect(error).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
+    expect(seen).toEqual([{ sequence: 1 }, { sequence: 2 }]);
+  });
+
+  it('never retries a fake call, not even an idempotent one', async () => {
+    const handler = vi.fn(() => {
+      throw grpcError('UNAVAILABLE');
+    });
+    const shop = fake({ get: handler });
+    await failureOf(firstValueFrom(shop.get({ id: '7' }, { idempotent: true })));
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it('fails a fake call with UNIMPLEMENTED if the method has no handler', async () => {
+    const shop = fake({});
+    expect(await failureOf(firstValueFrom(shop.get({ id: '7' })))).toMatchObject({
+      codeName: 'UNIMPLEMENTED',
+      details: "fakeGrpcService has no handler for 'get'",
+    });
+    expect(shop.calls.map(({ method }) => method)).toEqual(['get']);
   });
 });
 

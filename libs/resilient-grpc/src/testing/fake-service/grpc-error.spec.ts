@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { failureReason } from '../../client/call/call-failure.js';
 import { maxReach } from '../../client/call/attempt-history.js';
-import type { FailureReason, ReachedServer } from '../../errors/grpc-call-error.js';
+import { isGrpcCallError, type FailureReason, type ReachedServer } from '../../errors/grpc-call-error.js';
 import { classify } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import { grpcError } from './grpc-error.js';
@@ -64,4 +64,21 @@ describe('grpcError', () => {
       expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe('no');
     },
   );
+
+  it('keeps a given reachedServer of a grpcError()', () => {
+    expect(grpcError('UNAVAILABLE', 'x', { reason: 'outage', reachedServer: 'yes' }).reachedServer).toBe('yes');
+  });
+
+  it('attaches google.rpc status details to a grpcError() in the form that a server sends', () => {
+    const value = { fieldViolations: [{ field: 'id', description: 'too short' }] };
+    const error = grpcError('INVALID_ARGUMENT', 'bad', {
+      statusDetails: [{ typeUrl: 'google.rpc.BadRequest', value }],
+    });
+    expect(error.statusDetails).toEqual([
+      expect.objectContaining({
+        value: expect.objectContaining({ fieldViolations: [expect.objectContaining({ field: 'id' })] }),
+      }),
+    ]);
+    expect(isGrpcCallError(error, 'INVALID_ARGUMENT')).toBe(true);
+  });
 });

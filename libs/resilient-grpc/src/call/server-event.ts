@@ -42,11 +42,15 @@ export type GrpcServerEvent = {
   | { readonly type: 'call-end'; readonly path: string; readonly kind: MethodKind; readonly end: ServerCallEnd }
   | { readonly type: 'drain'; readonly phase: 'begin'; readonly running: number }
   | ({ readonly type: 'drain'; readonly phase: 'end' } & ServerDrainReport)
-  /** The server ended a connection: by GOAWAY ('age', 'idle'), or by closing it ('age-grace', 'keepalive'). */
+  /**
+   * The server ended a connection: by GOAWAY ('age', 'idle'), or by closing it: 'age-grace', 'keepalive', 'limit' if the client violated
+   * HTTP/2 or exceeded a limit, which `details` names, and 'refused' if there were `connections.max` already.
+   */
   | {
       readonly type: 'connection-end';
       readonly peer: string;
-      readonly reason: 'age' | 'age-grace' | 'idle' | 'keepalive';
+      readonly reason: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'limit' | 'refused';
+      readonly details?: string;
     }
   /**
    * A TLS handshake failed, for example because the server rejected the certificate of the client. `code` is the error code of Node or

@@ -32,7 +32,14 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
   'call-shed': undefined,
   'call-dequeued': undefined,
   drain: undefined,
-  'connection-end': { level: 'debug' },
+  'connection-end': {
+    level: ({ reason }) => (reason === 'limit' || reason === 'refused' ? 'warn' : 'debug'),
+    text: ({ peer, reason, details = '' }) => {
+      if (reason === 'limit') return `connection of ${peer} ended: ${details}`;
+      return reason === 'refused' ? `connection from ${peer} refused: ${details} (connections.max)` : undefined;
+    },
+    about: ({ reason, details = '' }) => `${reason} ${details}`,
+  },
   'handler-failed': {
     level: 'error',
     text: ({ path, error, omitted }) =>

@@ -6,6 +6,7 @@ import { moment, type Clock, type Timer } from '../../time/clock.js';
 import { RunningTime } from '../../time/running-time.js';
 import { setPollTimer } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
+import { innermostCallOf, type CallConnection } from '../grpc/innermost-call.js';
 import { streamOf } from '../quirks/http2-stream.js';
 import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './wire-call.js';
@@ -95,7 +96,10 @@ export class ServerCalls implements CallHost {
 
   begin(call: ServedCall): void {
     this.open.add(call);
-    if (this.ended === 0) this.seamReport.check('server call', { stream: streamOf(call.wire) });
+    const innermost = innermostCallOf(call.wire);
+    innermost?.handle();
+    if (this.ended === 0 && innermost === undefined)
+      this.seamReport.check('server call', { stream: streamOf(call.wire) });
     const { maxCallMs } = call.method.options;
     if (maxCallMs !== undefined) {
       const details = `The call took longer than ${String(maxCallMs)} ms (maxCallMs of the server)`;
@@ -116,7 +120,8 @@ export class ServerCalls implements CallHost {
     if (this.streams.delete(call) && this.streams.size === 0) this.runningTime.stop();
     this.ended += 1;
     if (this.notified.size > 0) this.countNotified(call);
-    if (!call.done) {
+    if (call.done) innermostCallOf(call.wire)?.handled();
+    else {
       this.lingering.add(call);
       this.sweepLater();
     }
@@ -125,6 +130,7 @@ export class ServerCalls implements CallHost {
 
   handlerDone(call: ServedCall): void {
     this.lingering.delete(call);
+    innermostCallOf(call.wire)?.handled();
   }
 
   activeStreams(): readonly ActiveServerStream[] {
@@ -175,8 +181,11 @@ export class ServerCalls implements CallHost {
   }
 
   /** Ends the calls of one connection, which closes next; see `endAll`. */
-  endOf(peer: string): void {
-    for (const call of [...this.open]) if (call.peer === peer) call.stop(DRAINING_CONNECTION);
+  endOf(connection: string | CallConnection): void {
+    for (const call of [...this.open]) {
+      if (call.peer === connection || innermostCallOf(call.wire)?.connection === connection)
+        call.stop(DRAINING_CONNECTION);
+    }
   }
 
   whenOver(): Promise<void> {
@@ -269,6 +278,8 @@ export class ServerCalls implements CallHost {
 
   private reportLeak(call: ServedCall, overMs: number): void {
     call.leakReported = true;
+    // Otherwise, leaked handlers would count for a connection until it refused calls.
+    innermostCallOf(call.wire)?.handled();
     if (this.events.wanted) this.events.emit({ type: 'handler-leak', path: call.method.path, overMs });
   }
 }

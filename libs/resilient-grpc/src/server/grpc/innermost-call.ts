@@ -105,6 +105,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   sentStatus: SentStatus | undefined = undefined;
   private readonly request: RequestStream;
   private readonly context = new AsyncResource('GRPC_SERVER_CALL', { requireManualDestroy: true });
+  private readonly hasOneRequest: boolean;
   private readonly hasOneResponse: boolean;
   private listener: Listener | undefined = undefined;
   private deadline = Infinity;
@@ -132,6 +133,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     private readonly settings: CallSettings,
   ) {
     const { type } = entry;
+    this.hasOneRequest = type === 'unary' || type === 'serverStream';
     this.hasOneResponse = type === 'unary' || type === 'clientStream';
     this.metadata = metadataOf(block);
     for (const name of OWN_FIELDS) this.metadata.remove(name);
@@ -181,10 +183,10 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   }
 
   private intercepted(interceptors: readonly ServerInterceptor[]): ServerInterceptingCallInterface {
-    const { path, type, serialize, deserialize } = this.entry;
+    const { path, serialize, deserialize } = this.entry;
     const definition = {
       path,
-      requestStream: type === 'clientStream' || type === 'bidi',
+      requestStream: !this.hasOneRequest,
       responseStream: !this.hasOneResponse,
       requestDeserialize: deserialize,
       responseSerialize: serialize,
@@ -267,7 +269,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     // The status of the only response follows it, however long it waits.
     if (this.hasOneResponse || (mayContinue && this.burstBytes < MAX_BURST_BYTES)) callback();
     else {
-      (this.written ??= []).push(callback);
+      (this.written ??= []).push(AsyncResource.bind(callback));
       stream.awaitDrain();
     }
   }
@@ -382,7 +384,13 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.isEndHeld = !this.isReadPending || this.isInflating;
     if (this.isEndHeld || this.isAnswered) return;
     this.isReadPending = false;
-    this.pass(receiveHalfClose, undefined);
+    // The handler of a single request runs now. Each runs in a tick of its own, so that the overload gate sees how long the others take.
+    if (this.hasOneRequest) process.nextTick(endRequest, this);
+    else this.endRequest();
+  }
+
+  endRequest(): void {
+    if (!this.isOver && !this.isAnswered) this.pass(receiveHalfClose, undefined);
   }
 
   unreadable({ problem, details }: UnreadableMessage): void {
@@ -409,7 +417,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.burstBytes = 0;
     const { written } = this;
     this.written = undefined;
-    if (written !== undefined) for (const callback of written) this.inContext(callback);
+    if (written !== undefined) for (const callback of written) callback();
   }
 
   /** Nothing more can be sent. */
@@ -494,6 +502,10 @@ function receiveHalfClose(listener: Listener): void {
 
 function cancel(listener: Listener): void {
   listener.onCancel();
+}
+
+function endRequest(call: InnermostCall): void {
+  call.endRequest();
 }
 
 function reportEnd(call: InnermostCall): void {

@@ -16,7 +16,7 @@ import {
 } from '../../transport/socket/server-listener.js';
 import type { ServerSocket, ServerSocketOwner } from '../../transport/socket/server-socket.js';
 import { handshakeFailure } from '../connections/handshake-failures.js';
-import { peerOf, type ConnectionLifetime, type ServerConnectionDependencies } from '../connections/server-connection.js';
+import { PEER_QUIET_MS, peerOf, type ConnectionLifetime, type ServerConnectionDependencies } from '../connections/server-connection.js';
 import { tcpSocketOf } from '../quirks/tls-socket.js';
 import { processMemoryBytes } from './transport-settings.js';
 import type { CallConnection } from './innermost-call.js';
@@ -52,6 +52,7 @@ export class SocketConnections {
   readonly isAttached = true;
   private readonly listeners = new Set<ServerListener>();
   private isEnding = false;
+  private isDestroyed = false;
 
   constructor(
     private readonly options: Omit<ListenerOptions, 'tls' | 'memory'>,
@@ -92,6 +93,8 @@ export class SocketConnections {
 
   /** Closes all connections immediately. */
   destroyAll(): void {
+    if (this.isDestroyed) return;
+    this.isDestroyed = true;
     for (const listener of this.listeners) {
       this.cutOff += listener.size;
       listener.destroy();
@@ -120,6 +123,7 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
   private timer: Timer | undefined;
   private idleTimer: Timer | undefined;
   private idleSince: number;
+  private isDraining = false;
 
   constructor(
     private readonly connection: ServerSocket,
@@ -170,7 +174,7 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
     const { clock } = this.owner.dependencies;
     const { maxConnectionAgeGraceMs: graceMs } = this.owner.ages;
     this.report('age');
-    this.connection.drain();
+    this.drain();
     if (graceMs === undefined) return;
     this.timer = clock.setTimer(() => {
       this.report('age-grace');
@@ -180,15 +184,37 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
   };
 
   private readonly checkIdle = (): void => {
+    this.whenIdle(() => {
+      // After a suspend of this process, requests may be waiting. They are read before the client acknowledges a ping.
+      const { clock } = this.owner.dependencies;
+      this.idleTimer = new PeerTimer(clock, PEER_QUIET_MS, this.closeIfIdle);
+      this.connection.http2.ping(() => clock.defer(this.closeIfIdle));
+    });
+  };
+
+  private readonly closeIfIdle = (): void => {
+    if (this.isDraining) return;
+    this.idleTimer?.clear();
+    this.whenIdle(() => {
+      this.report('idle');
+      this.drain();
+    });
+  };
+
+  /** Runs `task` if no call was open for the idle time; otherwise, checks again later. */
+  private whenIdle(task: () => void): void {
     const { clock } = this.owner.dependencies;
     const timeoutMs = this.owner.ages.connectionIdleTimeoutMs ?? Infinity;
     const leftMs = this.connection.http2.openStreams > 0 ? timeoutMs : this.idleSince + timeoutMs - clock.now();
     if (leftMs > 0) this.idleTimer = clock.setTimer(this.checkIdle, leftMs);
-    else {
-      this.report('idle');
-      this.connection.drain();
-    }
-  };
+    else task();
+  }
+
+  private drain(): void {
+    this.isDraining = true;
+    this.idleTimer?.clear();
+    this.connection.drain();
+  }
 
   private report(reason: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'limit', details?: string): void {
     const { events } = this.owner.dependencies;

@@ -22,6 +22,7 @@ import {
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
+import { elasticAgent, ElasticServerTelemetry } from '../telemetry/agents/elastic-telemetry.js';
 import { hasTracedHandlers, isInstrumented } from '../telemetry/agents/traced-handlers.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import { type Clock, type Timer, eventLoopIdleMs } from '../time/clock.js';
@@ -31,7 +32,7 @@ import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
-import { GrpcServer, hasServerTransport } from './grpc/grpc-server.js';
+import { GrpcServer } from './grpc/grpc-server.js';
 import type { ConversionListener } from './grpc/innermost-call.js';
 import { SocketConnections } from './grpc/socket-connections.js';
 import { maxReceiveBytes, maxSendBytes, transportSettings } from './grpc/transport-settings.js';
@@ -41,6 +42,7 @@ import { OverloadGate, refuseUnreadCalls, unreadRefusal } from './overload/overl
 import { OverloadState } from './overload/overload-state.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
+import { hasServerTransport } from './quirks/unbound-server.js';
 import {
   connectedServers,
   createdServers,
@@ -570,9 +572,10 @@ export class ResilientGrpcServer extends ServerGrpc {
     const { connections, conversionListener: conversions, grpcOptions, gate, gatedMethods } = this;
     const { clock } = this.dependencies;
     if (connections instanceof SocketConnections) {
+      const elastic = elasticAgent();
       return new GrpcServer(grpcOptions, connections, {
         clock,
-        telemetry,
+        telemetry: elastic === undefined ? telemetry : new ElasticServerTelemetry(elastic, telemetry),
         isTraced,
         conversions,
         maxReceiveBytes: maxReceiveBytes(grpcOptions),

@@ -134,7 +134,7 @@ function admit(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);
   if (call.endIfOver()) return false;
   const refusal = calls.drainStatusOf(call);
-  if (refusal !== undefined) call.refuse(refusal);
+  if (refusal !== undefined) call.turnAway(refusal);
   return refusal === undefined;
 }
 

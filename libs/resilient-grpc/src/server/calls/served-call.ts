@@ -13,6 +13,7 @@ import { serverStatusOf } from '../errors/server-status.js';
 import { truncateStatus } from '../errors/truncate-status.js';
 import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
+import { innermostCallOf } from '../grpc/innermost-call.js';
 import type { ResolvedServerMethod } from '../server-options.js';
 import type { StatusLike, WireCall } from './wire-call.js';
 
@@ -261,6 +262,16 @@ export abstract class ServedCall {
   refuse(status: StatusLike): void {
     this.release();
     this.send(status);
+  }
+
+  /** Ends a call that arrived too late for this server: its client sends it again elsewhere if the transport can tell that it may. */
+  turnAway(status: StatusLike): void {
+    const innermost = innermostCallOf(this.wire);
+    if (innermost === undefined) this.refuse(status);
+    else {
+      this.release();
+      innermost.refuse();
+    }
   }
 
   /** Ends the call even if the client is not reading; in that case, the stream is reset. */

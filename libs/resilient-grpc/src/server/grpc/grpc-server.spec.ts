@@ -72,7 +72,11 @@ class Scene {
     const events = new EventHub<GrpcServerEvent>({}, () => 0);
     events.listen((event) => this.events.push(event), true);
     const keepalive = { keepaliveTimeMs: Infinity, keepaliveTimeoutMs: 1_000 };
-    const ages = { maxConnectionAgeMs: undefined, maxConnectionAgeGraceMs: undefined, connectionIdleTimeoutMs: undefined };
+    const ages = {
+      maxConnectionAgeMs: undefined,
+      maxConnectionAgeGraceMs: undefined,
+      connectionIdleTimeoutMs: undefined,
+    };
     this.connections = new SocketConnections(transportSettings(options, keepalive, maxConnections), ages, {
       clock: systemClock,
       random: () => 0.5,
@@ -115,10 +119,18 @@ class Scene {
     return new Promise((resolve) => {
       const outcome: Outcome = {};
       const { serialize, deserialize } = text;
-      const call = this.client.makeUnaryRequest('/a.B/Unary', serialize, deserialize, request, metadata, options, (error, value) => {
-        if (error) outcome.error = error;
-        outcome.value = value;
-      });
+      const call = this.client.makeUnaryRequest(
+        '/a.B/Unary',
+        serialize,
+        deserialize,
+        request,
+        metadata,
+        options,
+        (error, value) => {
+          if (error) outcome.error = error;
+          outcome.value = value;
+        },
+      );
       call.on('metadata', (head) => (outcome.head = head));
       call.on('status', (end) => {
         outcome.trailers = end.metadata;
@@ -172,7 +184,9 @@ describe('server on the transport of this library', () => {
     expect(await unary('one')).toMatchObject({ value: 'one' });
     const { serialize, deserialize } = text;
     const uploaded = await new Promise((resolve) => {
-      const call = client.makeClientStreamRequest('/a.B/Upload', serialize, deserialize, (_error, value) => resolve(value));
+      const call = client.makeClientStreamRequest('/a.B/Upload', serialize, deserialize, (_error, value) =>
+        resolve(value),
+      );
       call.write('a');
       call.write('b');
       call.end();
@@ -299,7 +313,12 @@ describe('server on the transport of this library', () => {
       },
     });
     const raw = scene.frames();
-    raw.write(PREFACE, settings(), headers(1, request({ ':path': '/a.B/List' })), frame(FRAME.data, 1, 1, message('x')));
+    raw.write(
+      PREFACE,
+      settings(),
+      headers(1, request({ ':path': '/a.B/List' })),
+      frame(FRAME.data, 1, 1, message('x')),
+    );
     await waitFor(() => written > 50);
     await waitFor(() => raw.frames.length > 4);
     for (let i = 0; i < 3; i++) await new Promise(setImmediate);
@@ -318,7 +337,9 @@ describe('server on the transport of this library', () => {
     });
     onTestFinished(() => client.close());
     const answered = await new Promise((resolve) => {
-      client.makeUnaryRequest('/a.B/Unary', text.serialize, text.deserialize, request, (_error, value) => resolve(value));
+      client.makeUnaryRequest('/a.B/Unary', text.serialize, text.deserialize, request, (_error, value) =>
+        resolve(value),
+      );
     });
     expect(answered).toBe(request);
   });
@@ -328,7 +349,12 @@ describe('server on the transport of this library', () => {
     const raw = scene.frames();
     const bomb = gzipSync(Buffer.alloc(100_000));
     const prefix = Buffer.from([1, 0, 0, 0, bomb.length]);
-    raw.write(PREFACE, settings(), headers(1, request({ 'grpc-encoding': 'gzip' })), frame(FRAME.data, 1, 1, Buffer.concat([prefix, bomb])));
+    raw.write(
+      PREFACE,
+      settings(),
+      headers(1, request({ 'grpc-encoding': 'gzip' })),
+      frame(FRAME.data, 1, 1, Buffer.concat([prefix, bomb])),
+    );
     await waitFor(() => raw.frames.some((one) => one.includes('decompresses')));
   });
 
@@ -357,9 +383,17 @@ describe('server on the transport of this library', () => {
   it('answers unknown methods with UNIMPLEMENTED, and other content with 415 and a text', async () => {
     const scene = await Scene.start({ Unary: echo });
     const raw = scene.frames();
-    raw.write(PREFACE, settings(), headers(1, request({ ':path': '/a.B/None' })), frame(FRAME.data, 1, 1, Buffer.alloc(0)));
+    raw.write(
+      PREFACE,
+      settings(),
+      headers(1, request({ ':path': '/a.B/None' })),
+      frame(FRAME.data, 1, 1, Buffer.alloc(0)),
+    );
     await waitFor(() => raw.frames.some((one) => one.includes('/a.B/None')));
-    raw.write(headers(3, { ...request(), 'content-type': 'application/grpc-web' }), frame(FRAME.data, 1, 3, Buffer.alloc(0)));
+    raw.write(
+      headers(3, { ...request(), 'content-type': 'application/grpc-web' }),
+      frame(FRAME.data, 1, 3, Buffer.alloc(0)),
+    );
     await waitFor(() => raw.frames.some((one) => one.startsWith('0 3 1 This port serves gRPC')));
     expect(raw.frames.filter((one) => one.startsWith(`${String(FRAME.reset)} `))).toEqual([]);
   });
@@ -403,7 +437,9 @@ describe('server on the transport of this library', () => {
     answers[0]?.(null, 'late');
     expect((await outcome).value).toBe('late');
     await shut;
-    const refused = await new Promise((resolve) => connect({ port: scene.port, host: 'localhost' }).on('error', resolve));
+    const refused = await new Promise((resolve) =>
+      connect({ port: scene.port, host: 'localhost' }).on('error', resolve),
+    );
     expect(refused).toMatchObject({ code: 'ECONNREFUSED' });
   });
 
@@ -412,7 +448,11 @@ describe('server on the transport of this library', () => {
     const first = scene.frames();
     first.write(PREFACE, settings(), frame(FRAME.data, 0, 1, Buffer.alloc(1)));
     await waitFor(() => scene.events.length > 0);
-    expect(scene.events[0]).toMatchObject({ type: 'connection-end', reason: 'limit', details: expect.stringContaining('DATA') });
+    expect(scene.events[0]).toMatchObject({
+      type: 'connection-end',
+      reason: 'limit',
+      details: expect.stringContaining('DATA'),
+    });
     expect((scene.events[0] as { peer: string }).peer).toMatch(/^(127\.0\.0\.1|::1):\d+$/);
   });
 });

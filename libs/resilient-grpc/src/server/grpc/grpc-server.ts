@@ -1,103 +1,41 @@
 import type { ListenOptions } from 'node:net';
-import type { SecureContextOptions, TlsOptions } from 'node:tls';
 import {
-  Metadata,
   Server,
-  ServerCredentials,
-  ServerInterceptingCall,
   type deserialize,
   type serialize,
-  type ServerInterceptingCallInterface,
+  type ServerCredentials,
   type ServerInterceptor,
   type ServerOptions,
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
 import { errorMessage } from '../../errors/error-message.js';
-import type { MethodKind } from '../../call/method.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { StatusCode } from '../../status/status-code.js';
 import { registerTraced } from '../../telemetry/agents/traced-handlers.js';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
-import { isPresent, type Seam } from '../../channel/quirks/seam.js';
 import type { StreamReceiver } from '../../transport/http2/events.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
 import type { ServerListener } from '../../transport/socket/server-listener.js';
 import type { StatusLike } from '../calls/wire-call.js';
+import {
+  areEqual,
+  entriesOf,
+  interceptorsOf,
+  runHandlerOf,
+  tlsOptionsOf,
+  watchContext,
+} from '../quirks/unbound-server.js';
 import { bindAddresses } from './bind-addresses.js';
-import { InnermostCall, innermostCallOf, type CallConnection, type CallSettings, type Entry } from './innermost-call.js';
+import {
+  InnermostCall,
+  innermostCallOf,
+  type CallConnection,
+  type CallSettings,
+  type Entry,
+} from './innermost-call.js';
 import { RejectedRequest, type Rejection } from './rejected-request.js';
 import type { SocketConnections } from './socket-connections.js';
-
-const TRANSPORT = "the library's HTTP/2 transport for servers (transport: 'grpc-js' is used instead)";
-
-/** Names of grpc-js that servers on the transport of this library need. */
-const SERVER_SEAM: Seam = { on: 'server', needs: ['handlers', '_runHandlerForCall()'], lostWithout: TRANSPORT };
-const CREDENTIALS_SEAM: Seam = {
-  on: 'server credentials',
-  needs: [
-    '_isSecure()',
-    '_getConstructorOptions()',
-    '_getSecureContextOptions()',
-    '_addWatcher()',
-    '_removeWatcher()',
-    '_getInterceptors()',
-  ],
-  lostWithout: TRANSPORT,
-};
-export const TRANSPORT_SEAMS: readonly Seam[] = [SERVER_SEAM, CREDENTIALS_SEAM];
-
-type RunHandler = (call: ServerInterceptingCallInterface, entry: Entry) => boolean;
-
-/** The part of grpc-js's server credentials that its servers use. */
-interface BoundCredentials {
-  _isSecure(): boolean;
-  _getConstructorOptions(): TlsOptions | null;
-  _getSecureContextOptions(): SecureContextOptions | null;
-  _addWatcher(watcher: (context: SecureContextOptions | null) => void): void;
-  _removeWatcher(watcher: (context: SecureContextOptions | null) => void): void;
-  _getInterceptors(): readonly ServerInterceptor[];
-}
-
-let canServe: boolean | undefined;
-
-/** True if the installed grpc-js has all that servers on the transport of this library need: it passes a call on to a handler. */
-export function hasServerTransport(): boolean {
-  canServe ??= passesCalls();
-  return canServe;
-}
-
-function passesCalls(): boolean {
-  const server = new Server({ 'grpc.enable_channelz': 0 });
-  if (!isPresent(SERVER_SEAM, server) || !isPresent(CREDENTIALS_SEAM, ServerCredentials.createInsecure())) return false;
-  let received: unknown;
-  const func = (call: unknown): void => {
-    received = call;
-  };
-  const ignore = (): void => undefined;
-  const innermost = {
-    start: (listener: Parameters<ServerInterceptingCallInterface['start']>[0]) => {
-      listener.onReceiveMetadata(new Metadata());
-    },
-    startRead: ignore,
-    sendStatus: ignore,
-  };
-  try {
-    // The casts are safe: the handler of a bidirectional method is called at once, and uses nothing.
-    const outer = new ServerInterceptingCall(innermost as unknown as ServerInterceptingCallInterface);
-    runHandlerOf(server)(outer, { path: '/', type: 'bidi', func } as unknown as Entry);
-    const call = typeof received === 'object' && received !== null ? Reflect.get(received, 'call') : undefined;
-    return call === outer && Reflect.get(outer, 'nextCall') === innermost;
-  } catch {
-    return false;
-  }
-}
-
-function runHandlerOf(server: Server): RunHandler {
-  // Safe: `hasServerTransport()` has called it.
-  const run = Reflect.get(server, '_runHandlerForCall') as RunHandler;
-  return (call, entry) => run.call(server, call, entry);
-}
 
 export interface GrpcServerDependencies extends CallSettings {
   readonly telemetry: ServerTelemetry | undefined;
@@ -125,7 +63,7 @@ const GRPC_CONTENT = /^application\/grpc(?:[+;]|$)/;
  */
 export class GrpcServer extends Server {
   private readonly entries: ReadonlyMap<string, Entry>;
-  private readonly run: RunHandler;
+  private readonly run: ReturnType<typeof runHandlerOf>;
   private readonly bound = new Map<string, Bound>();
   private isShutDown = false;
 
@@ -137,8 +75,7 @@ export class GrpcServer extends Server {
   ) {
     super(given);
     this.run = runHandlerOf(this);
-    // Safe: `hasServerTransport()` has found it.
-    this.entries = Reflect.get(this, 'handlers') as ReadonlyMap<string, Entry>;
+    this.entries = entriesOf(this);
   }
 
   override register<Q, R>(
@@ -169,7 +106,7 @@ export class GrpcServer extends Server {
   ): void {
     if (this.isShutDown) throw new Error('bindAsync called after shutdown');
     const earlier = this.bound.get(port);
-    if (earlier !== undefined && !credentials._equals(earlier.credentials)) {
+    if (earlier !== undefined && !areEqual(credentials, earlier.credentials)) {
       callback(new Error(`${port} already bound with incompatible credentials`), 0);
       return;
     }
@@ -209,14 +146,12 @@ export class GrpcServer extends Server {
     released: (() => void)[],
   ): Promise<number> {
     const addresses = await bindAddresses(target);
-    // Safe: `hasServerTransport()` has found these methods.
-    const secure = credentials as unknown as BoundCredentials;
     const errors: string[] = [];
     let port: number | undefined;
     for (const address of addresses) {
       const at: ListenOptions = address.port === 0 && port !== undefined ? { ...address, port } : address;
       try {
-        const listener = await this.listenAt(at, secure, released);
+        const listener = await this.listenAt(at, credentials, released);
         listeners.push(listener);
         port ??= listener.port ?? 1;
       } catch (error) {
@@ -227,36 +162,31 @@ export class GrpcServer extends Server {
     }
     if (port !== undefined) return port;
     // The text of grpc-js.
-    throw new Error(
-      `No address added out of total ${String(addresses.length)} resolved errors: [${errors.join(',')}]`,
-    );
+    throw new Error(`No address added out of total ${String(addresses.length)} resolved errors: [${errors.join(',')}]`);
   }
 
   private async listenAt(
     address: ListenOptions,
-    credentials: BoundCredentials,
+    credentials: ServerCredentials,
     released: (() => void)[],
   ): Promise<ServerListener> {
     const { connections } = this;
-    const take = this.taker(credentials._getInterceptors());
-    if (!credentials._isSecure()) return connections.listen(address, undefined, take);
-    const context = credentials._getSecureContextOptions();
+    const take = this.taker(interceptorsOf(credentials));
+    const tls = tlsOptionsOf(credentials);
+    if (tls === undefined) return connections.listen(address, undefined, take);
     const enableTrace = this.given['grpc-node.tls_enable_trace'] === 1;
-    const tls = { ...credentials._getConstructorOptions(), ...context, enableTrace };
-    const listener = await connections.listen(address, tls, take);
+    const { options, context } = tls;
+    const listener = await connections.listen(address, { ...options, ...context, enableTrace }, take);
     if (context === null) listener.setSecureContext(undefined);
-    const watcher = (updated: SecureContextOptions | null): void => {
+    const stop = watchContext(credentials, (updated) => {
       try {
         listener.setSecureContext(updated ?? undefined);
       } catch {
         // As in grpc-js: without valid credentials, there are no connections.
         listener.setSecureContext(undefined);
       }
-    };
-    credentials._addWatcher(watcher);
-    released.push(() => {
-      credentials._removeWatcher(watcher);
     });
+    released.push(stop);
     return listener;
   }
 
@@ -306,14 +236,8 @@ export class GrpcServer extends Server {
       const { dependencies } = this;
       const found = this.find(block, connection.peer);
       if ('kind' in found) return new RejectedRequest(stream, found, isEnd, dependencies.clock);
-      const entry = found;
-      const call = new InnermostCall(stream, block, isEnd, entry, connection, dependencies);
-      call.telemetry = dependencies.telemetry?.begin({
-        path: entry.path,
-        kind: KINDS[entry.type],
-        metadata: call.metadata,
-      });
-      return call.begin(interceptors, this.run);
+      const call = new InnermostCall(stream, block, isEnd, found, connection, dependencies);
+      return call.begin(interceptors, this.run, dependencies.telemetry);
     };
   }
 
@@ -333,13 +257,6 @@ export class GrpcServer extends Server {
     return status === undefined ? entry : { kind: 'grpc', status };
   }
 }
-
-const KINDS: Readonly<Record<Entry['type'], MethodKind>> = {
-  unary: 'unary',
-  clientStream: 'client-stream',
-  serverStream: 'server-stream',
-  bidi: 'bidi',
-};
 
 const TOO_LARGE: Rejection = {
   kind: 'grpc',

@@ -7,12 +7,13 @@ import {
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
 } from '@grpc/grpc-js';
+import { kindOf } from '../../call/method.js';
 import { metadataOf } from '../../channel/subchannel/header-fields.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
-import type { ServedCallTelemetry } from '../../telemetry/grpc-telemetry.js';
+import type { ServedCallTelemetry, ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import { MAX_TIMER_MS, type Clock, type Timer } from '../../time/clock.js';
 import type { UnreadableMessage } from '../../transport/grpc/message-reader.js';
 import { RequestStream, type RequestHandler } from '../../transport/grpc/request-stream.js';
@@ -20,6 +21,7 @@ import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
 import type { StatusLike } from '../calls/wire-call.js';
 import { CallMetrics, METRICS_KEY } from './call-metrics.js';
+import { HandlerTurns } from './handler-turns.js';
 import { sendHead, sendStatus } from './response-fields.js';
 
 /** What grpc-js's `Server.register()` keeps of a method. */
@@ -27,8 +29,8 @@ export interface Entry {
   readonly path: string;
   readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi';
   readonly func: Parameters<Server['register']>[1];
-  serialize(message: unknown): Buffer;
-  deserialize(bytes: Buffer): unknown;
+  readonly serialize: (message: unknown) => Buffer;
+  readonly deserialize: (bytes: Buffer) => unknown;
 }
 
 /** Receives the paths of methods whose messages cannot be converted, with the error. */
@@ -97,7 +99,7 @@ const MESSAGE_BYTES = 512;
  */
 export class InnermostCall implements ServerInterceptingCallInterface, RequestHandler {
   readonly metadata: Metadata;
-  telemetry: ServedCallTelemetry | undefined;
+  telemetry: ServedCallTelemetry | undefined = undefined;
   callEventTracker: EventTracker | undefined = undefined;
   /** Bytes of the messages that have arrived, as they were sent. */
   receivedBytes = 0;
@@ -175,9 +177,17 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   begin(
     interceptors: readonly ServerInterceptor[],
     run: (call: ServerInterceptingCallInterface, entry: Entry) => void,
+    telemetry: ServerTelemetry | undefined,
   ): RequestStream {
     this.inContext(() => {
-      run(interceptors.length === 0 ? this : this.intercepted(interceptors), this.entry);
+      const { metadata, entry, hasOneRequest, hasOneResponse } = this;
+      const kind = kindOf({ requestStream: !hasOneRequest, responseStream: !hasOneResponse });
+      this.telemetry = telemetry?.begin({ path: entry.path, kind, metadata });
+      const start = (): void => {
+        run(interceptors.length === 0 ? this : this.intercepted(interceptors), entry);
+      };
+      if (this.telemetry === undefined) start();
+      else this.telemetry.within(start);
     });
     return this.request;
   }
@@ -222,6 +232,12 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     // REFUSED_STREAM, the code for UNAVAILABLE, would mean that the request was not processed; clients map ENHANCE_YOUR_CALM back.
     const isExhausted = status?.code === StatusCode.RESOURCE_EXHAUSTED;
     this.stream.cancel(isExhausted ? HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM : HTTP2_ERROR_CODES.CANCEL);
+    this.over();
+  }
+
+  /** Ends a call that nothing has processed, so that its client sends it again elsewhere. */
+  refuse(): void {
+    this.stream.cancel(HTTP2_ERROR_CODES.REFUSED_STREAM);
     this.over();
   }
 
@@ -384,8 +400,8 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.isEndHeld = !this.isReadPending || this.isInflating;
     if (this.isEndHeld || this.isAnswered) return;
     this.isReadPending = false;
-    // The handler of a single request runs now. Each runs in a tick of its own, so that the overload gate sees how long the others take.
-    if (this.hasOneRequest) process.nextTick(endRequest, this);
+    // The handler of a single request runs now.
+    if (this.hasOneRequest) TURNS.add(this);
     else this.endRequest();
   }
 
@@ -467,6 +483,10 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   }
 }
 
+const TURNS = new HandlerTurns<InnermostCall>((call) => {
+  call.endRequest();
+});
+
 /**
  * Returns the innermost call of a server call: of the call that a handler receives, whose `call` interceptors may have wrapped (`nextCall`), or
  * of one of these. `undefined` if grpc-js serves the call.
@@ -502,10 +522,6 @@ function receiveHalfClose(listener: Listener): void {
 
 function cancel(listener: Listener): void {
   listener.onCancel();
-}
-
-function endRequest(call: InnermostCall): void {
-  call.endRequest();
 }
 
 function reportEnd(call: InnermostCall): void {

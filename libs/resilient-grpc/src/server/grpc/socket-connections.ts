@@ -16,7 +16,12 @@ import {
 } from '../../transport/socket/server-listener.js';
 import type { ServerSocket, ServerSocketOwner } from '../../transport/socket/server-socket.js';
 import { handshakeFailure } from '../connections/handshake-failures.js';
-import { PEER_QUIET_MS, peerOf, type ConnectionLifetime, type ServerConnectionDependencies } from '../connections/server-connection.js';
+import {
+  PEER_QUIET_MS,
+  peerOf,
+  type ConnectionLifetime,
+  type ServerConnectionDependencies,
+} from '../connections/server-connection.js';
 import { tcpSocketOf } from '../quirks/tls-socket.js';
 import { processMemoryBytes } from './transport-settings.js';
 import type { CallConnection } from './innermost-call.js';
@@ -110,8 +115,7 @@ export class SocketConnections {
     // @types/node declares an Error, but the value is the result code of the verification, or null.
     const code = error === undefined ? 'ERR_SSL_NO_APPLICATION_PROTOCOL' : error.code;
     const failure = handshakeFailure(code, socket.authorizationError);
-    if (failure !== undefined)
-      events.emit({ type: 'handshake-failed', peer: peerOf(tcpSocketOf(socket)), ...failure });
+    if (failure !== undefined) events.emit({ type: 'handshake-failed', peer: peerOf(tcpSocketOf(socket)), ...failure });
   };
 }
 

@@ -298,8 +298,7 @@ export function refuseUnreadCalls(
     }
     const timeout = headers['grpc-timeout'];
     const timeoutMs = timeout === undefined ? Infinity : parseGrpcTimeout(String(timeout));
-    if (timeoutMs === undefined || !gate.refuseUnread(method, timeoutMs, peerOfSession(stream.session)))
-      return false;
+    if (timeoutMs === undefined || !gate.refuseUnread(method, timeoutMs, peerOfSession(stream.session))) return false;
     stream.once('error', ignore);
     stream.respond(refusal, { endStream: true });
     // Discards the request.

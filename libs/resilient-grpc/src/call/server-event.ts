@@ -79,7 +79,10 @@ export type GrpcServerEvent = {
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The Observable of a unary handler emitted another value after the response. */
   | { readonly type: 'extra-response'; readonly path: string }
-  /** Trailers of a handler were omitted: those that HTTP/2 or gRPC forbids, or all if they and the status message exceed 60 KiB. */
+  /**
+   * Trailers of a handler were omitted: those that HTTP/2 or gRPC forbids, or, if they and the status message exceed 60 KiB or the limit of the
+   * client, all of them or those with error details.
+   */
   | { readonly type: 'trailers-omitted'; readonly path: string }
   /** A request could not be deserialized, so its handler did not receive it. The caller received INTERNAL. */
   | { readonly type: 'request-unreadable'; readonly path: string; readonly error: unknown }

@@ -578,6 +578,9 @@ export class ResilientGrpcServer extends ServerGrpc {
         telemetry: elastic === undefined ? telemetry : new ElasticServerTelemetry(elastic, telemetry),
         isTraced,
         conversions,
+        onCut: (path) => {
+          if (this.events.wanted) this.events.emit({ type: 'trailers-omitted', path });
+        },
         maxReceiveBytes: maxReceiveBytes(grpcOptions),
         maxSendBytes: maxSendBytes(grpcOptions),
         sendsMetrics: Boolean(grpcOptions['grpc.server_call_metric_recording']),

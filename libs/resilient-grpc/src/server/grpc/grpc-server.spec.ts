@@ -17,7 +17,15 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { FRAME, FrameReader, PREFACE, frame, headers, settings } from '../../../../../test/unit-support/frames.js';
+import {
+  FRAME,
+  FrameReader,
+  PREFACE,
+  SETTING,
+  frame,
+  headers,
+  settings,
+} from '../../../../../test/unit-support/frames.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { systemClock } from '../../time/clock.js';
@@ -91,6 +99,7 @@ class Scene {
       maxReceiveBytes: maxReceiveBytes(options),
       maxSendBytes: maxSendBytes(options),
       sendsMetrics: true,
+      onCut: (path) => this.problems.push(`cut ${path}`),
       conversions: {
         onUnreadable: (path) => this.problems.push(`unreadable ${path}`),
         onUnserializable: (path, reason) => this.problems.push(`unserializable ${path}: ${reason}`),
@@ -256,6 +265,23 @@ describe('server on the transport of this library', () => {
     const cut = (await scene.unary('text')).error;
     expect(cut?.code).toBe(status.ABORTED);
     expect(cut?.details).toMatch(/^ä{1000,1400}$/);
+    expect(scene.problems).toEqual(['cut /a.B/Unary', 'cut /a.B/Unary', 'cut /a.B/Unary']);
+  });
+
+  it('ends a call whose response begins with more metadata than the client accepts', async () => {
+    const scene = await Scene.start({
+      Unary: (call, answer) => {
+        const head = new Metadata();
+        head.set('large', 'x'.repeat(2_000));
+        call.sendMetadata(head);
+        answer(null, 'x');
+      },
+    });
+    const raw = scene.frames();
+    const one = Buffer.concat([headers(1, request()), frame(FRAME.data, 1, 1, message('x'))]);
+    raw.write(PREFACE, settings([SETTING.maxHeaderListSize, 1_000]), one);
+    await waitFor(() => raw.frames.some((block) => block.includes('exceed')));
+    expect((await scene.unary('x')).value).toBe('x');
   });
 
   it('ends a call at its deadline, and tells the handler', async () => {

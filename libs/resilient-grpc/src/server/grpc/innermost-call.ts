@@ -50,6 +50,8 @@ export interface CallSettings {
   /** True if metrics that handlers record are sent. */
   readonly sendsMetrics: boolean;
   readonly conversions: ConversionListener;
+  /** Called if a part of a status was not sent, because the status exceeds the limit of the client. */
+  readonly onCut: (path: string) => void;
 }
 
 /** The connection of a call. */
@@ -78,14 +80,14 @@ interface EventTracker {
 }
 
 /** Request fields that are not passed to the application, as in grpc-js. */
-const OWN_FIELDS = [
+const OWN_FIELDS: ReadonlySet<string> = new Set([
   'grpc-timeout',
   'grpc-encoding',
   'grpc-accept-encoding',
   'accept-encoding',
   'te',
   'content-type',
-] as const;
+]);
 /**
  * Bytes that one call sends before it lets the event loop continue, and bytes counted per message in addition to its size: without them, one
  * turn would send 13,000 empty messages.
@@ -137,8 +139,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     const { type } = entry;
     this.hasOneRequest = type === 'unary' || type === 'serverStream';
     this.hasOneResponse = type === 'unary' || type === 'clientStream';
-    this.metadata = metadataOf(block);
-    for (const name of OWN_FIELDS) this.metadata.remove(name);
+    this.metadata = metadataOf(block, OWN_FIELDS);
     const { maxReceiveBytes } = settings;
     const format = { maxMessageBytes: maxReceiveBytes, encoding: block.grpcEncoding };
     this.request = new RequestStream(stream, this, format, isEnd);
@@ -179,7 +180,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     run: (call: ServerInterceptingCallInterface, entry: Entry) => void,
     telemetry: ServerTelemetry | undefined,
   ): RequestStream {
-    this.inContext(() => {
+    this.guarded(() => {
       const { metadata, entry, hasOneRequest, hasOneResponse } = this;
       const kind = kindOf({ requestStream: !hasOneRequest, responseStream: !hasOneResponse });
       this.telemetry = telemetry?.begin({ path: entry.path, kind, metadata });
@@ -258,8 +259,11 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
 
   sendMetadata(metadata: Metadata): void {
     if (this.isOver || this.hasHead || this.isAnswered) return;
-    this.hasHead = true;
-    sendHead(this.stream, metadata);
+    this.hasHead = sendHead(this.stream, metadata);
+    if (this.hasHead) return;
+    // The client might end the whole connection.
+    const details = 'The metadata of the response exceed the limit of the client';
+    this.sendStatus({ code: StatusCode.INTERNAL, details });
   }
 
   sendMessage(message: unknown, callback: () => void): void {
@@ -312,8 +316,8 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.sentStatus = recorded(code, details);
     this.callEventTracker?.onStreamEnd(true);
     this.callEventTracker?.onCallEnd(status);
-    sendStatus(stream, this.hasHead, { code, details, metadata: this.withMetrics(metadata) });
-    this.hasHead = true;
+    const isWhole = sendStatus(stream, this.hasHead, { code, details, metadata: this.withMetrics(metadata) });
+    if (!isWhole) this.settings.onCut(this.entry.path);
     if (stream.isClosed) this.over();
   }
 
@@ -459,27 +463,28 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.context.emitDestroy();
   }
 
-  /** Passes an event to the listener. What it throws ends this call only. */
+  /** Passes an event to the listener, in the context of the call. */
   private pass<V>(receive: (listener: Listener, value: V) => void, value: V): void {
     const { listener, telemetry } = this;
     if (listener === undefined) return;
-    try {
-      if (telemetry === undefined) this.context.runInAsyncScope(receive, undefined, listener, value);
-      else {
-        this.inContext(() => {
-          telemetry.within(() => {
-            receive(listener, value);
-          });
+    if (telemetry === undefined) this.guarded(receive, listener, value);
+    else {
+      this.guarded(() => {
+        telemetry.within(() => {
+          receive(listener, value);
         });
-      }
+      });
+    }
+  }
+
+  /** Runs `work` in the context of the call. What it throws ends this call only. */
+  private guarded<Args extends unknown[]>(work: (...args: Args) => void, ...args: Args): void {
+    try {
+      this.context.runInAsyncScope(work, undefined, ...args);
     } catch (error) {
       this.reset();
       throw error;
     }
-  }
-
-  private inContext(work: () => void): void {
-    this.context.runInAsyncScope(work);
   }
 }
 

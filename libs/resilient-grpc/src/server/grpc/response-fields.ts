@@ -34,47 +34,48 @@ class FixedBlock {
 const PLAIN_HEAD = new FixedBlock(HEAD);
 const OK_TRAILERS = new FixedBlock(['grpc-status', '0', 'grpc-message', 'OK']);
 
-/** Sends the head of a response. */
-export function sendHead(stream: ServerStream, metadata?: Metadata): void {
+/** Sends the head of a response. Returns false, and sends nothing, if `metadata` exceed the limit that the client has announced. */
+export function sendHead(stream: ServerStream, metadata?: Metadata): boolean {
   const own = metadata === undefined ? [] : fieldsOf(metadata);
-  if (own.length === 0) stream.head(PLAIN_HEAD.length, PLAIN_HEAD.write);
-  else {
-    const isReplaced = (name: string): boolean => REPLACEABLE.has(name) && own.includes(name);
-    const fields = HEAD.filter((_, i) => !isReplaced(HEAD[i - (i % 2)] ?? ''));
-    sendFields(stream, [...fields, ...own], false);
+  if (own.length === 0) {
+    stream.head(PLAIN_HEAD.length, PLAIN_HEAD.write);
+    return true;
   }
+  const isReplaced = (name: string): boolean => REPLACEABLE.has(name) && own.includes(name);
+  const fields = [...HEAD.filter((_, i) => !isReplaced(HEAD[i - (i % 2)] ?? '')), ...own];
+  const fits = listSize(fields) <= stream.maxHeaderListSize;
+  if (fits) sendFields(stream, fields, false);
+  return fits;
 }
 
-/** Ends a response with its status. Without a head, the status is the whole response. */
-export function sendStatus(stream: ServerStream, hasHead: boolean, { code, details, metadata }: StatusLike): void {
+/**
+ * Ends a response with its status. Without a head, the status is the whole response. Returns false if a part of it exceeds the client's limit,
+ * beyond which a client may end the whole connection: the code stays, the details of the error go first, then the other metadata, then the
+ * end of the text.
+ */
+export function sendStatus(stream: ServerStream, hasHead: boolean, { code, details, metadata }: StatusLike): boolean {
   const own = metadata === undefined ? [] : fieldsOf(metadata).filter(isNoHeadField);
   if (hasHead && own.length === 0 && code === 0 && details === 'OK') {
     stream.trailers(OK_TRAILERS.length, OK_TRAILERS.write);
-    return;
+    return true;
   }
-  const start = [...(hasHead ? [] : START), 'grpc-status', String(code)];
-  sendFields(stream, fittingFields(start, details, own, stream.maxHeaderListSize), true);
+  const { maxHeaderListSize: announced } = stream;
+  const max = announced === Infinity ? DEFAULT_MAX_LIST_SIZE : announced;
+  const start = [...(hasHead ? [] : START), 'grpc-status', String(code), 'grpc-message'];
+  const text = wellFormed(details);
+  const withText = [...start, encodeURI(text)];
+  const left = max - listSize(withText);
+  const sendable = [own, without(own, ERROR_DETAILS), []].find((fields) => listSize(fields) <= left);
+  if (sendable === undefined) sendFields(stream, [...start, shortened(text, max - listSize([...start, '']))], true);
+  else sendFields(stream, [...withText, ...sendable], true);
+  return sendable?.length === own.length;
 }
 
-/** Ends a response that consists of `fields`. */
+/** Sends a header block that consists of `fields`; with `isEnd`, the last one. */
 export function sendFields(stream: ServerStream, fields: readonly string[], isEnd: boolean): void {
   const write: WriteBlock = (target, at) => encodeFields(target, at, fields);
   if (isEnd) stream.trailers(encodedBound(fields), write);
   else stream.head(encodedBound(fields), write);
-}
-
-/**
- * Returns the fields of a status within the client's limit, beyond which a client may end the whole connection: the code stays, the details
- * of the error go first, then the other metadata, then the end of the text.
- */
-function fittingFields(start: readonly string[], details: string, own: readonly string[], limit: number): string[] {
-  const max = limit === Infinity ? DEFAULT_MAX_LIST_SIZE : limit;
-  const text = wellFormed(details);
-  const withText = [...start, 'grpc-message', encodeURI(text)];
-  for (const metadata of [own, without(own, ERROR_DETAILS), []]) {
-    if (listSize(withText) + listSize(metadata) <= max) return [...withText, ...metadata];
-  }
-  return [...start, 'grpc-message', shortened(text, max - listSize([...start, 'grpc-message', '']))];
 }
 
 /** Returns `text` in its encoded form, cut to at most `max` characters. */

@@ -56,7 +56,7 @@ export class SocketConnections {
   cutOff = 0;
   readonly isAttached = true;
   private readonly listeners = new Set<ServerListener>();
-  private isEnding = false;
+  isEnding = false;
   private isDestroyed = false;
 
   constructor(
@@ -175,6 +175,7 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
   }
 
   private readonly closeForAge = (): void => {
+    if (this.isEnding) return;
     const { clock } = this.owner.dependencies;
     const { maxConnectionAgeGraceMs: graceMs } = this.owner.ages;
     this.report('age');
@@ -197,7 +198,7 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
   };
 
   private readonly closeIfIdle = (): void => {
-    if (this.isDraining) return;
+    if (this.isEnding) return;
     this.idleTimer?.clear();
     this.whenIdle(() => {
       this.report('idle');
@@ -207,11 +208,17 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
 
   /** Runs `task` if no call was open for the idle time; otherwise, checks again later. */
   private whenIdle(task: () => void): void {
+    if (this.isEnding) return;
     const { clock } = this.owner.dependencies;
     const timeoutMs = this.owner.ages.connectionIdleTimeoutMs ?? Infinity;
     const leftMs = this.connection.http2.openStreams > 0 ? timeoutMs : this.idleSince + timeoutMs - clock.now();
     if (leftMs > 0) this.idleTimer = clock.setTimer(this.checkIdle, leftMs);
     else task();
+  }
+
+  /** True if the connection closes after its last call anyway. */
+  private get isEnding(): boolean {
+    return this.isDraining || this.owner.isEnding;
   }
 
   private drain(): void {

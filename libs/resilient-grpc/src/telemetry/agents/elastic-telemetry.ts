@@ -160,6 +160,7 @@ export class ElasticServerTelemetry implements ServerTelemetry {
     // The transaction is active in this context, and in what it starts.
     const inContext = AsyncLocalStorage.snapshot();
     const served = other?.begin(call);
+    let isAnswered = false;
     const within = (work: () => void): void => {
       inContext(() => {
         if (served === undefined) work();
@@ -173,10 +174,14 @@ export class ElasticServerTelemetry implements ServerTelemetry {
         else served.serve(work);
       },
       received: (bytes) => served?.received(bytes),
-      sent: (bytes) => served?.sent(bytes),
+      sent: (bytes) => {
+        isAnswered = true;
+        served?.sent(bytes);
+      },
       end: (end) => {
         served?.end(end);
-        const isAnswered = end.code !== StatusCode.CANCELLED || end.details !== '';
+        // A call without a status has no details.
+        isAnswered ||= end.code !== StatusCode.CANCELLED || end.details !== '';
         transaction?.setOutcome(isAnswered ? 'success' : 'unknown');
         transaction?.end(isAnswered ? 'HTTP 2xx' : undefined);
       },

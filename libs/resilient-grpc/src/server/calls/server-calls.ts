@@ -8,6 +8,7 @@ import { setPollTimer } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { innermostCallOf, type CallConnection } from '../grpc/innermost-call.js';
 import { streamOf } from '../quirks/http2-stream.js';
+import { CallFifo } from '../../policy/overload/overload-queue.js';
 import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './wire-call.js';
 
@@ -54,7 +55,11 @@ export class ServerCalls implements CallHost {
   endedByDrain = 0;
   completedByDrain = 0;
   readonly runningTime: RunningTime;
-  private readonly open = new Set<ServedCall>();
+  /**
+   * The open calls. It is no `Set`: when a Set whose values come and go is rehashed, its old table refers to the new one, so that after a full
+   * garbage collection every later call survives all minor collections.
+   */
+  private readonly open = new CallFifo<ServedCall>();
   private readonly streams = new Set<ServedCall>();
   private readonly lingering = new Set<ServedCall>();
   /** Streams that a drain is ending, with the counter to increment when they have ended. */
@@ -95,7 +100,7 @@ export class ServerCalls implements CallHost {
   }
 
   begin(call: ServedCall): void {
-    this.open.add(call);
+    this.open.push(call);
     const innermost = innermostCallOf(call.wire);
     innermost?.handle();
     if (this.ended === 0 && innermost === undefined)
@@ -115,7 +120,7 @@ export class ServerCalls implements CallHost {
   }
 
   callOver(call: ServedCall): void {
-    this.open.delete(call);
+    if (!call.isRemoved) this.open.remove(call);
     call.limitTimer?.clear();
     if (this.streams.delete(call) && this.streams.size === 0) this.runningTime.stop();
     this.ended += 1;

@@ -3,7 +3,7 @@
  * gate could otherwise not see how long they take before it had started all requests of a read.
  */
 export class HandlerTurns<Task> {
-  private readonly waiting: Task[] = [];
+  private readonly waiting: (Task | undefined)[] = [];
   private at = 0;
   private isRunning = false;
 
@@ -24,6 +24,7 @@ export class HandlerTurns<Task> {
       this.isRunning = false;
       return;
     }
+    this.waiting[this.at] = undefined;
     this.at += 1;
     // First, because the task may throw. A tick that a microtask schedules runs after all microtasks.
     queueMicrotask(this.stepLater);

@@ -73,6 +73,20 @@ export default defineConfig({
           sequence: { groupOrder: 3 },
         },
       },
+      {
+        extends: true,
+        test: {
+          name: 'socket-server',
+          // Servers on the transport of this library.
+          include: ['test/{health,inbound,nest,scenarios,server,streams,telemetry}/**/*.e2e-spec.ts'],
+          exclude: ['**/node_modules/**', ...ISOLATED, ...SHIPPING],
+          env: { NESTJS_RESILIENT_GRPC_TRANSPORT: 'socket' },
+          globalSetup: ['test/support/bundle-children.ts'],
+          ...SHARED,
+          maxWorkers: 6,
+          sequence: { groupOrder: 4 },
+        },
+      },
     ],
   },
 });

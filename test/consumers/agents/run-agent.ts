@@ -132,12 +132,12 @@ class Program {
     env: Readonly<Record<string, string>>,
   ) {
     // Not the environment of the tests, which sets NODE_ENV and the options of Vitest.
-    const { PATH = '', HOME = '' } = process.env;
+    const { PATH = '', HOME = '', NESTJS_RESILIENT_GRPC_TRANSPORT: transport } = process.env;
     this.child = fork(join(folder, `${name}.js`), {
       cwd: folder,
       execPath: node,
       execArgv: ['--require', './start.cjs'],
-      env: { PATH, HOME, ...env },
+      env: { PATH, HOME, ...(transport !== undefined && { NESTJS_RESILIENT_GRPC_TRANSPORT: transport }), ...env },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     for (const stream of [this.child.stdout, this.child.stderr])

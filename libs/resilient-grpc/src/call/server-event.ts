@@ -42,11 +42,15 @@ export type GrpcServerEvent = {
   | { readonly type: 'call-end'; readonly path: string; readonly kind: MethodKind; readonly end: ServerCallEnd }
   | { readonly type: 'drain'; readonly phase: 'begin'; readonly running: number }
   | ({ readonly type: 'drain'; readonly phase: 'end' } & ServerDrainReport)
-  /** The server ended a connection: by GOAWAY ('age', 'idle'), or by closing it ('age-grace', 'keepalive'). */
+  /**
+   * The server ended a connection: by GOAWAY ('age', 'idle'), or by closing it: 'age-grace', 'keepalive', 'limit' if the client violated
+   * HTTP/2 or exceeded a limit, which `details` names, and 'refused' if there were `connections.max` already.
+   */
   | {
       readonly type: 'connection-end';
       readonly peer: string;
-      readonly reason: 'age' | 'age-grace' | 'idle' | 'keepalive';
+      readonly reason: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'limit' | 'refused';
+      readonly details?: string;
     }
   /**
    * A TLS handshake failed, for example because the server rejected the certificate of the client. `code` is the error code of Node or
@@ -75,7 +79,10 @@ export type GrpcServerEvent = {
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The Observable of a unary handler emitted another value after the response. */
   | { readonly type: 'extra-response'; readonly path: string }
-  /** Trailers of a handler were omitted: those that HTTP/2 or gRPC forbids, or all if they and the status message exceed 60 KiB. */
+  /**
+   * Trailers of a handler were omitted: those that HTTP/2 or gRPC forbids, or, if they and the status message exceed 60 KiB or the limit of the
+   * client, all of them or those with error details.
+   */
   | { readonly type: 'trailers-omitted'; readonly path: string }
   /** A request could not be deserialized, so its handler did not receive it. The caller received INTERNAL. */
   | { readonly type: 'request-unreadable'; readonly path: string; readonly error: unknown }

@@ -15,16 +15,8 @@ import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../tel
 import type { Clock } from '../time/clock.js';
 import { observeHttp2Servers } from './quirks/http2-servers.js';
 import { observeData, sentStatusOf, statusSentBy, streamOf } from './quirks/http2-stream.js';
-import { errorMessage } from '../errors/error-message.js';
+import { reasonOf, type ConversionListener } from './grpc/innermost-call.js';
 import { registerTraced } from '../telemetry/agents/traced-handlers.js';
-
-/** Receives the paths of methods whose messages cannot be converted, with the error. */
-export interface ConversionListener {
-  /** Called if a response cannot be serialized. */
-  onUnserializable(path: string, reason: string, error: unknown): void;
-  /** Called if a request cannot be deserialized. */
-  onUnreadable(path: string, error: unknown): void;
-}
 
 /**
  * A grpc-js server that reports each response that cannot be serialized, and each request that cannot be deserialized. grpc-js sends
@@ -67,14 +59,6 @@ export class ReportingServer extends Server {
     const add = (added: UntypedHandleCall) => super.register(path, added, serializeOrReport, deserializeOrReport, type);
     return this.isTraced ? registerTraced(this, path, handler, add) : add(handler);
   }
-}
-
-/** Returns the serializer's error message. Names the type of a response that is not an object, but not its value, which may be a secret. */
-function reasonOf(error: unknown, message: unknown): string {
-  const reason = errorMessage(error);
-  if (typeof message === 'object' && message !== null) return reason;
-  const found = message === undefined || message === null ? String(message) : `a ${typeof message}`;
-  return `${reason}, got ${found}`;
 }
 
 /** Listener of an interceptor. grpc-js does not export its type. */

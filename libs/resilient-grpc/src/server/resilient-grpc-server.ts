@@ -22,6 +22,7 @@ import {
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
+import { elasticAgent, ElasticServerTelemetry } from '../telemetry/agents/elastic-telemetry.js';
 import { hasTracedHandlers, isInstrumented } from '../telemetry/agents/traced-handlers.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import { type Clock, type Timer, eventLoopIdleMs } from '../time/clock.js';
@@ -31,12 +32,17 @@ import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
-import { observedServer, ReportingServer, type ConversionListener } from './observed-server.js';
+import { GrpcServer } from './grpc/grpc-server.js';
+import type { ConversionListener } from './grpc/innermost-call.js';
+import { SocketConnections } from './grpc/socket-connections.js';
+import { maxReceiveBytes, maxSendBytes, transportSettings } from './grpc/transport-settings.js';
+import { observedServer, ReportingServer } from './observed-server.js';
 import { ConcurrencyLimit } from './overload/concurrency-limit.js';
-import { OverloadGate, refuseUnreadCalls } from './overload/overload-gate.js';
+import { OverloadGate, refuseUnreadCalls, unreadRefusal } from './overload/overload-gate.js';
 import { OverloadState } from './overload/overload-state.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
+import { hasServerTransport } from './quirks/unbound-server.js';
 import {
   connectedServers,
   createdServers,
@@ -105,6 +111,10 @@ const ALREADY_LISTENING_MESSAGE =
   'This ResilientGrpcServer is already listening; start its microservice once; ' +
   'for a second address, call forRoot() again and connect its server by its own token (useExisting: ResilientGrpcServer)';
 
+const TRANSPORT_MISSING_MESSAGE =
+  'the installed @grpc/grpc-js lacks names that the HTTP/2 transport of this library needs, so the server runs on that of grpc-js; ' +
+  'install a tested release of @grpc/grpc-js';
+
 /**
  * Transport strategy from {@link ResilientGrpcServerModule} that replaces `Transport.GRPC`. It drains at shutdown, emits events, and
  * stops handlers when their calls end. Register it with `app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, {
@@ -128,8 +138,10 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly serverLimit: ConcurrencyLimit | undefined;
   /** Limits of methods, by path. Kept after a failed start, because Nest creates the methods again at the next start. */
   private readonly methodLimits = new Map<string, ConcurrencyLimit>();
-  private readonly connections: ServerConnections;
+  private readonly connections: ServerConnections | SocketConnections;
   private readonly grpcOptions: ServerOptions;
+  /** True if the server runs on the transport of this library. */
+  private readonly isOnSocket: boolean;
   private readonly servedHandlers = new ServedHandlers(this.getHandlers());
   private knownHandlerNames: HandlerNames | undefined;
   private packageDefinition: PackageDefinition | undefined;
@@ -178,6 +190,9 @@ export class ResilientGrpcServer extends ServerGrpc {
       }, true),
     );
     const { ownLogger: logger } = this;
+    this.isOnSocket = resolved.transport === 'socket' && hasServerTransport();
+    if (resolved.transport === 'socket' && !this.isOnSocket)
+      logger.write('warn', TRANSPORT_MISSING_MESSAGE, { event: 'configuration' });
     for (const warning of resolved.warnings) logger.write('warn', warning, { event: 'configuration' });
     this.log = new EventLog(SERVER_LINES, undefined, logger, clock);
     events.listen((event) => {
@@ -190,18 +205,14 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.serverLimit = this.limitOf(resolved);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     this.grpcOptions = serverOptions;
-    this.connections = new ServerConnections(
-      { ...resolved, ...keepalive },
-      {
-        clock,
-        random,
-        events,
-        endCallsOf: (peer) => {
-          this.calls.endOf(peer);
-        },
-      },
-      this.seamReport,
-    );
+    const lifetime = { ...resolved, ...keepalive };
+    const endCallsOf = (connection: Parameters<ServerCalls['endOf']>[0]): void => {
+      this.calls.endOf(connection);
+    };
+    const connected = { clock, random, events, endCallsOf };
+    this.connections = this.isOnSocket
+      ? new SocketConnections(transportSettings(serverOptions, keepalive, resolved.maxConnections), lifetime, connected)
+      : new ServerConnections(lifetime, connected, this.seamReport);
     this.drain = new ServerDrain(resolved.drain, {
       clock,
       events,
@@ -475,8 +486,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Adds the services before it opens the port, so that clients never reach a server without services. */
   private async open(): Promise<void> {
     const server = this.newServer();
-    this.seamReport.checkStart({ server });
-    this.connections.attach(server);
+    this.seamReport.checkStart(this.isOnSocket ? {} : { server });
+    if (this.connections instanceof ServerConnections) this.connections.attach(server);
     this.grpcClient = server;
     this.calls.captures = this.dependencies.captures();
     await this.bindEvents();
@@ -540,11 +551,10 @@ export class ResilientGrpcServer extends ServerGrpc {
   };
 
   private newServer(): Server {
-    const { telemetry, clock } = this.dependencies;
+    const { telemetry } = this.dependencies;
     const probe = new Server({ 'grpc.enable_channelz': 0 });
     const isTraced = hasTracedHandlers(probe);
-    if (telemetry === undefined)
-      return this.prepare(new ReportingServer(this.grpcOptions, this.conversionListener), isTraced);
+    if (telemetry === undefined) return this.serverWith(undefined, isTraced);
     this.stopTelemetry?.();
     const recorder = telemetry.forServer(isInstrumented(probe) ? 'none' : isTraced ? 'unless-active' : 'all');
     const unsubscribe = this.events.listen((event) => {
@@ -555,7 +565,33 @@ export class ResilientGrpcServer extends ServerGrpc {
       unsubscribe();
       stopObserving();
     };
-    return this.prepare(observedServer(this.grpcOptions, recorder, clock, this.conversionListener), isTraced, recorder);
+    return this.serverWith(recorder, isTraced);
+  }
+
+  private serverWith(telemetry: ServerTelemetry | undefined, isTraced: boolean): Server {
+    const { connections, conversionListener: conversions, grpcOptions, gate, gatedMethods } = this;
+    const { clock } = this.dependencies;
+    if (connections instanceof SocketConnections) {
+      const elastic = elasticAgent();
+      return new GrpcServer(grpcOptions, connections, {
+        clock,
+        telemetry: elastic === undefined ? telemetry : new ElasticServerTelemetry(elastic, telemetry),
+        isTraced,
+        conversions,
+        onCut: (path) => {
+          if (this.events.wanted) this.events.emit({ type: 'trailers-omitted', path });
+        },
+        maxReceiveBytes: maxReceiveBytes(grpcOptions),
+        maxSendBytes: maxSendBytes(grpcOptions),
+        sendsMetrics: Boolean(grpcOptions['grpc.server_call_metric_recording']),
+        refuse: isTraced ? () => undefined : unreadRefusal(gate, gatedMethods, telemetry),
+      });
+    }
+    const server =
+      telemetry === undefined
+        ? new ReportingServer(grpcOptions, conversions)
+        : observedServer(grpcOptions, telemetry, clock, conversions);
+    return this.prepare(server, isTraced, telemetry);
   }
 
   /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */

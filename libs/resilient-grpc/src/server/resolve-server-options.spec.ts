@@ -1,6 +1,6 @@
 import { Server } from '@grpc/grpc-js';
 import { ModulesContainer } from '@nestjs/core';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { grpcServerOptions } from './grpc-server-options.js';
 import { resolveServerOptions } from './resolve-server-options.js';
 import type { ResilientGrpcServerOptions } from './server-options.js';
@@ -22,13 +22,45 @@ describe('resolveServerOptions', () => {
     );
   });
 
+  it.each([
+    ['grpc-js', undefined, 'grpc-js'],
+    ['grpc-js', 'socket', 'grpc-js'],
+    ['socket', undefined, 'socket'],
+    ['socket', 'grpc-js', 'grpc-js'],
+    [undefined, 'socket', 'socket'],
+    [undefined, undefined, 'grpc-js'],
+  ] as const)('with NESTJS_RESILIENT_GRPC_TRANSPORT=%s and transport %s, uses %s', (ofProcess, own, used) => {
+    vi.stubEnv('NESTJS_RESILIENT_GRPC_TRANSPORT', ofProcess);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(resolve({ transport: own }).transport).toBe(used);
+  });
+
+  it('names the channel options that have no meaning on the transport of this library', () => {
+    const channelOptions = {
+      'grpc-node.max_session_memory': 10,
+      'grpc.max_concurrent_streams': 5,
+      'grpc.enable_channelz': 0,
+      'grpc.http2.max_ping_strikes': 3,
+    };
+    vi.stubEnv('NESTJS_RESILIENT_GRPC_TRANSPORT', undefined);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(resolve({ channelOptions }).warnings).toEqual([]);
+    expect(resolve({ channelOptions, transport: 'socket' }).warnings).toEqual([
+      "channelOptions without a meaning for servers on transport 'socket': grpc-node.max_session_memory, grpc.http2.max_ping_strikes; remove them",
+    ]);
+  });
+
   it('fills in the default server options if only a contract is given', () => {
+    vi.stubEnv('NESTJS_RESILIENT_GRPC_TRANSPORT', undefined);
+    onTestFinished(() => void vi.unstubAllEnvs());
     const { methodOptions, nest, path: _path, ...rest } = resolve();
     expect(rest).toEqual({
       drain: { timeoutMs: 8_000, readinessDelayMs: 0 },
       maxConnectionAgeMs: undefined,
       maxConnectionAgeGraceMs: undefined,
       connectionIdleTimeoutMs: undefined,
+      maxConnections: Infinity,
+      transport: 'grpc-js',
       health: true,
       maxConcurrentCalls: undefined,
       reflection: false,

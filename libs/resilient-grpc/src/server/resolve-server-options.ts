@@ -12,6 +12,7 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grp
 import { drainWarning, resolveDrain } from '../nest/module-options.js';
 import { flattenNestOptions } from '../nest/nest-grpc-options.js';
 import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
+import { optionsWithoutMeaning } from './grpc/transport-settings.js';
 import { requireProtoLoader } from './proto-loader.js';
 import {
   DEFAULT_SERVER_OPTIONS,
@@ -99,6 +100,8 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     nest: options,
     drain: resolveDrain(options.drain),
     ...connectionLimits(options),
+    maxConnections: options.connections?.max ?? Infinity,
+    transport: transportOf(options),
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
     maxConcurrentCalls: concurrencyPolicy(options.maxConcurrentCalls),
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
@@ -107,6 +110,12 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
       resolveMethod({ ...forAll, ...optionsByPattern(methods, service, method).options }),
   };
   return Object.freeze({ ...resolved, warnings: Object.freeze(warningsOf(options, resolved)) });
+}
+
+function transportOf({ transport }: ResilientGrpcServerOptions): ResolvedServerOptions['transport'] {
+  const ofProcess = process.env['NESTJS_RESILIENT_GRPC_TRANSPORT'];
+  if (ofProcess === 'grpc-js') return 'grpc-js';
+  return transport ?? (ofProcess === 'socket' ? 'socket' : DEFAULT_SERVER_OPTIONS.transport);
 }
 
 /** Completes the options of a method. Limits that are turned off (`Infinity`, `false`) become `undefined`. */
@@ -151,7 +160,7 @@ function protoLoaderProblems(
 /** Returns warnings about valid options that have no effect, conflict with each other, or rely on the default port. */
 function warningsOf(
   options: ResilientGrpcServerOptions,
-  { drain, maxConnectionAgeMs, maxConnectionAgeGraceMs }: Omit<ResolvedServerOptions, 'warnings'>,
+  { drain, maxConnectionAgeMs, maxConnectionAgeGraceMs, transport }: Omit<ResolvedServerOptions, 'warnings'>,
 ): string[] {
   const ignored = ignoredByGrpcJs(options);
   const warnings: string[] = [];
@@ -159,6 +168,11 @@ function warningsOf(
     warnings.push(`url '${options.url}' has no port; gRPC uses 443; add the port`);
   }
   if (ignored.length > 0) warnings.push(`options ignored by grpc-js servers: ${ignored.join(', ')}; remove them`);
+  const meaningless = transport === 'socket' ? optionsWithoutMeaning(options.channelOptions ?? {}) : [];
+  if (meaningless.length > 0) {
+    const names = meaningless.join(', ');
+    warnings.push(`channelOptions without a meaning for servers on transport 'socket': ${names}; remove them`);
+  }
   if (maxConnectionAgeGraceMs !== undefined && maxConnectionAgeMs === undefined) {
     warnings.push('connections.graceMs has no effect without connections.maxAgeMs; set both, or remove graceMs');
   }

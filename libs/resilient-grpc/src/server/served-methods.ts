@@ -134,7 +134,7 @@ function admit(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);
   if (call.endIfOver()) return false;
   const refusal = calls.drainStatusOf(call);
-  if (refusal !== undefined) call.refuse(refusal);
+  if (refusal !== undefined) call.turnAway(refusal);
   return refusal === undefined;
 }
 
@@ -191,19 +191,23 @@ class PassThroughCall extends ServedCall {
     this.end(error === null || error === undefined ? StatusCode.OK : error.code);
   };
 
-  protected override readonly onResult = (result: unknown): void => {
+  protected override onResult(result: unknown): void {
     if (!isObservable(result) || this.over) {
       this.release();
       return;
     }
-    this.subscription = result.subscribe({ error: this.onError });
+    this.subscription = result.subscribe({
+      error: (error: unknown) => {
+        this.onError(error);
+      },
+    });
     this.subscription.add(() => {
       this.release();
     });
-  };
+  }
 
-  protected override readonly onError = (error: unknown, filtered = true): void => {
+  protected override onError(error: unknown, filtered = true): void {
     if (!this.over && !this.wire.writableEnded) this.send(this.failureStatus(error, filtered));
     this.release();
-  };
+  }
 }

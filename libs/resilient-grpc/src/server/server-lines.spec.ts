@@ -22,7 +22,7 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
   ],
   [
     { type: 'handler-failed', path, error: { code: 5, message: 'no order 7' }, omitted: 'trailers' },
-    'error /orders.v1.Orders/Watch: handler failed: NOT_FOUND: no order 7; trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them',
+    'error /orders.v1.Orders/Watch: handler failed: NOT_FOUND: no order 7; trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB or the limit of the client; remove or shorten them',
   ],
   [
     { type: 'handler-leak', path, overMs: 61_000.4 },
@@ -42,7 +42,7 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
   ],
   [
     { type: 'trailers-omitted', path },
-    'warn /orders.v1.Orders/Watch: trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them',
+    'warn /orders.v1.Orders/Watch: trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB or the limit of the client; remove or shorten them',
   ],
   [
     { type: 'request-unreadable', path, error: new RangeError('index out of range: 11 + 1 > 11') },

@@ -22,7 +22,7 @@ const OMITTED_TEXTS = {
   message:
     'the status message exceeds 60 KiB, so the caller received only its first 512 characters and no trailers; shorten the message',
   trailers:
-    'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB; remove or shorten them',
+    'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB or the limit of the client; remove or shorten them',
 };
 
 /** The line of each event of a server. A handler fault is a warning, or an error if it is reported nowhere else. */
@@ -32,7 +32,14 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
   'call-shed': undefined,
   'call-dequeued': undefined,
   drain: undefined,
-  'connection-end': { level: 'debug' },
+  'connection-end': {
+    level: ({ reason }) => (reason === 'limit' || reason === 'refused' ? 'warn' : 'debug'),
+    text: ({ peer, reason, details = '' }) => {
+      if (reason === 'limit') return `connection of ${peer} ended: ${details}`;
+      return reason === 'refused' ? `connection from ${peer} refused: ${details} (connections.max)` : undefined;
+    },
+    about: ({ reason, details = '' }) => `${reason} ${details}`,
+  },
   'handler-failed': {
     level: 'error',
     text: ({ path, error, omitted }) =>

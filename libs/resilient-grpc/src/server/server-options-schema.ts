@@ -70,8 +70,10 @@ export const serverOptionsSchema = object({
       maxAgeMs: v.optional(millisecondsOrNone(1_000)),
       graceMs: v.optional(millisecondsOrNone(0)),
       idleMs: v.optional(millisecondsOrNone(1_000)),
+      max: v.optional(integer(1)),
     }),
   ),
+  transport: v.optional(v.picklist(['socket', 'grpc-js'])),
   health: v.optional(flag),
   reflection: v.optional(flag),
 });

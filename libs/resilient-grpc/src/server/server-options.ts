@@ -1,4 +1,5 @@
 import type { GrpcOptions } from '@nestjs/microservices';
+import type { Transport } from '../call/method.js';
 import type { ConcurrencyPolicy, MaxConcurrentCalls } from '../policy/concurrency/permit-queue.js';
 import type { DrainOptions, ResolvedDrain } from '../nest/module-options.js';
 
@@ -82,8 +83,20 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
            * @defaultValue none
            */
           readonly idleMs?: number | undefined;
+          /**
+           * Maximum number of connections at each address, 1 or more, on the transport of this library. Further ones are closed at once.
+           * @defaultValue none
+           */
+          readonly max?: number | undefined;
         }
       | undefined;
+    /**
+     * HTTP/2 transport: 'socket' is that of this library. 'grpc-js' is that of grpc-js, on `node:http2`. If the environment variable
+     * NESTJS_RESILIENT_GRPC_TRANSPORT is `grpc-js`, all servers and clients of the process use it; if it is `socket`, that of this library
+     * is the default. With a release of grpc-js that lacks names which the transport of this library needs, servers run on that of grpc-js.
+     * @defaultValue 'grpc-js'
+     */
+    readonly transport?: Transport | undefined;
     /** Enables `grpc.health.v1.Health`, bound to the application lifecycle. @defaultValue true */
     readonly health?: boolean | undefined;
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
@@ -97,6 +110,7 @@ export interface ResilientGrpcServerOptionsFactory {
 }
 
 export const DEFAULT_SERVER_OPTIONS = {
+  transport: 'grpc-js',
   onDrain: 'fail',
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
@@ -125,6 +139,9 @@ export interface ResolvedServerOptions {
   readonly maxConnectionAgeMs: number | undefined;
   readonly maxConnectionAgeGraceMs: number | undefined;
   readonly connectionIdleTimeoutMs: number | undefined;
+  /** `Infinity` for any number. */
+  readonly maxConnections: number;
+  readonly transport: Transport;
   readonly health: boolean;
   readonly maxConcurrentCalls: ConcurrencyPolicy | undefined;
   readonly reflection: boolean;

@@ -179,6 +179,7 @@ describe('invalid server options', () => {
       drain: undefined,
       health: undefined,
       connections: undefined,
+      transport: undefined,
       reflection: undefined,
       overloadProtection: undefined,
       maxConcurrentCalls: undefined,

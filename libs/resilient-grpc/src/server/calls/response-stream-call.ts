@@ -184,7 +184,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     this.pump();
   };
 
-  protected override readonly onResult = (result: unknown): void => {
+  protected override onResult(result: unknown): void {
     this.answered = true;
     if (this.over || this.ending) {
       releaseUnread(result);
@@ -192,16 +192,16 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       return;
     }
     this.pull(isMessageStream(result) || isObservable(result) ? result : [result]);
-  };
+  }
 
-  protected override readonly onError = (error: unknown, filtered = true): void => {
+  protected override onError(error: unknown, filtered = true): void {
     this.answered = true;
     if (!this.over && !this.ending) {
       this.send(this.failureStatus(error, filtered));
       this.releaseHandlerQuietly();
     }
     this.release();
-  };
+  }
 
   private pull(messages: unknown): void {
     let source: RequestSource;

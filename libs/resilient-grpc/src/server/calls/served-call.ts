@@ -5,7 +5,7 @@ import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/call/caller-context.js';
 import { AbortError } from '../../errors/library-error.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
-import type { ServiceTime } from '../../policy/overload/overload-queue.js';
+import type { FifoEntry, ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { RunningTime } from '../../time/running-time.js';
@@ -13,6 +13,7 @@ import { serverStatusOf } from '../errors/server-status.js';
 import { truncateStatus } from '../errors/truncate-status.js';
 import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
+import { innermostCallOf } from '../grpc/innermost-call.js';
 import type { ResolvedServerMethod } from '../server-options.js';
 import type { StatusLike, WireCall } from './wire-call.js';
 
@@ -53,7 +54,7 @@ const SERVED = Symbol('served call');
 type Served = WireCall & { [SERVED]?: ServedCall };
 
 /** One inbound call, from its start to the end of its handler. */
-export abstract class ServedCall {
+export abstract class ServedCall implements FifoEntry<ServedCall> {
   /** Start in monotonic milliseconds; 0 for a unary call if no consumer needs it. */
   readonly startedAt: number;
   /**
@@ -76,6 +77,11 @@ export abstract class ServedCall {
   /** Called when the call ends while it is waiting for its handler to start; `undefined` if it is not waiting. */
   onEndWhileHeld: (() => void) | undefined;
   limitTimer: Timer | undefined;
+  // Place among the open calls.
+  readonly weight = 0;
+  isRemoved = false;
+  previous: ServedCall | undefined;
+  next: ServedCall | undefined;
   private handlerEnded: (() => void) | undefined;
   private inboundCall: GrpcInboundCall | undefined;
   private stoppedBy: Error | undefined;
@@ -145,9 +151,14 @@ export abstract class ServedCall {
       return;
     }
     if (isThenable(result)) {
-      result.then(this.onResult, (error: unknown) => {
-        this.onError(error, false);
-      });
+      result.then(
+        (value) => {
+          this.onResult(value);
+        },
+        (error: unknown) => {
+          this.onError(error, false);
+        },
+      );
     } else this.onResult(result);
   }
 
@@ -158,13 +169,13 @@ export abstract class ServedCall {
   }
 
   /** Receives the handler's result; if the result is a promise, the value to which it resolves. */
-  protected abstract readonly onResult: (result: unknown) => void;
+  protected abstract onResult(result: unknown): void;
   /**
    * Receives the error of the handler.
    * @param filtered false if the error was thrown, for example by an exception filter. An error that has passed Nest's filters arrives
    * through an Observable.
    */
-  protected abstract readonly onError: (error: unknown, filtered?: boolean) => void;
+  protected abstract onError(error: unknown, filtered?: boolean): void;
 
   /** Ends the call, and returns true, if its caller cancelled or its deadline passed before its handler started. */
   endIfOver(): boolean {
@@ -261,6 +272,16 @@ export abstract class ServedCall {
   refuse(status: StatusLike): void {
     this.release();
     this.send(status);
+  }
+
+  /** Ends a call that arrived too late for this server: its client sends it again elsewhere if the transport can tell that it may. */
+  turnAway(status: StatusLike): void {
+    const innermost = innermostCallOf(this.wire);
+    if (innermost === undefined) this.refuse(status);
+    else {
+      this.release();
+      innermost.refuse();
+    }
   }
 
   /** Ends the call even if the client is not reading; in that case, the stream is reset. */

@@ -6,7 +6,9 @@ import { moment, type Clock, type Timer } from '../../time/clock.js';
 import { RunningTime } from '../../time/running-time.js';
 import { setPollTimer } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
+import { innermostCallOf, type CallConnection } from '../grpc/innermost-call.js';
 import { streamOf } from '../quirks/http2-stream.js';
+import { CallFifo } from '../../policy/overload/overload-queue.js';
 import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './wire-call.js';
 
@@ -53,7 +55,11 @@ export class ServerCalls implements CallHost {
   endedByDrain = 0;
   completedByDrain = 0;
   readonly runningTime: RunningTime;
-  private readonly open = new Set<ServedCall>();
+  /**
+   * The open calls. It is no `Set`: when a Set whose values come and go is rehashed, its old table refers to the new one, so that after a full
+   * garbage collection every later call survives all minor collections.
+   */
+  private readonly open = new CallFifo<ServedCall>();
   private readonly streams = new Set<ServedCall>();
   private readonly lingering = new Set<ServedCall>();
   /** Streams that a drain is ending, with the counter to increment when they have ended. */
@@ -94,8 +100,11 @@ export class ServerCalls implements CallHost {
   }
 
   begin(call: ServedCall): void {
-    this.open.add(call);
-    if (this.ended === 0) this.seamReport.check('server call', { stream: streamOf(call.wire) });
+    this.open.push(call);
+    const innermost = innermostCallOf(call.wire);
+    innermost?.handle();
+    if (this.ended === 0 && innermost === undefined)
+      this.seamReport.check('server call', { stream: streamOf(call.wire) });
     const { maxCallMs } = call.method.options;
     if (maxCallMs !== undefined) {
       const details = `The call took longer than ${String(maxCallMs)} ms (maxCallMs of the server)`;
@@ -111,12 +120,13 @@ export class ServerCalls implements CallHost {
   }
 
   callOver(call: ServedCall): void {
-    this.open.delete(call);
+    if (!call.isRemoved) this.open.remove(call);
     call.limitTimer?.clear();
     if (this.streams.delete(call) && this.streams.size === 0) this.runningTime.stop();
     this.ended += 1;
     if (this.notified.size > 0) this.countNotified(call);
-    if (!call.done) {
+    if (call.done) innermostCallOf(call.wire)?.handled();
+    else {
       this.lingering.add(call);
       this.sweepLater();
     }
@@ -125,6 +135,7 @@ export class ServerCalls implements CallHost {
 
   handlerDone(call: ServedCall): void {
     this.lingering.delete(call);
+    innermostCallOf(call.wire)?.handled();
   }
 
   activeStreams(): readonly ActiveServerStream[] {
@@ -175,8 +186,11 @@ export class ServerCalls implements CallHost {
   }
 
   /** Ends the calls of one connection, which closes next; see `endAll`. */
-  endOf(peer: string): void {
-    for (const call of [...this.open]) if (call.peer === peer) call.stop(DRAINING_CONNECTION);
+  endOf(connection: string | CallConnection): void {
+    for (const call of [...this.open]) {
+      if (call.peer === connection || innermostCallOf(call.wire)?.connection === connection)
+        call.stop(DRAINING_CONNECTION);
+    }
   }
 
   whenOver(): Promise<void> {
@@ -269,6 +283,8 @@ export class ServerCalls implements CallHost {
 
   private reportLeak(call: ServedCall, overMs: number): void {
     call.leakReported = true;
+    // Otherwise, leaked handlers would count for a connection until it refused calls.
+    innermostCallOf(call.wire)?.handled();
     if (this.events.wanted) this.events.emit({ type: 'handler-leak', path: call.method.path, overMs });
   }
 }

@@ -67,7 +67,7 @@ export class UnaryCall extends ServedCall {
     this.end(status.code);
   }
 
-  protected override readonly onResult = (result: unknown): void => {
+  protected override onResult(result: unknown): void {
     if (isObservable(result)) {
       if (this.over) this.release();
       else this.follow(result);
@@ -79,7 +79,7 @@ export class UnaryCall extends ServedCall {
       this.respond(result);
       this.notifyDone();
     }
-  };
+  }
 
   private follow(source: Observable<unknown>): void {
     this.subscribing = true;
@@ -87,7 +87,9 @@ export class UnaryCall extends ServedCall {
       next: (value) => {
         this.take(value);
       },
-      error: this.onError,
+      error: (error: unknown) => {
+        this.onError(error);
+      },
       complete: () => {
         this.complete();
       },
@@ -147,7 +149,9 @@ export class UnaryCall extends ServedCall {
   private respond(value: unknown): void {
     if (this.responded || this.over) return;
     this.responded = true;
-    this.settle(value, this.onError);
+    this.settle(value, (error) => {
+      this.onError(error);
+    });
   }
 
   private settle(value: unknown, onRejected: (error: unknown) => void): void {
@@ -223,14 +227,14 @@ export class UnaryCall extends ServedCall {
     this.end(StatusCode.OK);
   }
 
-  protected override readonly onError = (error: unknown, filtered = true): void => {
+  protected override onError(error: unknown, filtered = true): void {
     const ends = !this.done;
     this.done = true;
     if (!this.over) this.send(this.failureStatus(error, filtered));
     if (ends) this.notifyDone();
     // If the Observable failed after it had emitted a generator, the generator must be closed.
     if (this.generator !== undefined) this.releaseHandlerQuietly();
-  };
+  }
 }
 
 type Generated = AsyncIterator<unknown> | Iterator<unknown>;

@@ -55,7 +55,7 @@ const FIELD_OVERHEAD_BYTES = 32;
  * Trailers that are not sent. Node throws an uncatchable error for connection-specific HTTP/1 fields, so the call hangs or the process
  * ends. A content-length makes callers reject the response. grpc-status and grpc-message would override the status.
  */
-const REFUSED_KEYS: ReadonlySet<string> = new Set([
+export const REFUSED_KEYS: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'proxy-connection',

@@ -19,6 +19,8 @@ import { Metadata } from '@grpc/grpc-js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import type { StatusLike } from '../calls/wire-call.js';
 import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
+import { metadataOf } from '../../channel/subchannel/header-fields.js';
+import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import type { StreamFilter } from '../quirks/http2-servers.js';
 
@@ -102,11 +104,11 @@ export class OverloadGate {
   }
 
   /**
-   * Returns true if a call on `session` must be refused before its request is read, because the call could not be served in time. Counts
-   * the refused call and emits its events. Without this check, an overloaded server would read and parse many requests only to refuse them.
+   * Returns true if a call must be refused before its request is read, because the call could not be served in time. Counts the refused call
+   * and emits its events. Without this check, an overloaded server would read and parse many requests only to refuse them.
    * @param timeoutMs timeout of the call in milliseconds; `Infinity` if it has none
    */
-  refuseUnread(method: ServedMethod, timeoutMs: number, session: Http2Session | undefined): boolean {
+  refuseUnread(method: ServedMethod, timeoutMs: number, peer: string): boolean {
     const { clock, events, queue } = this;
     const now = clock.now();
     if (!queue.refuses({ deadline: now + timeoutMs, serviceTime: method.serviceTime }, now)) return false;
@@ -114,7 +116,6 @@ export class OverloadGate {
     if (events.everyCallWanted) events.emit({ type: 'call-start', path, kind });
     this.overload.noteRefused(method, queue);
     if (events.everyCallWanted) {
-      const peer = session === undefined ? 'unknown' : peerOf(session.socket);
       const end = { code: StatusCode.RESOURCE_EXHAUSTED, peer, durationMs: 0, sent: 0, received: 0 };
       events.emit({ type: 'call-end', path, kind, end });
     }
@@ -297,7 +298,7 @@ export function refuseUnreadCalls(
     }
     const timeout = headers['grpc-timeout'];
     const timeoutMs = timeout === undefined ? Infinity : parseGrpcTimeout(String(timeout));
-    if (timeoutMs === undefined || !gate.refuseUnread(method, timeoutMs, stream.session)) return false;
+    if (timeoutMs === undefined || !gate.refuseUnread(method, timeoutMs, peerOfSession(stream.session))) return false;
     stream.once('error', ignore);
     stream.respond(refusal, { endStream: true });
     // Discards the request.
@@ -308,6 +309,28 @@ export function refuseUnreadCalls(
       .end({ ...REFUSED, receivedBytes: 0 });
     return true;
   };
+}
+
+/** Returns what `refuseUnreadCalls` does for servers on the transport of this library. */
+export function unreadRefusal(
+  gate: OverloadGate,
+  methods: ReadonlyMap<string, ServedMethod>,
+  telemetry: ServerTelemetry | undefined,
+): (block: HeaderBlock, peer: string) => StatusLike | undefined {
+  return (block, peer) => {
+    const method = gate.isRefusing ? methods.get(block.path ?? '') : undefined;
+    if (method === undefined) return undefined;
+    const { grpcTimeout } = block;
+    const timeoutMs = grpcTimeout === undefined ? Infinity : parseGrpcTimeout(grpcTimeout);
+    if (timeoutMs === undefined || !gate.refuseUnread(method, timeoutMs, peer)) return undefined;
+    const { path, kind } = method;
+    telemetry?.begin({ path, kind, metadata: metadataOf(block) }).end({ ...REFUSED, receivedBytes: 0 });
+    return REFUSED;
+  };
+}
+
+function peerOfSession(session: Http2Session | undefined): string {
+  return session === undefined ? 'unknown' : peerOf(session.socket);
 }
 
 function ignore(): void {

@@ -2,8 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptKind, AttemptTelemetry, CallTelemetry, WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
-import type { StatusCode } from '../../status/status-code.js';
-import type { ObservableClient } from '../grpc-telemetry.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { IncomingCall, ObservableClient, ServedCallTelemetry, ServerTelemetry } from '../grpc-telemetry.js';
 
 /** A span, or a transaction, of Elastic's agent. Members that are not in its public API may be missing. */
 interface ElasticSpan {
@@ -14,7 +15,15 @@ interface ElasticSpan {
   end(): void;
 }
 
+interface ElasticTransaction {
+  /** The request, from which the agent reads these members; not in its public API. */
+  req?: object;
+  setOutcome(outcome: 'success' | 'unknown'): void;
+  end(result?: string): void;
+}
+
 interface ElasticAgent {
+  startTransaction?(name: string, type: string, options: object): ElasticTransaction | null;
   readonly currentSpan: ElasticSpan | null;
   readonly currentTransaction: ElasticSpan | null;
   startSpan(name: string, type: string, subtype: string, action: string, options: object): ElasticSpan | null;
@@ -99,5 +108,65 @@ class ElasticCall implements CallTelemetry {
 
   end(code: StatusCode, details: string, trailers: Metadata): void {
     this.other?.end(code, details, trailers);
+  }
+}
+
+/** Telemetry of a server whose calls Elastic's agent records as transactions, in addition to `other` telemetry. */
+export class ElasticServerTelemetry implements ServerTelemetry {
+  constructor(
+    private readonly agent: ElasticAgent,
+    private readonly other: ServerTelemetry | undefined,
+  ) {}
+
+  begin(call: IncomingCall): ServedCallTelemetry {
+    const { agent, other } = this;
+    const [childOf] = call.metadata.get('traceparent');
+    const [tracestate] = call.metadata.get('tracestate');
+    const options = { ...(childOf !== undefined && { childOf }), ...(tracestate !== undefined && { tracestate }) };
+    // Named and described as for servers of node:http2, so that dashboards and alerts stay as they are.
+    const transaction = agent.startTransaction?.('POST unknown route', 'request', options);
+    const headers = { ':path': call.path, ':method': 'POST', ...call.metadata.getMap() };
+    if (transaction) transaction.req = { method: 'POST', url: call.path, httpVersion: '2.0', headers, socket: {} };
+    // The transaction is active in this context, and in what it starts.
+    const inContext = AsyncLocalStorage.snapshot();
+    const served = other?.begin(call);
+    let isAnswered = false;
+    const within = (work: () => void): void => {
+      inContext(() => {
+        if (served === undefined) work();
+        else served.within(work);
+      });
+    };
+    return {
+      within,
+      serve: (work) => {
+        if (served === undefined) within(work);
+        else served.serve(work);
+      },
+      received: (bytes) => served?.received(bytes),
+      sent: (bytes) => {
+        isAnswered = true;
+        served?.sent(bytes);
+      },
+      end: (end) => {
+        served?.end(end);
+        // A call without a status has no details.
+        isAnswered ||= end.code !== StatusCode.CANCELLED || end.details !== '';
+        transaction?.setOutcome(isAnswered ? 'success' : 'unknown');
+        transaction?.end(isAnswered ? 'HTTP 2xx' : undefined);
+      },
+    };
+  }
+
+  refused(code: StatusCode): void {
+    this.other?.refused(code);
+  }
+
+  take(event: GrpcServerEvent): void {
+    this.other?.take(event);
+  }
+
+  observe(server: Parameters<ServerTelemetry['observe']>[0]): () => void {
+    return this.other?.observe(server) ?? (() => undefined);
   }
 }

@@ -17,7 +17,7 @@ export interface RequestHandler {
   unreadable(problem: UnreadableMessage): void;
   /** The client has cancelled the call, or its connection has ended. The stream can no longer be answered. */
   failed(failure: StreamFailure): void;
-  /** More responses may be sent. Follows a `send()` that returned false. */
+  /** More responses may be sent, or the trailers that waited have been written. Follows a `send()` that returned false. */
   drained(): void;
 }
 

@@ -27,7 +27,7 @@ export interface StreamReceiver {
   /** A DATA frame is complete. `isEnd` is true if it ends the stream. */
   dataEnds(isEnd: boolean): void;
   failed(failure: StreamFailure): void;
-  /** More messages may be sent. Follows a `send()` that returned false. */
+  /** More messages may be sent, or the trailers of a server that waited have been written. Follows a `send()` that returned false. */
   drained(): void;
 }
 

@@ -70,8 +70,9 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
   }
 
   /**
-   * Ends the response with trailers, or with its only header block if there was no `head()`. They follow the messages that wait. If the
-   * request has not ended, RST_STREAM with NO_ERROR tells the client to send nothing more. No event follows.
+   * Ends the response with trailers, or with its only header block if there was no `head()`. They follow the messages that wait; in that
+   * case, `drained()` tells that they have been written, and `failed()` that they never will. Otherwise, no event follows. If the request has
+   * not ended, RST_STREAM with NO_ERROR tells the client to send nothing more.
    */
   trailers(bound: number, write: WriteBlock): void {
     if (this.isClosed || this.isLocalEnded || this.isEndQueued) return;
@@ -110,6 +111,7 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
     if (pending === undefined || this.isQueued || this.isClosed) return;
     this.pending = undefined;
     this.host.writeTrailers(this, pending.bound, pending.write);
+    this.drained();
   }
 
   // ── of the connection ──

@@ -3,9 +3,11 @@ import {
   createServer as createTlsServer,
   Server as TlsServer,
   type SecureContextOptions,
+  type TLSSocket,
   type TlsOptions,
 } from 'node:tls';
 import type { Clock } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 import { peerOf, ServerSocket, type ServerSocketOptions, type ServerSocketOwner } from './server-socket.js';
 
 /** A connection that was closed before it could carry requests. */
@@ -15,6 +17,8 @@ export interface RefusedConnection {
   /** 'limit': there were `maxConnections` already. 'handshake': TLS failed, took too long, or did not agree on HTTP/2. */
   readonly cause: 'limit' | 'handshake';
   readonly details: string;
+  /** The socket whose handshake failed, and the error, if there is one. */
+  readonly handshake?: { readonly socket: TLSSocket; readonly error?: NodeJS.ErrnoException };
 }
 
 /** Receives the events of a listener. */
@@ -42,6 +46,7 @@ export class ServerListener {
   /** Sockets that have connected and not closed, also those whose TLS handshake is incomplete. */
   private readonly sockets = new Set<Socket>();
   private isStopped = false;
+  private hasSecureContext = true;
   /** Resolves when the last socket has closed, during a drain. */
   private drained: Promise<void> | undefined;
   private closed: (() => void) | undefined;
@@ -53,7 +58,7 @@ export class ServerListener {
   ) {
     this.server = options.tls === undefined ? this.createTcp() : this.createTls(options.tls);
     this.server.maxConnections = options.maxConnections;
-    this.server.on('connection', (socket: Socket) => this.connected(socket));
+    this.server.prependListener('connection', (socket: Socket) => this.connected(socket));
     this.server.on('drop', (data) => {
       const { remoteAddress, remotePort, remoteFamily } = data ?? {};
       const details = `more than ${String(options.maxConnections)} connections`;
@@ -80,12 +85,13 @@ export class ServerListener {
         socket.destroy();
       }
     });
-    server.on('tlsClientError', (error, socket) => this.refuseHandshake(socket, error.message));
+    server.on('tlsClientError', (error, socket) => this.refuseHandshake(socket, error.message, error));
     return server;
   }
 
-  private refuseHandshake(socket: Socket, details: string): void {
-    this.owner.refused({ peer: peerOf(socket), cause: 'handshake', details });
+  private refuseHandshake(socket: TLSSocket, details: string, error?: Error): void {
+    const handshake = { socket, ...(error && { error }) };
+    this.owner.refused({ peer: peerOf(socket), cause: 'handshake', details, handshake });
   }
 
   /**
@@ -110,9 +116,10 @@ export class ServerListener {
     return typeof address === 'object' ? address?.port : undefined;
   }
 
-  /** Uses other keys and certificates for new connections. */
-  setSecureContext(context: SecureContextOptions): void {
-    if (this.server instanceof TlsServer) this.server.setSecureContext(context);
+  /** Uses other keys and certificates for new connections. Without any, new connections are closed. */
+  setSecureContext(context: SecureContextOptions | undefined): void {
+    this.hasSecureContext = context !== undefined;
+    if (this.server instanceof TlsServer && context !== undefined) this.server.setSecureContext(context);
   }
 
   /** Accepts no more connections. */
@@ -122,16 +129,41 @@ export class ServerListener {
     this.server.close();
   }
 
+  /** Number of sockets that have connected and not closed. */
+  get size(): number {
+    return this.sockets.size;
+  }
+
   /** Accepts no more connections, and resolves when the calls of all connections have ended and their sockets are closed. */
   drain(): Promise<void> {
     this.stop();
-    for (const connection of this.connections) connection.drain();
-    this.drained ??= new Promise((resolve) => {
-      if (this.sockets.size === 0) resolve();
-      else this.closed = resolve;
-    });
+    this.drained ??= this.drainOnce();
     return this.drained;
   }
+
+  /** Ends the connections when their calls have ended, and goes on accepting others. Returns those connections. */
+  drainConnections(): readonly ServerSocket[] {
+    for (const connection of this.connections) connection.drain();
+    return [...this.connections];
+  }
+
+  private drainOnce(): Promise<void> {
+    this.drainConnections();
+    if (this.sockets.size === 0) return Promise.resolve();
+    const timer = new PeerTimer(this.clock, this.options.drainTimeoutMs, this.destroyUnfinished);
+    return new Promise((resolve) => {
+      this.closed = () => {
+        timer.clear();
+        resolve();
+      };
+    });
+  }
+
+  /** Closes the sockets whose TLS handshake is not complete. A TLS connection does not tell its TCP socket, but both have the same peer. */
+  private readonly destroyUnfinished = (): void => {
+    const peers = new Set([...this.connections].map(({ peer }) => peer));
+    for (const socket of this.sockets) if (!peers.has(peerOf(socket))) socket.destroy();
+  };
 
   /** Closes all connections at once. */
   destroy(): void {
@@ -141,6 +173,9 @@ export class ServerListener {
   }
 
   private connected(socket: Socket): void {
+    // Read now, because a socket that has closed tells its addresses only if they were read before.
+    peerOf(socket);
+    if (!this.hasSecureContext) socket.destroy();
     this.sockets.add(socket);
     socket.once('close', () => {
       this.sockets.delete(socket);

@@ -99,7 +99,7 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
       this.sendTimer = undefined;
       if (accepted.bytesWritten - accepted.writableLength > sentBytes) this.blocked();
       else if (accepted.writableNeedDrain) {
-        http2.lost(`the client has read nothing for ${String(options.sendTimeoutMs)} ms`);
+        this.endForLimit(`the client has read nothing for ${String(options.sendTimeoutMs)} ms`);
         accepted.destroy();
       }
     });

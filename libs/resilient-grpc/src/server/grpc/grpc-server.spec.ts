@@ -1,0 +1,500 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { connect } from 'node:net';
+import { gzipSync } from 'node:zlib';
+import {
+  Client,
+  credentials,
+  Metadata,
+  ServerCredentials,
+  ServerInterceptingCall,
+  status,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerOptions,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceError,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import {
+  FRAME,
+  FrameReader,
+  PREFACE,
+  SETTING,
+  frame,
+  headers,
+  settings,
+} from '../../../../../test/unit-support/frames.js';
+import { EventHub } from '../../call/event-hub.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
+import { systemClock } from '../../time/clock.js';
+import { waitFor } from '../../testing/wait-for.js';
+import { GrpcServer } from './grpc-server.js';
+import { SocketConnections } from './socket-connections.js';
+import { maxReceiveBytes, maxSendBytes, transportSettings } from './transport-settings.js';
+
+const text = {
+  serialize: (value: string) => Buffer.from(value),
+  deserialize: (bytes: Buffer) => {
+    if (bytes.includes('unreadable')) throw new Error('unreadable');
+    return bytes.toString();
+  },
+};
+type Unary = ServerUnaryCall<string, string>;
+type Answer = sendUnaryData<string>;
+
+const method = (name: string, requestStream: boolean, responseStream: boolean) => ({
+  path: `/a.B/${name}`,
+  requestStream,
+  responseStream,
+  requestSerialize: text.serialize,
+  requestDeserialize: text.deserialize,
+  responseSerialize: text.serialize,
+  responseDeserialize: text.deserialize,
+});
+const SERVICE = {
+  Unary: method('Unary', false, false),
+  Upload: method('Upload', true, false),
+  List: method('List', false, true),
+  Chat: method('Chat', true, true),
+};
+
+interface Handlers {
+  Unary?: (call: Unary, answer: Answer) => void;
+  Upload?: (call: ServerReadableStream<string, string>, answer: Answer) => void;
+  List?: (call: ServerWritableStream<string, string>) => void;
+  Chat?: (call: ServerDuplexStream<string, string>) => void;
+}
+
+/** A server with `handlers`, and a client of grpc-js. */
+class Scene {
+  readonly events: GrpcServerEvent[] = [];
+  readonly problems: string[] = [];
+  readonly connections: SocketConnections;
+  readonly server: GrpcServer;
+  port = 0;
+  client!: Client;
+
+  constructor(handlers: Handlers, options: ServerOptions, maxConnections: number) {
+    const events = new EventHub<GrpcServerEvent>({}, () => 0);
+    events.listen((event) => this.events.push(event), true);
+    const keepalive = { keepaliveTimeMs: Infinity, keepaliveTimeoutMs: 1_000 };
+    const ages = {
+      maxConnectionAgeMs: undefined,
+      maxConnectionAgeGraceMs: undefined,
+      connectionIdleTimeoutMs: undefined,
+    };
+    this.connections = new SocketConnections(transportSettings(options, keepalive, maxConnections), ages, {
+      clock: systemClock,
+      random: () => 0.5,
+      events,
+      endCallsOf: () => undefined,
+    });
+    this.server = new GrpcServer(options, this.connections, {
+      clock: systemClock,
+      telemetry: undefined,
+      isTraced: false,
+      refuse: () => undefined,
+      maxReceiveBytes: maxReceiveBytes(options),
+      maxSendBytes: maxSendBytes(options),
+      sendsMetrics: true,
+      onCut: (path) => this.problems.push(`cut ${path}`),
+      conversions: {
+        onUnreadable: (path) => this.problems.push(`unreadable ${path}`),
+        onUnserializable: (path, reason) => this.problems.push(`unserializable ${path}: ${reason}`),
+      },
+    });
+    this.server.addService(SERVICE, handlers as never);
+  }
+
+  static async start(handlers: Handlers, options: ServerOptions = {}, maxConnections = Infinity): Promise<Scene> {
+    const scene = new Scene(handlers, options, maxConnections);
+    scene.port = await new Promise<number>((resolve, reject) => {
+      scene.server.bindAsync('localhost:0', ServerCredentials.createInsecure(), (error, port) => {
+        if (error === null) resolve(port);
+        else reject(error);
+      });
+    });
+    scene.client = new Client(`localhost:${scene.port}`, credentials.createInsecure());
+    onTestFinished(() => {
+      scene.client.close();
+      scene.server.forceShutdown();
+    });
+    return scene;
+  }
+
+  unary(request: string, metadata = new Metadata(), options = {}): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const outcome: Outcome = {};
+      const { serialize, deserialize } = text;
+      const call = this.client.makeUnaryRequest(
+        '/a.B/Unary',
+        serialize,
+        deserialize,
+        request,
+        metadata,
+        options,
+        (error, value) => {
+          if (error) outcome.error = error;
+          outcome.value = value;
+        },
+      );
+      call.on('metadata', (head) => (outcome.head = head));
+      call.on('status', (end) => {
+        outcome.trailers = end.metadata;
+        queueMicrotask(() => resolve(outcome));
+      });
+    });
+  }
+
+  /** A connection that writes frames. */
+  frames(): { frames: string[]; write: (...bytes: Buffer[]) => void } {
+    const socket = connect({ port: this.port, host: 'localhost' });
+    onTestFinished(() => void socket.destroy());
+    const frames: string[] = [];
+    const reader = new FrameReader(0, ({ type, flags, stream, payload }) => {
+      if (type === FRAME.headers || type === FRAME.data || type === FRAME.reset)
+        frames.push(`${String(type)} ${String(stream)} ${String(flags)} ${payload.toString('latin1')}`);
+    });
+    socket.on('data', (bytes: Buffer) => reader.read(bytes));
+    socket.on('error', () => undefined);
+    return { frames, write: (...bytes) => socket.write(Buffer.concat(bytes)) };
+  }
+}
+
+interface Outcome {
+  error?: ServiceError;
+  value?: string | undefined;
+  head?: Metadata;
+  trailers?: Metadata;
+}
+
+const echo = (call: Unary, answer: Answer): void => answer(null, call.request);
+
+describe('server on the transport of this library', () => {
+  it('serves all kinds of methods', async () => {
+    const { client, unary } = await Scene.start({
+      Unary: echo,
+      Upload: (call, answer) => {
+        const parts: string[] = [];
+        call.on('data', (part: string) => parts.push(part));
+        call.on('end', () => answer(null, parts.join('+')));
+      },
+      List: (call) => {
+        for (const part of call.request.split(',')) call.write(part);
+        call.end();
+      },
+      Chat: (call) => {
+        call.on('data', (part: string) => call.write(`${part}!`));
+        call.on('end', () => call.end());
+      },
+    }).then((scene) => ({ client: scene.client, unary: (request: string) => scene.unary(request) }));
+    expect(await unary('one')).toMatchObject({ value: 'one' });
+    const { serialize, deserialize } = text;
+    const uploaded = await new Promise((resolve) => {
+      const call = client.makeClientStreamRequest('/a.B/Upload', serialize, deserialize, (_error, value) =>
+        resolve(value),
+      );
+      call.write('a');
+      call.write('b');
+      call.end();
+    });
+    expect(uploaded).toBe('a+b');
+    const list = client.makeServerStreamRequest('/a.B/List', serialize, deserialize, 'x,y,z');
+    expect(await list.toArray()).toEqual(['x', 'y', 'z']);
+    const chat = client.makeBidiStreamRequest('/a.B/Chat', serialize, deserialize);
+    chat.write('m');
+    chat.end('n');
+    expect(await chat.toArray()).toEqual(['m!', 'n!']);
+  });
+
+  it('passes metadata in both directions, and sends no field that HTTP/2 or gRPC reserves', async () => {
+    const seen: Metadata[] = [];
+    const scene = await Scene.start({
+      Unary: (call, answer) => {
+        seen.push(call.metadata);
+        const head = new Metadata();
+        head.set('head', 'h');
+        head.set('connection', 'close');
+        call.sendMetadata(head);
+        const trailers = new Metadata();
+        trailers.set('bytes-bin', Buffer.from([0, 255]));
+        trailers.set('grpc-status', '5');
+        answer(null, 'x', trailers);
+      },
+    });
+    const metadata = new Metadata();
+    metadata.set('token-bin', Buffer.from([1, 2, 3]));
+    metadata.add('key', 'a');
+    metadata.add('key', 'b');
+    const { error, head, trailers } = await scene.unary('x', metadata);
+    expect(error).toBeUndefined();
+    expect(seen[0]?.get('token-bin')).toEqual([Buffer.from([1, 2, 3])]);
+    expect(seen[0]?.get('key')).toEqual(['a, b']);
+    expect(Object.keys(seen[0]?.getMap() ?? {})).not.toContain('grpc-timeout');
+    expect(head?.getMap()).toMatchObject({ head: 'h' });
+    expect(head?.get('connection')).toEqual([]);
+    expect(trailers?.get('bytes-bin')).toEqual([Buffer.from([0, 255])]);
+  });
+
+  it.each([
+    ['Grüße, 100 %', 'Grüße, 100 %'],
+    ['\ud800 alone', '\ufffd alone'],
+  ])('sends the status text %j', async (details, received) => {
+    const scene = await Scene.start({ Unary: (_call, answer) => answer({ code: status.NOT_FOUND, details }) });
+    expect((await scene.unary('x')).error).toMatchObject({ code: status.NOT_FOUND, details: received });
+  });
+
+  it('keeps the code of a status that exceeds the limit of the client: error details go first, then metadata, then text', async () => {
+    const scene = await Scene.start({
+      Unary: (call, answer) => {
+        const metadata = new Metadata();
+        metadata.set('kept', 'k');
+        metadata.set('grpc-status-details-bin', Buffer.alloc(call.request === 'details' ? 9_000 : 10));
+        if (call.request === 'metadata') metadata.set('large', 'x'.repeat(9_000));
+        answer({ code: status.ABORTED, details: call.request === 'text' ? 'ä'.repeat(9_000) : 'why', metadata });
+      },
+    });
+    const details = await scene.unary('details');
+    expect(details.error).toMatchObject({ code: status.ABORTED, details: 'why' });
+    expect(details.trailers?.getMap()).toMatchObject({ kept: 'k' });
+    const large = await scene.unary('metadata');
+    expect(large.error).toMatchObject({ code: status.ABORTED, details: 'why' });
+    expect(large.trailers?.getMap()).not.toHaveProperty('large');
+    const cut = (await scene.unary('text')).error;
+    expect(cut?.code).toBe(status.ABORTED);
+    expect(cut?.details).toMatch(/^ä{1000,1400}$/);
+    expect(scene.problems).toEqual(['cut /a.B/Unary', 'cut /a.B/Unary', 'cut /a.B/Unary']);
+  });
+
+  it('ends a call whose response begins with more metadata than the client accepts', async () => {
+    const scene = await Scene.start({
+      Unary: (call, answer) => {
+        const head = new Metadata();
+        head.set('large', 'x'.repeat(2_000));
+        call.sendMetadata(head);
+        answer(null, 'x');
+      },
+    });
+    const raw = scene.frames();
+    const one = Buffer.concat([headers(1, request()), frame(FRAME.data, 1, 1, message('x'))]);
+    raw.write(PREFACE, settings([SETTING.maxHeaderListSize, 1_000]), one);
+    await waitFor(() => raw.frames.some((block) => block.includes('exceed')));
+    expect((await scene.unary('x')).value).toBe('x');
+  });
+
+  it('ends a call at its deadline, and tells the handler', async () => {
+    const scene = await Scene.start({
+      Unary: (call) => {
+        deadlines.push(Number(call.getDeadline()));
+        call.on('cancelled', () => cancelled.push(call.cancelled));
+      },
+    });
+    const deadlines: number[] = [];
+    const cancelled: boolean[] = [];
+    const deadline = Date.now() + 50;
+    expect((await scene.unary('x', new Metadata(), { deadline })).error?.code).toBe(status.DEADLINE_EXCEEDED);
+    await waitFor(() => cancelled.length === 1);
+    expect(Math.abs(deadlines[0]! - deadline)).toBeLessThan(1_000);
+  });
+
+  it('tells the handler that its caller has cancelled', async () => {
+    const scene = await Scene.start({
+      List: (call) => {
+        call.write('first');
+        call.on('cancelled', () => cancelled.push(call.destroyed));
+      },
+    });
+    const cancelled: boolean[] = [];
+    const call = scene.client.makeServerStreamRequest('/a.B/List', text.serialize, text.deserialize, 'x');
+    call.on('error', () => undefined);
+    await new Promise((resolve) => call.once('data', resolve));
+    call.cancel();
+    await waitFor(() => cancelled.length === 1);
+  });
+
+  it('gives each call an async context of its own', async () => {
+    const store = new AsyncLocalStorage<string>();
+    const scene = await Scene.start({
+      Unary: (call, answer) => {
+        const earlier = store.getStore();
+        store.enterWith(call.request);
+        answer(null, String(earlier));
+      },
+    });
+    const outcomes = await Promise.all(['a', 'b', 'c'].map((request) => scene.unary(request)));
+    expect(outcomes.map(({ value }) => value)).toEqual(['undefined', 'undefined', 'undefined']);
+  });
+
+  it('waits for a client that does not read', async () => {
+    let written = 0;
+    const scene = await Scene.start({
+      List: (call) => {
+        const more = (): void => {
+          while (call.write('x'.repeat(1_000))) written += 1;
+        };
+        call.on('drain', more);
+        more();
+      },
+    });
+    const raw = scene.frames();
+    raw.write(
+      PREFACE,
+      settings(),
+      headers(1, request({ ':path': '/a.B/List' })),
+      frame(FRAME.data, 1, 1, message('x')),
+    );
+    await waitFor(() => written > 50);
+    await waitFor(() => raw.frames.length > 4);
+    for (let i = 0; i < 3; i++) await new Promise(setImmediate);
+    // The window of the client, and what the stream of the handler holds.
+    expect(written).toBeLessThan(100);
+  });
+
+  it.each([
+    ['gzip', 'compressed '.repeat(50)],
+    ['deflate', 'x'],
+  ])('reads messages compressed with %s', async (encoding, request) => {
+    const scene = await Scene.start({ Unary: echo });
+    const algorithm = encoding === 'gzip' ? 2 : 1;
+    const client = new Client(`localhost:${scene.port}`, credentials.createInsecure(), {
+      'grpc.default_compression_algorithm': algorithm,
+    });
+    onTestFinished(() => client.close());
+    const answered = await new Promise((resolve) => {
+      client.makeUnaryRequest('/a.B/Unary', text.serialize, text.deserialize, request, (_error, value) =>
+        resolve(value),
+      );
+    });
+    expect(answered).toBe(request);
+  });
+
+  it('limits what a compressed message becomes', async () => {
+    const scene = await Scene.start({ Unary: echo }, { 'grpc.max_receive_message_length': 1_000 });
+    const raw = scene.frames();
+    const bomb = gzipSync(Buffer.alloc(100_000));
+    const prefix = Buffer.from([1, 0, 0, 0, bomb.length]);
+    raw.write(
+      PREFACE,
+      settings(),
+      headers(1, request({ 'grpc-encoding': 'gzip' })),
+      frame(FRAME.data, 1, 1, Buffer.concat([prefix, bomb])),
+    );
+    await waitFor(() => raw.frames.some((one) => one.includes('decompresses')));
+  });
+
+  it.each([
+    ['too large a request', 'x'.repeat(2_000), status.RESOURCE_EXHAUSTED],
+    ['too large a response', 'grow', status.RESOURCE_EXHAUSTED],
+    ['an unreadable request', 'unreadable', status.INTERNAL],
+    ['an unserializable response', 'null', status.INTERNAL],
+    ['a handler that throws', 'throw', status.UNKNOWN],
+  ])('ends a call with %s', async (_title, request_, code) => {
+    const options = { 'grpc.max_receive_message_length': 1_000, 'grpc.max_send_message_length': 1_000 };
+    const scene = await Scene.start(
+      {
+        Unary: ({ request: asked }, answer) => {
+          if (asked === 'throw') throw new Error('secret');
+          answer(null, asked === 'null' ? null : 'x'.repeat(asked === 'grow' ? 2_000 : 1));
+        },
+      },
+      options,
+    );
+    const { error } = await scene.unary(request_);
+    expect(error?.code).toBe(code);
+    expect(error?.details).not.toContain('secret');
+  });
+
+  it('answers unknown methods with UNIMPLEMENTED, and other content with 415 and a text', async () => {
+    const scene = await Scene.start({ Unary: echo });
+    const raw = scene.frames();
+    raw.write(
+      PREFACE,
+      settings(),
+      headers(1, request({ ':path': '/a.B/None' })),
+      frame(FRAME.data, 1, 1, Buffer.alloc(0)),
+    );
+    await waitFor(() => raw.frames.some((one) => one.includes('/a.B/None')));
+    raw.write(
+      headers(3, { ...request(), 'content-type': 'application/grpc-web' }),
+      frame(FRAME.data, 1, 3, Buffer.alloc(0)),
+    );
+    await waitFor(() => raw.frames.some((one) => one.startsWith('0 3 1 This port serves gRPC')));
+    expect(raw.frames.filter((one) => one.startsWith(`${String(FRAME.reset)} `))).toEqual([]);
+  });
+
+  it('runs interceptors of grpc-js around the handler', async () => {
+    const order: string[] = [];
+    const scene = await Scene.start(
+      { Unary: echo },
+      {
+        interceptors: [
+          (definition, call) =>
+            new ServerInterceptingCall(call, {
+              start: (next) => {
+                order.push(definition.path);
+                next({
+                  onReceiveMetadata: (metadata, pass) => {
+                    setImmediate(() => pass(metadata));
+                  },
+                });
+              },
+              sendStatus: (end, next) => {
+                order.push(`status ${String(end.code)}`);
+                next(end);
+              },
+            }),
+        ],
+      },
+    );
+    expect((await scene.unary('x')).value).toBe('x');
+    expect(order).toEqual(['/a.B/Unary', 'status 0']);
+  });
+
+  it('lets calls end when it shuts down, and refuses connections afterward', async () => {
+    const answers: Answer[] = [];
+    const scene = await Scene.start({ Unary: (_call, answer) => answers.push(answer) });
+    const outcome = scene.unary('x');
+    await waitFor(() => answers.length === 1);
+    const shut = new Promise<void>((resolve) => {
+      scene.server.tryShutdown(() => resolve());
+    });
+    answers[0]?.(null, 'late');
+    expect((await outcome).value).toBe('late');
+    await shut;
+    const refused = await new Promise((resolve) =>
+      connect({ port: scene.port, host: 'localhost' }).on('error', resolve),
+    );
+    expect(refused).toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it('names the client and the limit when it ends or refuses a connection', async () => {
+    const scene = await Scene.start({ Unary: echo }, {}, 1);
+    const first = scene.frames();
+    first.write(PREFACE, settings(), frame(FRAME.data, 0, 1, Buffer.alloc(1)));
+    await waitFor(() => scene.events.length > 0);
+    expect(scene.events[0]).toMatchObject({
+      type: 'connection-end',
+      reason: 'limit',
+      details: expect.stringContaining('DATA'),
+    });
+    expect((scene.events[0] as { peer: string }).peer).toMatch(/^(127\.0\.0\.1|::1):\d+$/);
+  });
+});
+
+function message(content: string): Buffer {
+  return Buffer.concat([Buffer.from([0, 0, 0, 0, content.length]), Buffer.from(content)]);
+}
+
+function request(more: Record<string, string> = {}): Record<string, string> {
+  return {
+    ':method': 'POST',
+    ':scheme': 'http',
+    ':path': '/a.B/Unary',
+    ':authority': 'x',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    ...more,
+  };
+}

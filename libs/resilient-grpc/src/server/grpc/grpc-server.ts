@@ -1,0 +1,274 @@
+import type { ListenOptions } from 'node:net';
+import {
+  Server,
+  type deserialize,
+  type serialize,
+  type ServerCredentials,
+  type ServerInterceptor,
+  type ServerOptions,
+  type UntypedHandleCall,
+} from '@grpc/grpc-js';
+import { errorMessage } from '../../errors/error-message.js';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { StatusCode } from '../../status/status-code.js';
+import { registerTraced } from '../../telemetry/agents/traced-handlers.js';
+import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
+import type { StreamReceiver } from '../../transport/http2/events.js';
+import type { HeaderBlock } from '../../transport/hpack/header-block.js';
+import type { ServerStream } from '../../transport/http2/server-stream.js';
+import type { ServerListener } from '../../transport/socket/server-listener.js';
+import type { StatusLike } from '../calls/wire-call.js';
+import {
+  areEqual,
+  entriesOf,
+  interceptorsOf,
+  runHandlerOf,
+  tlsOptionsOf,
+  watchContext,
+} from '../quirks/unbound-server.js';
+import { bindAddresses } from './bind-addresses.js';
+import {
+  InnermostCall,
+  innermostCallOf,
+  type CallConnection,
+  type CallSettings,
+  type Entry,
+} from './innermost-call.js';
+import { RejectedRequest, type Rejection } from './rejected-request.js';
+import type { SocketConnections } from './socket-connections.js';
+
+export interface GrpcServerDependencies extends CallSettings {
+  readonly telemetry: ServerTelemetry | undefined;
+  /** True if a monitoring agent wraps the handlers that are registered from now on. */
+  readonly isTraced: boolean;
+  /** Returns the status with which to refuse a request before it is read; `undefined` if it is served. */
+  readonly refuse: (block: HeaderBlock, peer: string) => StatusLike | undefined;
+}
+
+/** An address that a server was told to bind. */
+interface Bound {
+  readonly credentials: ServerCredentials;
+  readonly port: Promise<number>;
+  readonly listeners: ServerListener[];
+  /** Called when the address is not bound any more. */
+  readonly released: (() => void)[];
+}
+
+/** A gRPC content type; `application/grpc-web` is another protocol. */
+const GRPC_CONTENT = /^application\/grpc(?:[+;]|$)/;
+
+/**
+ * A server of grpc-js that serves on the transport of this library. grpc-js keeps the handlers, where agents and packages look for them, and
+ * makes the calls that they get.
+ */
+export class GrpcServer extends Server {
+  private readonly entries: ReadonlyMap<string, Entry>;
+  private readonly run: ReturnType<typeof runHandlerOf>;
+  private readonly bound = new Map<string, Bound>();
+  private isShutDown = false;
+
+  /** @param given channel options and interceptors, as for grpc-js's server */
+  constructor(
+    private readonly given: ServerOptions,
+    private readonly connections: SocketConnections,
+    private readonly dependencies: GrpcServerDependencies,
+  ) {
+    super(given);
+    this.run = runHandlerOf(this);
+    this.entries = entriesOf(this);
+  }
+
+  override register<Q, R>(
+    path: string,
+    handler: UntypedHandleCall,
+    write: serialize<R>,
+    read: deserialize<Q>,
+    type: string,
+  ): boolean {
+    const add = (added: UntypedHandleCall): boolean => super.register(path, added, write, read, type);
+    if (!this.dependencies.isTraced) return add(handler);
+    const serve = (call: object, ...more: unknown[]): void => {
+      const work = (): unknown => Reflect.apply(handler, undefined, [call, ...more]);
+      const telemetry = innermostCallOf(call)?.telemetry;
+      if (telemetry === undefined) work();
+      else telemetry.serve(work);
+    };
+    // The cast is safe: grpc-js calls each handler with these arguments.
+    return registerTraced(this, path, serve as never, add);
+  }
+
+  // ── binding ──
+
+  override bindAsync(
+    port: string,
+    credentials: ServerCredentials,
+    callback: (error: Error | null, port: number) => void,
+  ): void {
+    if (this.isShutDown) throw new Error('bindAsync called after shutdown');
+    const earlier = this.bound.get(port);
+    if (earlier !== undefined && !areEqual(credentials, earlier.credentials)) {
+      callback(new Error(`${port} already bound with incompatible credentials`), 0);
+      return;
+    }
+    const bound = earlier ?? this.bindTarget(port, credentials);
+    bound.port.then(
+      (found) => {
+        callback(null, found);
+      },
+      (error: unknown) => {
+        callback(error instanceof Error ? error : new Error(String(error)), 0);
+      },
+    );
+  }
+
+  private bindTarget(target: string, credentials: ServerCredentials): Bound {
+    const listeners: ServerListener[] = [];
+    const released: (() => void)[] = [];
+    const bound = { credentials, listeners, released, port: this.listen(target, credentials, listeners, released) };
+    this.bound.set(target, bound);
+    bound.port.then(
+      (port) => {
+        // As in grpc-js, such an address is known by its actual port.
+        if (!/:0$/.test(target)) return;
+        this.bound.delete(target);
+        this.bound.set(target.replace(/0$/, String(port)), bound);
+      },
+      () => this.bound.delete(target),
+    );
+    return bound;
+  }
+
+  /** Listens at all addresses of `target`, at the same port. Returns the port; 1 for a Unix socket, as in grpc-js. */
+  private async listen(
+    target: string,
+    credentials: ServerCredentials,
+    listeners: ServerListener[],
+    released: (() => void)[],
+  ): Promise<number> {
+    const addresses = await bindAddresses(target);
+    const errors: string[] = [];
+    let port: number | undefined;
+    for (const address of addresses) {
+      const at: ListenOptions = address.port === 0 && port !== undefined ? { ...address, port } : address;
+      try {
+        const listener = await this.listenAt(at, credentials, released);
+        listeners.push(listener);
+        port ??= listener.port ?? 1;
+      } catch (error) {
+        // A problem of the credentials concerns all addresses.
+        if (!isSystemError(error)) throw error;
+        errors.push(errorMessage(error));
+      }
+    }
+    if (port !== undefined) return port;
+    // The text of grpc-js.
+    throw new Error(`No address added out of total ${String(addresses.length)} resolved errors: [${errors.join(',')}]`);
+  }
+
+  private async listenAt(
+    address: ListenOptions,
+    credentials: ServerCredentials,
+    released: (() => void)[],
+  ): Promise<ServerListener> {
+    const { connections } = this;
+    const take = this.taker(interceptorsOf(credentials));
+    const tls = tlsOptionsOf(credentials);
+    if (tls === undefined) return connections.listen(address, undefined, take);
+    const enableTrace = this.given['grpc-node.tls_enable_trace'] === 1;
+    const { options, context } = tls;
+    const listener = await connections.listen(address, { ...options, ...context, enableTrace }, take);
+    if (context === null) listener.setSecureContext(undefined);
+    const stop = watchContext(credentials, (updated) => {
+      try {
+        listener.setSecureContext(updated ?? undefined);
+      } catch {
+        // As in grpc-js: without valid credentials, there are no connections.
+        listener.setSecureContext(undefined);
+      }
+    });
+    released.push(stop);
+    return listener;
+  }
+
+  override unbind(port: string): void {
+    const bound = this.bound.get(port);
+    this.bound.delete(port);
+    void bound?.port.then(
+      () => {
+        for (const release of bound.released) release();
+        for (const listener of bound.listeners) void listener.drain();
+      },
+      () => undefined,
+    );
+  }
+
+  override drain(port: string, graceTimeMs: number): void {
+    const connections = this.bound.get(port)?.listeners.flatMap((listener) => listener.drainConnections()) ?? [];
+    this.dependencies.clock.setTimer(() => {
+      for (const { http2 } of connections) http2.end(HTTP2_ERROR_CODES.CANCEL);
+    }, graceTimeMs);
+  }
+
+  override tryShutdown(callback: (error?: Error) => void): void {
+    this.shutDown();
+    this.connections.announceEnd();
+    void this.connections.closed().then(() => {
+      callback();
+    });
+  }
+
+  override forceShutdown(): void {
+    this.shutDown();
+    this.connections.destroyAll();
+    super.forceShutdown();
+  }
+
+  private shutDown(): void {
+    this.isShutDown = true;
+    for (const { released } of this.bound.values()) for (const release of released.splice(0)) release();
+  }
+
+  // ── requests ──
+
+  private taker(extra: readonly ServerInterceptor[]) {
+    const interceptors = [...extra, ...(this.given.interceptors ?? [])];
+    return (connection: CallConnection, stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver => {
+      const { dependencies } = this;
+      const found = this.find(block, connection.peer);
+      if ('kind' in found) return new RejectedRequest(stream, found, isEnd, dependencies.clock);
+      const call = new InnermostCall(stream, block, isEnd, found, connection, dependencies);
+      return call.begin(interceptors, this.run, dependencies.telemetry);
+    };
+  }
+
+  /** Returns what serves a request, or how to answer it without. */
+  private find(block: HeaderBlock, peer: string): Entry | Rejection {
+    const { telemetry, refuse } = this.dependencies;
+    const isGrpc = GRPC_CONTENT.test(block.contentType ?? '');
+    if (block.isTooLarge) return isGrpc ? TOO_LARGE : TOO_LARGE_HTTP;
+    if (!isGrpc) return NOT_GRPC;
+    const entry = this.entries.get(block.path ?? '');
+    if (entry === undefined) {
+      telemetry?.refused(StatusCode.UNIMPLEMENTED);
+      const details = `The server does not implement the method ${String(block.path)}`;
+      return { kind: 'grpc', status: { code: StatusCode.UNIMPLEMENTED, details } };
+    }
+    const status = refuse(block, peer);
+    return status === undefined ? entry : { kind: 'grpc', status };
+  }
+}
+
+const TOO_LARGE: Rejection = {
+  kind: 'grpc',
+  status: { code: StatusCode.RESOURCE_EXHAUSTED, details: 'The metadata of the call exceed the limit of the server' },
+};
+const TOO_LARGE_HTTP: Rejection = { kind: 'http', code: 431, text: 'The header fields exceed the limit of the server' };
+const NOT_GRPC: Rejection = {
+  kind: 'http',
+  code: 415,
+  text: 'This port serves gRPC: the content-type must be application/grpc',
+};
+
+function isSystemError(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'syscall' in error;
+}

@@ -1,0 +1,534 @@
+import { AsyncResource } from 'node:async_hooks';
+import { gunzip, inflate } from 'node:zlib';
+import {
+  Metadata,
+  type Server,
+  type ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+} from '@grpc/grpc-js';
+import { kindOf } from '../../call/method.js';
+import { metadataOf } from '../../channel/subchannel/header-fields.js';
+import { errorMessage } from '../../errors/error-message.js';
+import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { isStatusCode, StatusCode } from '../../status/status-code.js';
+import type { ServedCallTelemetry, ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
+import { MAX_TIMER_MS, type Clock, type Timer } from '../../time/clock.js';
+import type { UnreadableMessage } from '../../transport/grpc/message-reader.js';
+import { RequestStream, type RequestHandler } from '../../transport/grpc/request-stream.js';
+import type { HeaderBlock } from '../../transport/hpack/header-block.js';
+import type { ServerStream } from '../../transport/http2/server-stream.js';
+import type { StatusLike } from '../calls/wire-call.js';
+import { CallMetrics, METRICS_KEY } from './call-metrics.js';
+import { HandlerTurns } from './handler-turns.js';
+import { sendHead, sendStatus } from './response-fields.js';
+
+/** What grpc-js's `Server.register()` keeps of a method. */
+export interface Entry {
+  readonly path: string;
+  readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi';
+  readonly func: Parameters<Server['register']>[1];
+  readonly serialize: (message: unknown) => Buffer;
+  readonly deserialize: (bytes: Buffer) => unknown;
+}
+
+/** Receives the paths of methods whose messages cannot be converted, with the error. */
+export interface ConversionListener {
+  /** Called if a response cannot be serialized. */
+  onUnserializable(path: string, reason: string, error: unknown): void;
+  /** Called if a request cannot be deserialized. */
+  onUnreadable(path: string, error: unknown): void;
+}
+
+/** What all calls of a server have in common. */
+export interface CallSettings {
+  readonly clock: Clock;
+  /** Maximum size of a message in bytes; `Infinity` for any. */
+  readonly maxReceiveBytes: number;
+  readonly maxSendBytes: number;
+  /** True if metrics that handlers record are sent. */
+  readonly sendsMetrics: boolean;
+  readonly conversions: ConversionListener;
+  /** Called if a part of a status was not sent, because the status exceeds the limit of the client. */
+  readonly onCut: (path: string) => void;
+}
+
+/** The connection of a call. */
+export interface CallConnection {
+  readonly peer: string;
+  readonly info: ReturnType<ServerInterceptingCallInterface['getConnectionInfo']>;
+  readonly authContext: ReturnType<ServerInterceptingCallInterface['getAuthContext']>;
+  callEnded(): void;
+}
+
+/** Status that was sent, or that a reset replaced. */
+export interface SentStatus {
+  readonly code: StatusCode;
+  readonly details: string;
+}
+
+type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
+type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
+
+/** What an agent may set to observe the end of a call; the names are those of grpc-js. */
+interface EventTracker {
+  addMessageSent(): void;
+  addMessageReceived(): void;
+  onStreamEnd(isOk: boolean): void;
+  onCallEnd(status: object): void;
+}
+
+/** Request fields that are not passed to the application, as in grpc-js. */
+const OWN_FIELDS: ReadonlySet<string> = new Set([
+  'grpc-timeout',
+  'grpc-encoding',
+  'grpc-accept-encoding',
+  'accept-encoding',
+  'te',
+  'content-type',
+]);
+/**
+ * Bytes that one call sends before it lets the event loop continue, and bytes counted per message in addition to its size: without them, one
+ * turn would send 13,000 empty messages.
+ */
+const MAX_BURST_BYTES = 65_536;
+const MESSAGE_BYTES = 512;
+
+/**
+ * A call on a stream of this library's transport, below grpc-js's interceptors and the call that its handler gets. Each call has an async
+ * context of its own, so that no call sees another's store.
+ */
+export class InnermostCall implements ServerInterceptingCallInterface, RequestHandler {
+  readonly metadata: Metadata;
+  telemetry: ServedCallTelemetry | undefined = undefined;
+  callEventTracker: EventTracker | undefined = undefined;
+  /** Bytes of the messages that have arrived, as they were sent. */
+  receivedBytes = 0;
+  /** The status that was sent, or that a reset replaced; `undefined` while there is none, and if the caller was gone before. */
+  sentStatus: SentStatus | undefined = undefined;
+  private readonly request: RequestStream;
+  private readonly context = new AsyncResource('GRPC_SERVER_CALL', { requireManualDestroy: true });
+  private readonly hasOneRequest: boolean;
+  private readonly hasOneResponse: boolean;
+  private listener: Listener | undefined = undefined;
+  private deadline = Infinity;
+  private deadlineTimer: Timer | undefined = undefined;
+  private hasHead = false;
+  /** True if the status was sent, or follows the messages that wait for the client. */
+  private isAnswered = false;
+  private isOver = false;
+  private isReadPending = false;
+  private isInflating = false;
+  /** True if the request has ended, and its end was not delivered. */
+  private isEndHeld = false;
+  /** Callbacks of messages that wait for the client. */
+  private written: (() => void)[] | undefined = undefined;
+  private burstBytes = 0;
+  private metrics: CallMetrics | undefined = undefined;
+  private isHandled = false;
+
+  constructor(
+    private readonly stream: ServerStream,
+    private readonly block: HeaderBlock,
+    isEnd: boolean,
+    private readonly entry: Entry,
+    readonly connection: CallConnection,
+    private readonly settings: CallSettings,
+  ) {
+    const { type } = entry;
+    this.hasOneRequest = type === 'unary' || type === 'serverStream';
+    this.hasOneResponse = type === 'unary' || type === 'clientStream';
+    this.metadata = metadataOf(block, OWN_FIELDS);
+    const { maxReceiveBytes } = settings;
+    const format = { maxMessageBytes: maxReceiveBytes, encoding: block.grpcEncoding };
+    this.request = new RequestStream(stream, this, format, isEnd);
+    if (block.grpcTimeout !== undefined) this.startDeadline(block.grpcTimeout);
+  }
+
+  private startDeadline(text: string): void {
+    const { clock } = this.settings;
+    const ms = parseGrpcTimeout(text);
+    if (ms === undefined) {
+      const details = `Invalid grpc-timeout value "${text}"`;
+      process.nextTick(() => {
+        this.sendStatus({ code: StatusCode.INTERNAL, details });
+      });
+      return;
+    }
+    this.deadline = clock.epoch() + Math.trunc(ms);
+    if (ms > MAX_TIMER_MS) return;
+    this.deadlineTimer = clock.setTimer(
+      () => {
+        // Nothing can pass the messages that the client does not read.
+        if (this.isAnswered) this.reset(this.sentStatus);
+        else this.sendStatus({ code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded' });
+      },
+      Math.trunc(ms),
+      true,
+    );
+  }
+
+  /**
+   * Starts the handler below `interceptors`, the first of which is closest to the wire.
+   *
+   * @param run passes a call to the handler of the entry
+   * @returns what receives the events of the stream
+   */
+  begin(
+    interceptors: readonly ServerInterceptor[],
+    run: (call: ServerInterceptingCallInterface, entry: Entry) => void,
+    telemetry: ServerTelemetry | undefined,
+  ): RequestStream {
+    this.guarded(() => {
+      const { metadata, entry, hasOneRequest, hasOneResponse } = this;
+      const kind = kindOf({ requestStream: !hasOneRequest, responseStream: !hasOneResponse });
+      this.telemetry = telemetry?.begin({ path: entry.path, kind, metadata });
+      const start = (): void => {
+        run(interceptors.length === 0 ? this : this.intercepted(interceptors), entry);
+      };
+      if (this.telemetry === undefined) start();
+      else this.telemetry.within(start);
+    });
+    return this.request;
+  }
+
+  private intercepted(interceptors: readonly ServerInterceptor[]): ServerInterceptingCallInterface {
+    const { path, serialize, deserialize } = this.entry;
+    const definition = {
+      path,
+      requestStream: !this.hasOneRequest,
+      responseStream: !this.hasOneResponse,
+      requestDeserialize: deserialize,
+      responseSerialize: serialize,
+    };
+    return interceptors.reduce<ServerInterceptingCallInterface>(
+      (call, intercept): ServerInterceptingCall => intercept(definition, call),
+      this,
+    );
+  }
+
+  // ── of this library ──
+
+  /** True if the stream has ended. Then nothing can be sent, and listeners may not have been told yet. */
+  get isClosed(): boolean {
+    return this.stream.isClosed;
+  }
+
+  /** The stream counts for its connection until `handled()`. */
+  handle(): void {
+    this.isHandled = true;
+  }
+
+  /** The handler has ended, or counts as leaked. */
+  handled(): void {
+    this.isHandled = false;
+    if (this.isOver) this.stream.release();
+  }
+
+  /** Ends the call without a status, because the client does not read the messages before it. `status` is recorded in its place. */
+  reset(status?: { readonly code: number; readonly details: string }): void {
+    if (this.isOver) return;
+    this.sentStatus = status && recorded(status.code, status.details);
+    // REFUSED_STREAM, the code for UNAVAILABLE, would mean that the request was not processed; clients map ENHANCE_YOUR_CALM back.
+    const isExhausted = status?.code === StatusCode.RESOURCE_EXHAUSTED;
+    this.stream.cancel(isExhausted ? HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM : HTTP2_ERROR_CODES.CANCEL);
+    this.over();
+  }
+
+  /** Ends a call that nothing has processed, so that its client sends it again elsewhere. */
+  refuse(): void {
+    this.stream.cancel(HTTP2_ERROR_CODES.REFUSED_STREAM);
+    this.over();
+  }
+
+  // ── of grpc-js ──
+
+  start(listener: Listener): void {
+    if (this.isOver) return;
+    this.listener = listener;
+    listener.onReceiveMetadata(this.metadata);
+  }
+
+  startRead(): void {
+    if (this.isOver || this.isReadPending) return;
+    this.isReadPending = true;
+    if (this.isEndHeld) this.ended();
+    else this.request.request(1);
+  }
+
+  sendMetadata(metadata: Metadata): void {
+    if (this.isOver || this.hasHead || this.isAnswered) return;
+    this.hasHead = sendHead(this.stream, metadata);
+    if (this.hasHead) return;
+    // The client might end the whole connection.
+    const details = 'The metadata of the response exceed the limit of the client';
+    this.sendStatus({ code: StatusCode.INTERNAL, details });
+  }
+
+  sendMessage(message: unknown, callback: () => void): void {
+    if (this.isOver || this.isAnswered) return;
+    const { settings, stream } = this;
+    const bytes = this.serialized(message);
+    if (bytes === undefined) return;
+    const { maxSendBytes } = settings;
+    if (bytes.length > maxSendBytes) {
+      // The text of grpc-js, which counts the prefix.
+      const details = `Sent message larger than max (${String(bytes.length + 5)} vs. ${String(maxSendBytes)})`;
+      this.sendStatus({ code: StatusCode.RESOURCE_EXHAUSTED, details });
+      return;
+    }
+    if (!this.hasHead) {
+      this.hasHead = true;
+      sendHead(stream);
+    }
+    this.telemetry?.sent(bytes.length);
+    this.callEventTracker?.addMessageSent();
+    const mayContinue = stream.send(bytes);
+    this.burstBytes += bytes.length + MESSAGE_BYTES;
+    // The status of the only response follows it, however long it waits.
+    if (this.hasOneResponse || (mayContinue && this.burstBytes < MAX_BURST_BYTES)) callback();
+    else {
+      (this.written ??= []).push(AsyncResource.bind(callback));
+      stream.awaitDrain();
+    }
+  }
+
+  private serialized(message: unknown): Buffer | undefined {
+    const { entry, settings } = this;
+    try {
+      return entry.serialize(message);
+    } catch (error) {
+      settings.conversions.onUnserializable(entry.path, reasonOf(error, message), error);
+      this.sendStatus({ code: StatusCode.INTERNAL, details: 'Error serializing response' });
+      return undefined;
+    }
+  }
+
+  sendStatus(status: PartialStatus): void {
+    if (this.isOver || this.isAnswered) return;
+    this.isAnswered = true;
+    const { stream } = this;
+    const { code, metadata } = status;
+    // JavaScript handlers may omit them.
+    const details = (status as Partial<PartialStatus>).details ?? '';
+    this.request.stop();
+    this.sentStatus = recorded(code, details);
+    this.callEventTracker?.onStreamEnd(true);
+    this.callEventTracker?.onCallEnd(status);
+    const isWhole = sendStatus(stream, this.hasHead, { code, details, metadata: this.withMetrics(metadata) });
+    if (!isWhole) this.settings.onCut(this.entry.path);
+    if (stream.isClosed) this.over();
+  }
+
+  private withMetrics(metadata: Metadata | null | undefined): StatusLike['metadata'] {
+    if (this.metrics === undefined || !this.settings.sendsMetrics) return metadata ?? undefined;
+    const copy = metadata?.clone() ?? new Metadata();
+    copy.set(METRICS_KEY, this.metrics.serialize());
+    return copy;
+  }
+
+  getPeer(): string {
+    return this.connection.peer;
+  }
+
+  getDeadline(): number {
+    return this.deadline;
+  }
+
+  getHost(): string {
+    return this.block.authority ?? String(this.metadata.get('host')[0] ?? '');
+  }
+
+  getAuthContext(): CallConnection['authContext'] {
+    return this.connection.authContext;
+  }
+
+  getConnectionInfo(): CallConnection['info'] {
+    return this.connection.info;
+  }
+
+  getMetricsRecorder(): ReturnType<ServerInterceptingCallInterface['getMetricsRecorder']> {
+    this.metrics ??= new CallMetrics();
+    // The cast is needed because grpc-js's class has private fields. These are all its methods.
+    return this.metrics as unknown as ReturnType<ServerInterceptingCallInterface['getMetricsRecorder']>;
+  }
+
+  // ── of the request ──
+
+  message(message: Buffer, isCompressed: boolean): void {
+    this.receivedBytes += message.length;
+    this.callEventTracker?.addMessageReceived();
+    if (isCompressed) this.inflate(message);
+    else this.deserialize(message);
+  }
+
+  private inflate(message: Buffer): void {
+    const { grpcEncoding = '' } = this.block;
+    const decompress = grpcEncoding === 'gzip' ? gunzip : grpcEncoding === 'deflate' ? inflate : undefined;
+    if (decompress === undefined) {
+      const details = `Received message compressed with unsupported encoding "${grpcEncoding}"`;
+      this.sendStatus({ code: StatusCode.UNIMPLEMENTED, details });
+      return;
+    }
+    const { maxReceiveBytes } = this.settings;
+    const limit = maxReceiveBytes === Infinity ? {} : { maxOutputLength: Math.max(maxReceiveBytes, 1) };
+    this.isInflating = true;
+    decompress(message, limit, (error: NodeJS.ErrnoException | null, plain) => {
+      this.isInflating = false;
+      if (this.isOver || this.isAnswered) return;
+      if (error === null) this.deserialize(plain);
+      else if (error.code === 'ERR_BUFFER_TOO_LARGE') {
+        const details = `Received message that decompresses to a size larger than ${String(maxReceiveBytes)}`;
+        this.sendStatus({ code: StatusCode.RESOURCE_EXHAUSTED, details });
+      } else this.sendStatus({ code: StatusCode.INTERNAL, details: 'Failed to decompress message' });
+    });
+  }
+
+  private deserialize(bytes: Buffer): void {
+    const { entry, settings } = this;
+    let message: unknown;
+    try {
+      message = entry.deserialize(bytes);
+    } catch (error) {
+      settings.conversions.onUnreadable(entry.path, error);
+      this.sendStatus({ code: StatusCode.INTERNAL, details: 'Error deserializing request' });
+      return;
+    }
+    this.isReadPending = false;
+    this.telemetry?.received(bytes.length);
+    this.pass(receiveMessage, message);
+  }
+
+  ended(): void {
+    this.isEndHeld = !this.isReadPending || this.isInflating;
+    if (this.isEndHeld || this.isAnswered) return;
+    this.isReadPending = false;
+    // The handler of a single request runs now.
+    if (this.hasOneRequest) TURNS.add(this);
+    else this.endRequest();
+  }
+
+  endRequest(): void {
+    if (!this.isOver && !this.isAnswered) this.pass(receiveHalfClose, undefined);
+  }
+
+  unreadable({ problem, details }: UnreadableMessage): void {
+    const code = problem === 'too-large' ? StatusCode.RESOURCE_EXHAUSTED : StatusCode.INTERNAL;
+    this.sendStatus({ code, details });
+  }
+
+  failed(): void {
+    if (this.isOver) return;
+    // The status has not left.
+    this.sentStatus = undefined;
+    if (!this.isAnswered) {
+      this.callEventTracker?.onStreamEnd(false);
+      this.callEventTracker?.onCallEnd({ code: StatusCode.CANCELLED, details: 'Stream closed before sending status' });
+    }
+    this.over();
+  }
+
+  drained(): void {
+    if (this.stream.isClosed) {
+      this.over();
+      return;
+    }
+    this.burstBytes = 0;
+    const { written } = this;
+    this.written = undefined;
+    if (written !== undefined) for (const callback of written) callback();
+  }
+
+  /** Nothing more can be sent. */
+  private over(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.deadlineTimer?.clear();
+    this.written = undefined;
+    const { sentStatus, telemetry, receivedBytes } = this;
+    if (telemetry !== undefined) {
+      const isLate = this.settings.clock.epoch() >= this.deadline;
+      const code = isLate ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
+      telemetry.end({ ...(sentStatus ?? { code, details: '' }), receivedBytes });
+    }
+    this.connection.callEnded();
+    if (!this.isHandled) this.stream.release();
+    process.nextTick(reportEnd, this);
+  }
+
+  /** Tells the listener that the call is over: as in grpc-js, at the end of every call. */
+  report(): void {
+    this.pass(cancel, undefined);
+    this.context.emitDestroy();
+  }
+
+  /** Passes an event to the listener, in the context of the call. */
+  private pass<V>(receive: (listener: Listener, value: V) => void, value: V): void {
+    const { listener, telemetry } = this;
+    if (listener === undefined) return;
+    if (telemetry === undefined) this.guarded(receive, listener, value);
+    else {
+      this.guarded(() => {
+        telemetry.within(() => {
+          receive(listener, value);
+        });
+      });
+    }
+  }
+
+  /** Runs `work` in the context of the call. What it throws ends this call only. */
+  private guarded<Args extends unknown[]>(work: (...args: Args) => void, ...args: Args): void {
+    try {
+      this.context.runInAsyncScope(work, undefined, ...args);
+    } catch (error) {
+      this.reset();
+      throw error;
+    }
+  }
+}
+
+const TURNS = new HandlerTurns<InnermostCall>((call) => {
+  call.endRequest();
+});
+
+/**
+ * Returns the innermost call of a server call: of the call that a handler receives, whose `call` interceptors may have wrapped (`nextCall`), or
+ * of one of these. `undefined` if grpc-js serves the call.
+ */
+export function innermostCallOf(serverCall: object): InnermostCall | undefined {
+  let call: unknown = Reflect.get(serverCall, 'call') ?? serverCall;
+  while (typeof call === 'object' && call !== null) {
+    if (call instanceof InnermostCall) return call;
+    call = Reflect.get(call, 'nextCall');
+  }
+  return undefined;
+}
+
+function recorded(code: number, details: string): SentStatus {
+  return { code: isStatusCode(code) ? code : StatusCode.UNKNOWN, details };
+}
+
+/** Returns the serializer's error message. Names the type of a response that is not an object, but not its value, which may be a secret. */
+export function reasonOf(error: unknown, message: unknown): string {
+  const reason = errorMessage(error);
+  if (typeof message === 'object' && message !== null) return reason;
+  const found = message === undefined || message === null ? String(message) : `a ${typeof message}`;
+  return `${reason}, got ${found}`;
+}
+
+function receiveMessage(listener: Listener, message: unknown): void {
+  listener.onReceiveMessage(message);
+}
+
+function receiveHalfClose(listener: Listener): void {
+  listener.onReceiveHalfClose();
+}
+
+function cancel(listener: Listener): void {
+  listener.onCancel();
+}
+
+function reportEnd(call: InnermostCall): void {
+  call.report();
+}

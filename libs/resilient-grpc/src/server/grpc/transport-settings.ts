@@ -1,0 +1,104 @@
+import { totalmem } from 'node:os';
+import type { ServerOptions } from '@grpc/grpc-js';
+import { MAX_TIMER_MS } from '../../time/clock.js';
+import type { ListenerOptions } from '../../transport/socket/server-listener.js';
+
+/** Channel options that servers on the transport of this library apply; the library takes those of ages from its own options. */
+const APPLIED: ReadonlySet<string> = new Set([
+  'grpc.max_concurrent_streams',
+  'grpc.max_send_message_length',
+  'grpc.max_receive_message_length',
+  'grpc.keepalive_time_ms',
+  'grpc.keepalive_timeout_ms',
+  'grpc.max_connection_age_ms',
+  'grpc.max_connection_age_grace_ms',
+  'grpc.max_connection_idle_ms',
+  'grpc.server_call_metric_recording',
+  'grpc-node.flow_control_window',
+  'grpc-node.tls_enable_trace',
+  'interceptors',
+]);
+
+/** Windows as in node:http2, which grow with the delay and bandwidth of the client. */
+const STREAM_WINDOW = 65_535;
+const CONNECTION_WINDOW = 1_048_576;
+/** As in node:http2. */
+const MAX_HEADER_LIST_SIZE = 65_536;
+const HEADER_TABLE_SIZE = 4_096;
+const MAX_STREAMS = 2 ** 31 - 1;
+/** Number of cancelled calls on a connection whose handlers may still run: as many as an honest client cancels at once. */
+const MAX_CANCELLED_STREAMS = 10_000;
+const MAX_HELD_BYTES = 268_435_456;
+/** Number of the largest messages that a connection may hold, for limits of messages above the default. */
+const HELD_MESSAGES = 16;
+/** Share of the memory that the connections of a process may hold. */
+const MEMORY_SHARE = 1 / 4;
+const HEAD_TIMEOUT_MS = 10_000;
+const HANDSHAKE_TIMEOUT_MS = 120_000;
+const DRAIN_TIMEOUT_MS = 2_000;
+/** Time within which a client must read something if keepalive does not end its connection earlier. */
+const SEND_TIMEOUT_MS = 300_000;
+
+export interface TransportKeepalive {
+  /** `Infinity` disables pings. */
+  readonly keepaliveTimeMs: number;
+  readonly keepaliveTimeoutMs: number;
+}
+
+/** Returns the settings of connections from the options of grpc-js's server. */
+export function transportSettings(
+  options: ServerOptions,
+  { keepaliveTimeMs, keepaliveTimeoutMs }: TransportKeepalive,
+  maxConnections: number,
+): Omit<ListenerOptions, 'tls' | 'memory'> {
+  const window = options['grpc-node.flow_control_window'];
+  const hasKeepalive = keepaliveTimeMs !== Infinity;
+  const largest = Math.max(maxReceiveBytes(options), maxSendBytes(options) === Infinity ? 0 : maxSendBytes(options));
+  return {
+    settings: {
+      streamWindow: window ?? STREAM_WINDOW,
+      connectionWindow: Math.max(window ?? 0, CONNECTION_WINDOW),
+      maxHeaderListSize: MAX_HEADER_LIST_SIZE,
+      headerTableSize: HEADER_TABLE_SIZE,
+      maxConcurrentStreams: Math.min(options['grpc.max_concurrent_streams'] ?? MAX_STREAMS, MAX_STREAMS),
+      maxCancelledStreams: MAX_CANCELLED_STREAMS,
+      maxHeldBytes: Math.max(MAX_HELD_BYTES, HELD_MESSAGES * largest),
+      // grpc-js tolerates any number of pings.
+      minPingIntervalMs: 0,
+    },
+    keepalive: hasKeepalive ? { intervalMs: keepaliveTimeMs, timeoutMs: keepaliveTimeoutMs } : undefined,
+    headTimeoutMs: HEAD_TIMEOUT_MS,
+    sendTimeoutMs: hasKeepalive ? Math.min(keepaliveTimeMs + keepaliveTimeoutMs, MAX_TIMER_MS) : SEND_TIMEOUT_MS,
+    drainTimeoutMs: DRAIN_TIMEOUT_MS,
+    handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+    maxConnections,
+  };
+}
+
+/** Maximum size of a request message in bytes; `Infinity` for any. */
+export function maxReceiveBytes(options: ServerOptions): number {
+  return limitOf(options['grpc.max_receive_message_length'] ?? 4_194_304);
+}
+
+/** Maximum size of a response message in bytes; `Infinity` for any. */
+export function maxSendBytes(options: ServerOptions): number {
+  return limitOf(options['grpc.max_send_message_length'] ?? -1);
+}
+
+function limitOf(bytes: number): number {
+  return bytes === -1 ? Infinity : bytes;
+}
+
+/** Returns the bound of the memory that the connections of this process hold together, in bytes. */
+export function processMemoryBytes(): number {
+  // Absent in older releases of Node, and 0 or huge without a limit.
+  const constrained = (process as Partial<typeof process>).constrainedMemory?.() ?? 0;
+  const available = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+  return Math.max(MEMORY_SHARE * available, MAX_HELD_BYTES);
+}
+
+/** Returns the names of given channel options that have no meaning on the transport of this library. */
+export function optionsWithoutMeaning(given: Readonly<Record<string, unknown>>): readonly string[] {
+  const isOff = (name: string): boolean => given[name] === undefined || given[name] === 0;
+  return Object.keys(given).filter((name) => name.startsWith('grpc') && !APPLIED.has(name) && !isOff(name));
+}

@@ -58,7 +58,6 @@ describe('a line with 100 ms for a round trip', () => {
         atLeast: 0.9,
       });
       recordTiming(task, 'rate in the first round relative to grpc-go', theirs[0]! / ours[0]!, { atLeast: 0.9 });
-      console.log({ name, ours, theirs });
     },
   );
 });

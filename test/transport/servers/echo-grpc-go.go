@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"io"
 	"net"
 	"os"
@@ -15,7 +16,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Passes messages on without decoding them.
@@ -62,7 +62,7 @@ func echo(_ interface{}, stream grpc.ServerStream) error {
 			response := []byte{0x10, 1}
 			if size, err := strconv.Atoi(strings.Join(received.Get("x-size"), "")); err == nil {
 				// The field `payload`.
-				response = append(protowire.AppendVarint([]byte{0x1a}, uint64(size)), make([]byte, size)...)
+				response = append(binary.AppendUvarint([]byte{0x1a}, uint64(size)), make([]byte, size)...)
 			}
 			for sent := 0; sent < number(request); sent++ {
 				if err := stream.SendMsg(&response); err != nil {

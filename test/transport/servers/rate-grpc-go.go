@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +13,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Passes messages on without decoding them.
@@ -38,8 +38,8 @@ func main() {
 	rounds, _ := strconv.Atoi(os.Args[5])
 	connection, err := grpc.Dial(target, grpc.WithInsecure(), grpc.WithDefaultCallOptions(grpc.CallCustomCodec(bytesCodec{})))
 	check(err)
-	payload := append(protowire.AppendVarint([]byte{0x1a}, uint64(size)), make([]byte, size)...)
-	number := protowire.AppendVarint([]byte{0x10}, uint64(count))
+	payload := append(binary.AppendUvarint([]byte{0x1a}, uint64(size)), make([]byte, size)...)
+	number := binary.AppendUvarint([]byte{0x10}, uint64(count))
 	for round := 0; round < rounds; round++ {
 		begun := time.Now()
 		context := metadata.AppendToOutgoingContext(context.Background(), "x-size", strconv.Itoa(size))

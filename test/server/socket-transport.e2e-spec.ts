@@ -3,7 +3,7 @@ import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
-import { experimental, ServerCredentials } from '@grpc/grpc-js';
+import { experimental, type ServerCredentials } from '@grpc/grpc-js';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startOrdersApp } from '../support/orders-app.js';

@@ -246,7 +246,7 @@ export class GrpcLifecycle
     const isCutOff = Object.keys(cutOffByPath).length > 0;
     const { timeoutMs } = this.registry.drainOptions;
     const remedy = isCutOff ? cutOffRemedy(ms, timeoutMs, 'ResilientGrpcModule', hasCutOffStream) : '';
-    const drained = drainText({ ...counts, cutOffByPath }, remedy === '' ? '' : undefined);
+    const drained = drainText({ ...counts, cutOffByPath }, remedy === '' ? '' : 'at the timeout: ');
     const text = `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ${drained}${remedy}`;
     const fields = { event: 'drain', clients: reports.length, ...counts, durationMs: Math.round(ms) };
     this.logger.write(isCutOff ? 'warn' : 'log', text, fields);

@@ -5,7 +5,8 @@ import { listed } from '../telemetry/log/log-text.js';
 
 const MAX_LISTED_METHODS = 12;
 /** What the line says of a client that uses grpc-js's transport. */
-const GRPC_JS = " (transport: grpc-js, so lost calls count as 'maybe', and ejection and endpoint health are off)";
+const GRPC_JS =
+  " (transport: grpc-js, so lost calls count as 'maybe', and ejection, endpoint health, and the replacement of dead connections are off)";
 const DECLARATION_HINT =
   'declare reads with idempotency_level in the proto, or with methods: { <method>: { idempotent: true } }';
 

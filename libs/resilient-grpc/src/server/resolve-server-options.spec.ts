@@ -35,6 +35,16 @@ describe('resolveServerOptions', () => {
     expect(resolve({ transport: own }).transport).toBe(used);
   });
 
+  it('warns about a transport in the environment that does not exist', () => {
+    vi.stubEnv('NESTJS_RESILIENT_GRPC_TRANSPORT', 'grpcjs');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const { transport, warnings } = resolve({ transport: 'socket' });
+    expect(transport).toBe('socket');
+    expect(warnings).toEqual([
+      "NESTJS_RESILIENT_GRPC_TRANSPORT has no effect: expected 'socket' or 'grpc-js', got \"grpcjs\"",
+    ]);
+  });
+
   it('names the channel options that have no meaning on the transport of this library', () => {
     const channelOptions = {
       'grpc-node.max_session_memory': 10,

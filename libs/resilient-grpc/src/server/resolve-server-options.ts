@@ -4,6 +4,7 @@ import { grpcJsProblem } from '../channel/quirks/grpc-js-version.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { describeValue, pathOf } from '../policy/options/describe-value.js';
 import { contractKeysProblem } from '../client/settings/contract.js';
+import { transportOfProcess } from '../client/settings/resolve-channel-settings.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
 import { concurrencyPolicy } from '../policy/concurrency/permit-queue.js';
 import { optionProblems } from '../policy/options/option-problems.js';
@@ -113,9 +114,9 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
 }
 
 function transportOf({ transport }: ResilientGrpcServerOptions): ResolvedServerOptions['transport'] {
-  const ofProcess = process.env['NESTJS_RESILIENT_GRPC_TRANSPORT'];
-  if (ofProcess === 'grpc-js') return 'grpc-js';
-  return transport ?? (ofProcess === 'socket' ? 'socket' : DEFAULT_SERVER_OPTIONS.transport);
+  // `warningsOf()` warns.
+  const ofProcess = transportOfProcess(() => undefined);
+  return ofProcess === 'grpc-js' ? ofProcess : (transport ?? ofProcess ?? DEFAULT_SERVER_OPTIONS.transport);
 }
 
 /** Completes the options of a method. Limits that are turned off (`Infinity`, `false`) become `undefined`. */
@@ -164,6 +165,7 @@ function warningsOf(
 ): string[] {
   const ignored = ignoredByGrpcJs(options);
   const warnings: string[] = [];
+  transportOfProcess((message) => warnings.push(message));
   if (options.url !== undefined && lacksPort(options.url)) {
     warnings.push(`url '${options.url}' has no port; gRPC uses 443; add the port`);
   }

@@ -111,8 +111,8 @@ export interface GrpcClientDefaults {
   /**
    * HTTP/2 transport: 'socket' is that of this library. 'grpc-js' goes back to the transport of grpc-js: calls, deadlines, retries of safe
    * methods, budgets, and drains work as before, but the client cannot tell whether a lost call reached the server, reconnects at the pace of
-   * grpc-js, and neither ejects nor checks endpoints. If the environment variable NESTJS_RESILIENT_GRPC_TRANSPORT is `grpc-js`, all clients
-   * of the process use it.
+   * grpc-js, replaces a dead connection only if `keepalive` is set, and neither ejects nor checks endpoints. If the environment variable
+   * NESTJS_RESILIENT_GRPC_TRANSPORT is `grpc-js`, all clients of the process use it.
    * @defaultValue 'socket'; 'grpc-js' for `xds:` targets, and with a release of grpc-js that lacks names which the transport needs
    */
   readonly transport?: Transport | undefined;

@@ -14,6 +14,7 @@ import type { Transport } from '../../call/method.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/error-message.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
+import { problemMessage } from '../../policy/options/describe-value.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/connect-failures.js';
 import { DEFAULT_EJECTION } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-pace.js';
@@ -158,6 +159,14 @@ function dnsRefreshOf({ url, dnsRefreshMs, channelOptions }: GrpcClientSettings,
   return Math.max(refreshMs, channelOptions?.[DNS_INTERVAL] ?? 0);
 }
 
+/** Returns the transport that the environment sets for all clients and servers of the process; `undefined` if it sets none. */
+export function transportOfProcess(warn: (message: string) => void): Transport | undefined {
+  const name = process.env['NESTJS_RESILIENT_GRPC_TRANSPORT'] || undefined;
+  if (name === undefined || name === 'socket' || name === 'grpc-js') return name;
+  warn(`NESTJS_RESILIENT_GRPC_TRANSPORT has no effect: ${problemMessage("'socket' or 'grpc-js'", name)}`);
+  return undefined;
+}
+
 export function resolveChannelSettings(
   settings: GrpcClientSettings,
   balancing: BalancingSettings,
@@ -171,7 +180,7 @@ export function resolveChannelSettings(
     connections = {},
   } = settings;
   // For an xds: target, the control plane selects the load-balancing policies.
-  const isOnGrpcJs = process.env['NESTJS_RESILIENT_GRPC_TRANSPORT'] === 'grpc-js' || settings.url.startsWith('xds:');
+  const isOnGrpcJs = transportOfProcess(warn) === 'grpc-js' || settings.url.startsWith('xds:');
   const transport = isOnGrpcJs ? 'grpc-js' : (settings.transport ?? 'socket');
   const { warm = false, connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs, maxAgeMs } = connections;
   return Object.freeze({

@@ -832,7 +832,7 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
       cancelled: 3,
       cutOffByPath: { '/a.B/M': 1, '/a.B/N': 2 },
     },
-    'warn drained: 3 calls finished (2 failed), 2 streams completed, 3 ended by onDrain, 3 cut off (at the timeout: 2 calls to /a.B/N, 1 call to /a.B/M)',
+    'warn drained: 3 calls finished (2 failed), 2 streams completed, 3 ended by onDrain, 3 cut off (2 calls to /a.B/N, 1 call to /a.B/M)',
   ],
   [
     {

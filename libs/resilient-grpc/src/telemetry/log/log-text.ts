@@ -57,7 +57,7 @@ export function listed(items: readonly string[], max = 5, others = 'more'): stri
   return [...items.slice(0, max), ...rest].join(', ');
 }
 
-/** Describes what happened to the calls of clients during a drain. `when` is the time at which calls were cut off. */
+/** Describes what happened to the calls of clients during a drain. `when` is the time at which calls were cut off, if it is known. */
 export function drainText(
   {
     finished,
@@ -67,7 +67,7 @@ export function drainText(
     cancelled,
     cutOffByPath,
   }: Pick<DrainEvent, 'finished' | 'failed' | 'completed' | 'ended' | 'cancelled' | 'cutOffByPath'>,
-  when = 'at the timeout: ',
+  when = '',
 ): string {
   const open = callsByPath(Object.entries(cutOffByPath));
   return [

@@ -19,7 +19,7 @@ class OrdersController {
       cursor: ({ sequence }) => BigInt(sequence),
       seed: 0n,
     });
-    return feed.pipe(map(({ sequence }) => ({ data: String(sequence) }))); // completes when the shutdown starts
+    return feed.pipe(map(({ sequence }) => ({ data: sequence }))); // completes when the shutdown starts
   }
   // #endregion
 }

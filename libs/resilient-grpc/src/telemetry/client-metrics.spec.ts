@@ -31,7 +31,7 @@ function make() {
     concurrencyLimit: instrument,
     hedgingDelay: instrument,
   };
-  const clients = new ObservedClients({ ...others, waitingCalls: { ...instrument } } as never, meter);
+  const clients = new ObservedClients({ ...others, waitingCalls: { ...instrument } }, meter);
   const add = (name: string) => {
     const attributes: Attributes = { 'resilient_grpc.client': name };
     const client = { figures: () => ({ ...figures, retryBudget: { tokens: 5, maxTokens: 10 } }) };

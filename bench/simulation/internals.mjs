@@ -6,13 +6,13 @@ export { EndpointLoads } from '../../libs/resilient-grpc/dist/channel/connection
 export {
   EndpointPicker,
   setTriedEndpoints,
+  SlowStartPicker,
 } from '../../libs/resilient-grpc/dist/channel/connection/endpoint-picker.js';
 export { Endpoints } from '../../libs/resilient-grpc/dist/channel/connection/endpoints.js';
 export {
   LOADS_OPTION,
   leastRequestPolicy,
 } from '../../libs/resilient-grpc/dist/channel/connection/least-request-policy.js';
-export { SlowStartPicker } from '../../libs/resilient-grpc/dist/channel/connection/slow-start-picker.js';
 export { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
 export { CallRelease } from '../../libs/resilient-grpc/dist/channel/outage/call-release.js';
 export { AttemptHistory } from '../../libs/resilient-grpc/dist/client/call/attempt-history.js';

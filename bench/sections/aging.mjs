@@ -6,7 +6,10 @@ import { takeRounds } from '../rounds.mjs';
 import { median } from '../statistics.mjs';
 import { WORKLOADS } from '../workloads.mjs';
 
-/** Ratio above which the benchmark fails for this library. Without a defect, medians of three runs stayed below 1.15. */
+/**
+ * Multiple of the baseline's ratio above which the benchmark fails for this library. In three runs, it was 1.2 to 1.3; both clients age, by
+ * 1.1 to 2.3.
+ */
 const LIMIT = 1.5;
 const OURS = 'resilient-grpc';
 const IN_FLIGHT = 32;
@@ -45,10 +48,12 @@ export const aging = {
           return { contender, freshUs, agedUs, ratio: agedUs / freshUs };
         });
         const ratioOf = (name) => rows.find(({ contender }) => contender === name)?.ratio ?? 1;
-        // Ours relative to the baseline, because the machine may have become slower.
-        if (ratioOf(OURS) > LIMIT && ratioOf(OURS) > LIMIT * ratioOf(BASELINE)) {
+        const relative = ratioOf(OURS) / ratioOf(BASELINE);
+        if (relative > LIMIT) {
           process.exitCode = 1;
-          console.error(`aging: expected a ratio of at most ${String(LIMIT)}, got ${ratioOf(OURS).toFixed(2)}`);
+          console.error(
+            `aging: expected at most ${String(LIMIT)} times the ratio of ${BASELINE}, got ${relative.toFixed(2)}`,
+          );
         }
         return rows;
       }),

@@ -96,13 +96,14 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     maxConcurrentCalls: undefined,
     maxCallMs: options.maxCallMs,
   };
+  const warnings: string[] = [];
   const resolved = {
     path,
     nest: options,
     drain: resolveDrain(options.drain),
     ...connectionLimits(options),
     maxConnections: options.connections?.max ?? Infinity,
-    transport: transportOf(options),
+    transport: transportOf(options, (message) => warnings.push(message)),
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
     maxConcurrentCalls: concurrencyPolicy(options.maxConcurrentCalls),
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
@@ -110,12 +111,14 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     methodOptions: (service: string, method: string) =>
       resolveMethod({ ...forAll, ...optionsByPattern(methods, service, method).options }),
   };
-  return Object.freeze({ ...resolved, warnings: Object.freeze(warningsOf(options, resolved)) });
+  return Object.freeze({ ...resolved, warnings: Object.freeze([...warnings, ...warningsOf(options, resolved)]) });
 }
 
-function transportOf({ transport }: ResilientGrpcServerOptions): ResolvedServerOptions['transport'] {
-  // `warningsOf()` warns.
-  const ofProcess = transportOfProcess(() => undefined);
+function transportOf(
+  { transport }: ResilientGrpcServerOptions,
+  warn: (message: string) => void,
+): ResolvedServerOptions['transport'] {
+  const ofProcess = transportOfProcess(warn);
   return ofProcess === 'grpc-js' ? ofProcess : (transport ?? ofProcess ?? DEFAULT_SERVER_OPTIONS.transport);
 }
 
@@ -165,7 +168,6 @@ function warningsOf(
 ): string[] {
   const ignored = ignoredByGrpcJs(options);
   const warnings: string[] = [];
-  transportOfProcess((message) => warnings.push(message));
   if (options.url !== undefined && lacksPort(options.url)) {
     warnings.push(`url '${options.url}' has no port; gRPC uses 443; add the port`);
   }

@@ -1,11 +1,10 @@
-import { promisify } from 'node:util';
-import { gunzip, inflate as inflateZlib } from 'node:zlib';
 import { Metadata, type StatusObject, type experimental } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import { type Clock, type Timer, MAX_TIMER_MS } from '../../time/clock.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { DirectChannel, PickedCall } from '../quirks/direct-channel.js';
 import type { ConnectionCallListener, TransportCall } from '../subchannel/connection-call.js';
+import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
 import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 
 /** Limits of the channel, in bytes; -1 for no limit. */
@@ -140,10 +139,16 @@ export class DirectCall implements ConnectionCallListener {
       return;
     }
     this.isInflating = true;
-    void inflate(encoding, message, this.limits.maxReceiveBytes).then((result) => {
+    const { maxReceiveBytes } = this.limits;
+    void inflate(encoding, message, maxReceiveBytes === -1 ? Infinity : maxReceiveBytes).then((result) => {
       if (!this.isInflating || this.isOver) return;
-      if (!Buffer.isBuffer(result)) {
-        this.listener.cancel('protocol', result.code, result.details);
+      if (result === 'too-large') {
+        const details = `Received message that decompresses to a size larger than ${String(maxReceiveBytes)}`;
+        this.listener.cancel('protocol', StatusCode.RESOURCE_EXHAUSTED, details);
+        return;
+      }
+      if (result === 'unreadable') {
+        this.listener.cancel('protocol', StatusCode.INTERNAL, `Failed to decompress ${encoding}-encoded message`);
         return;
       }
       this.isInflating = false;
@@ -188,34 +193,4 @@ export function timeoutValue(ms: number): string {
   }
   // 11,000 years: the longest timeout that the header can express.
   return '99999999H';
-}
-
-const INFLATERS = { deflate: promisify(inflateZlib), gzip: promisify(gunzip) };
-
-type Encoding = keyof typeof INFLATERS;
-
-interface InflateFailure {
-  readonly code: StatusCode;
-  readonly details: string;
-}
-
-function isInflatable(encoding: string): encoding is Encoding {
-  return Object.hasOwn(INFLATERS, encoding);
-}
-
-/**
- * Inflates `message`. Stops as soon as the result exceeds `maxBytes` (-1 for no limit), because a few megabytes can inflate to gigabytes.
- */
-async function inflate(encoding: Encoding, message: Buffer, maxBytes: number): Promise<Buffer | InflateFailure> {
-  try {
-    // Node requires a limit of at least 1. If `maxBytes` is 0, grpc-js has already rejected the compressed message.
-    return await INFLATERS[encoding](message, maxBytes === -1 ? {} : { maxOutputLength: Math.max(maxBytes, 1) });
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
-      ? {
-          code: StatusCode.RESOURCE_EXHAUSTED,
-          details: `Received message that decompresses to a size larger than ${String(maxBytes)}`,
-        }
-      : { code: StatusCode.INTERNAL, details: `Failed to decompress ${encoding}-encoded message` };
-  }
 }

@@ -45,18 +45,16 @@ export function fieldsOf(metadata: Metadata): string[] {
   return fields;
 }
 
-const NONE: ReadonlySet<string> = new Set();
-
 /**
  * Returns the metadata of a header block, except the fields in `omitted`. Repeated fields are joined, as in `node:http2`; grpc-js drops what
  * metadata cannot contain.
  */
-export function metadataOf({ fields }: HeaderBlock, omitted = NONE): Metadata {
+export function metadataOf({ fields }: HeaderBlock, omitted?: ReadonlySet<string>): Metadata {
   const headers = Object.create(null) as Record<string, string | string[]>;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? '';
     const value = fields[i + 1] ?? '';
-    if (omitted.has(name)) continue;
+    if (omitted?.has(name) === true) continue;
     const earlier = headers[name];
     if (name === 'set-cookie') headers[name] = Array.isArray(earlier) ? [...earlier, value] : [value];
     else if (earlier === undefined) headers[name] = value;

@@ -7,7 +7,13 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { StatusCode } from '../../status/status-code.js';
 import { ResponseStream, type ResponseFailure, type ResponseHandler } from '../../transport/grpc/response-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
-import { FRAMED, PREFIXED, type Http2Stream } from '../../transport/http2/http2-stream.js';
+import {
+  FRAMED,
+  MAX_BURST_BYTES,
+  MESSAGE_BYTES,
+  PREFIXED,
+  type Http2Stream,
+} from '../../transport/http2/http2-stream.js';
 import { TransportCall, type CallFacts, type ConnectionCallListener } from './connection-call.js';
 import { metadataOf } from './header-fields.js';
 import type { SubchannelConnection } from './subchannel-connection.js';
@@ -43,13 +49,6 @@ const BY_RESET: Readonly<Record<number, readonly [code: StatusCode, details: str
 
 /** Size of the length prefix, which messages for grpc-js's channel keep. */
 const PREFIX = 5;
-/**
- * Bytes that one call sends before it lets the event loop continue, and bytes counted per message in addition to its size: without them, one
- * turn would send 13,000 empty messages.
- */
-const MAX_BURST_BYTES = 65_536;
-const MESSAGE_BYTES = 512;
-
 /** A call on one connection: grpc-js's call of a subchannel, on the transport of this library. */
 export class SocketCall extends TransportCall implements ResponseHandler {
   private readonly response: ResponseStream;

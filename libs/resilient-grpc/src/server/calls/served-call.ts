@@ -13,7 +13,7 @@ import { serverStatusOf } from '../errors/server-status.js';
 import { truncateStatus } from '../errors/truncate-status.js';
 import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { innermostCallOf } from '../grpc/innermost-call.js';
+import { innermostCallOf, type InnermostCall } from '../grpc/innermost-call.js';
 import type { ResolvedServerMethod } from '../server-options.js';
 import type { StatusLike, WireCall } from './wire-call.js';
 
@@ -88,6 +88,8 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
   /** Trailers that the handler has requested and can fill; `undefined` if it has requested none. */
   private handlerTrailers: Metadata | undefined;
   private readonly peerAtBegin: string | undefined;
+  /** The call on the transport of this library; `undefined` if grpc-js serves it. */
+  readonly innermost: InnermostCall | undefined;
 
   constructor(
     readonly wire: WireCall,
@@ -107,6 +109,7 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
     this.startedAt = this.lastActivityAt = isObserved ? now : 0;
     this.deadline = isLimited ? now + deadline - clock.epoch() : Infinity;
     this.peerAtBegin = isObserved ? wire.getPeer() : undefined;
+    this.innermost = innermostCallOf(wire);
     // The cast is safe: the key is private to this module.
     (wire as Served)[SERVED] = this;
     // grpc-js emits 'cancelled' at the end of every call.
@@ -179,7 +182,10 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
 
   /** Ends the call, and returns true, if its caller cancelled or its deadline passed before its handler started. */
   endIfOver(): boolean {
-    if (!this.wire.cancelled && !isStreamOver(this.wire)) return false;
+    const { innermost, wire } = this;
+    const isOver =
+      innermost === undefined ? isStreamOver(wire) : innermost.isClosed || innermost.sentStatus !== undefined;
+    if (!wire.cancelled && !isOver) return false;
     this.done = true;
     this.end(this.abortCode);
     this.notifyDone();
@@ -235,8 +241,11 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
 
   /** True if the caller is no longer waiting: it cancelled or disconnected, or the deadline passed. */
   get isCallerGone(): boolean {
-    const { wire } = this;
-    return wire.cancelled || isStreamClosed(wire) || this.deadlinePassed;
+    return this.wire.cancelled || this.isClosed || this.deadlinePassed;
+  }
+
+  private get isClosed(): boolean {
+    return this.innermost === undefined ? isStreamClosed(this.wire) : this.innermost.isClosed;
   }
 
   private get deadlinePassed(): boolean {
@@ -276,7 +285,7 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
 
   /** Ends a call that arrived too late for this server: its client sends it again elsewhere if the transport can tell that it may. */
   turnAway(status: StatusLike): void {
-    const innermost = innermostCallOf(this.wire);
+    const { innermost } = this;
     if (innermost === undefined) this.refuse(status);
     else {
       this.release();
@@ -287,7 +296,7 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
   /** Ends the call even if the client is not reading; in that case, the stream is reset. */
   cut(status: StatusLike): void {
     if (this.over) return;
-    if (isStreamClosed(this.wire)) {
+    if (this.isClosed) {
       // The end is recorded here, because grpc-js might emit no further event for a call whose stream is closed.
       this.onWireEnd();
       return;
@@ -296,7 +305,12 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
     const stuck = this.streamsResponses && this.wire.writableLength > 0;
     this.stop(status);
     // The cast is needed because `stop` may have changed `over`.
-    if (stuck && !(this.over as boolean)) resetStream(this.wire, status);
+    if (stuck && !(this.over as boolean)) this.reset(status);
+  }
+
+  private reset(status: StatusLike): void {
+    if (this.innermost === undefined) resetStream(this.wire, status);
+    else this.innermost.reset(status);
   }
 
   /** Releases the handler's result: unsubscribes from Observables and closes iterators. */
@@ -348,8 +362,9 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
 
   /** Reports the status that ended the call on the wire. This status differs from the handler's if the response cannot be sent. */
   private reportEnd(): void {
-    const { method, sent, received, host, wire } = this;
-    const code = sentStatusOf(wire)?.code ?? this.abortCode;
+    const { method, sent, received, host, innermost, wire } = this;
+    const status = innermost === undefined ? sentStatusOf(wire) : innermost.sentStatus;
+    const code = status?.code ?? this.abortCode;
     const durationMs = host.clock.now() - this.startedAt;
     const end = { code, peer: this.peer, durationMs, sent, received };
     host.events.emit({ type: 'call-end', path: method.path, kind: method.kind, end });

@@ -6,7 +6,7 @@ import { moment, type Clock, type Timer } from '../../time/clock.js';
 import { RunningTime } from '../../time/running-time.js';
 import { setPollTimer } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { innermostCallOf, type CallConnection } from '../grpc/innermost-call.js';
+import type { CallConnection } from '../grpc/innermost-call.js';
 import { streamOf } from '../quirks/http2-stream.js';
 import { CallFifo } from '../../policy/overload/overload-queue.js';
 import type { CallHost, ServedCall } from './served-call.js';
@@ -101,9 +101,8 @@ export class ServerCalls implements CallHost {
 
   begin(call: ServedCall): void {
     this.open.push(call);
-    const innermost = innermostCallOf(call.wire);
-    innermost?.handle();
-    if (this.ended === 0 && innermost === undefined)
+    call.innermost?.handle();
+    if (this.ended === 0 && call.innermost === undefined)
       this.seamReport.check('server call', { stream: streamOf(call.wire) });
     const { maxCallMs } = call.method.options;
     if (maxCallMs !== undefined) {
@@ -125,7 +124,7 @@ export class ServerCalls implements CallHost {
     if (this.streams.delete(call) && this.streams.size === 0) this.runningTime.stop();
     this.ended += 1;
     if (this.notified.size > 0) this.countNotified(call);
-    if (call.done) innermostCallOf(call.wire)?.handled();
+    if (call.done) call.innermost?.handled();
     else {
       this.lingering.add(call);
       this.sweepLater();
@@ -135,7 +134,7 @@ export class ServerCalls implements CallHost {
 
   handlerDone(call: ServedCall): void {
     this.lingering.delete(call);
-    innermostCallOf(call.wire)?.handled();
+    call.innermost?.handled();
   }
 
   activeStreams(): readonly ActiveServerStream[] {
@@ -188,8 +187,7 @@ export class ServerCalls implements CallHost {
   /** Ends the calls of one connection, which closes next; see `endAll`. */
   endOf(connection: string | CallConnection): void {
     for (const call of [...this.open]) {
-      if (call.peer === connection || innermostCallOf(call.wire)?.connection === connection)
-        call.stop(DRAINING_CONNECTION);
+      if (call.peer === connection || call.innermost?.connection === connection) call.stop(DRAINING_CONNECTION);
     }
   }
 
@@ -284,7 +282,7 @@ export class ServerCalls implements CallHost {
   private reportLeak(call: ServedCall, overMs: number): void {
     call.leakReported = true;
     // Otherwise, leaked handlers would count for a connection until it refused calls.
-    innermostCallOf(call.wire)?.handled();
+    call.innermost?.handled();
     if (this.events.wanted) this.events.emit({ type: 'handler-leak', path: call.method.path, overMs });
   }
 }

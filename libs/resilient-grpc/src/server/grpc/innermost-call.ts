@@ -1,5 +1,4 @@
 import { AsyncResource } from 'node:async_hooks';
-import { gunzip, inflate } from 'node:zlib';
 import {
   Metadata,
   type Server,
@@ -15,9 +14,11 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { ServedCallTelemetry, ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import { MAX_TIMER_MS, type Clock, type Timer } from '../../time/clock.js';
+import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
 import type { UnreadableMessage } from '../../transport/grpc/message-reader.js';
 import { RequestStream, type RequestHandler } from '../../transport/grpc/request-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
+import { MAX_BURST_BYTES, MESSAGE_BYTES } from '../../transport/http2/http2-stream.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
 import type { StatusLike } from '../calls/wire-call.js';
 import { CallMetrics, METRICS_KEY } from './call-metrics.js';
@@ -88,13 +89,6 @@ const OWN_FIELDS: ReadonlySet<string> = new Set([
   'te',
   'content-type',
 ]);
-/**
- * Bytes that one call sends before it lets the event loop continue, and bytes counted per message in addition to its size: without them, one
- * turn would send 13,000 empty messages.
- */
-const MAX_BURST_BYTES = 65_536;
-const MESSAGE_BYTES = 512;
-
 /**
  * A call on a stream of this library's transport, below grpc-js's interceptors and the call that its handler gets. Each call has an async
  * context of its own, so that no call sees another's store.
@@ -365,23 +359,22 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
 
   private inflate(message: Buffer): void {
     const { grpcEncoding = '' } = this.block;
-    const decompress = grpcEncoding === 'gzip' ? gunzip : grpcEncoding === 'deflate' ? inflate : undefined;
-    if (decompress === undefined) {
+    if (!isInflatable(grpcEncoding)) {
       const details = `Received message compressed with unsupported encoding "${grpcEncoding}"`;
       this.sendStatus({ code: StatusCode.UNIMPLEMENTED, details });
       return;
     }
     const { maxReceiveBytes } = this.settings;
-    const limit = maxReceiveBytes === Infinity ? {} : { maxOutputLength: Math.max(maxReceiveBytes, 1) };
     this.isInflating = true;
-    decompress(message, limit, (error: NodeJS.ErrnoException | null, plain) => {
+    void inflate(grpcEncoding, message, maxReceiveBytes).then((result) => {
       this.isInflating = false;
       if (this.isOver || this.isAnswered) return;
-      if (error === null) this.deserialize(plain);
-      else if (error.code === 'ERR_BUFFER_TOO_LARGE') {
+      if (result === 'too-large') {
         const details = `Received message that decompresses to a size larger than ${String(maxReceiveBytes)}`;
         this.sendStatus({ code: StatusCode.RESOURCE_EXHAUSTED, details });
-      } else this.sendStatus({ code: StatusCode.INTERNAL, details: 'Failed to decompress message' });
+      } else if (result === 'unreadable')
+        this.sendStatus({ code: StatusCode.INTERNAL, details: 'Failed to decompress message' });
+      else this.deserialize(result);
     });
   }
 

@@ -47,6 +47,12 @@ const AGE_JITTER = 0.1;
 /** Time in milliseconds in which peers can read the statuses of calls that are ended because of their connection's age. */
 const STATUS_FLUSH_MS = 1_000;
 
+/**
+ * Time in milliseconds after which a connection that is too old, or idle, refuses requests even if its client has not acknowledged the GOAWAY,
+ * as in grpc-go. grpc-js's clients repeat a refused call only once, so requests on a slow line must arrive before.
+ */
+const PLANNED_END_MS = 60_000;
+
 /** Bounds the memory of all servers of this process. */
 let memory: MemoryBudget | undefined;
 
@@ -224,7 +230,7 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
   private drain(): void {
     this.isDraining = true;
     this.idleTimer?.clear();
-    this.connection.drain();
+    this.connection.drain(PLANNED_END_MS);
   }
 
   private report(reason: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'limit', details?: string): void {

@@ -1,6 +1,6 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
-import { innermostCallOf, type SentStatus } from '../grpc/innermost-call.js';
+import type { SentStatus } from '../grpc/innermost-call.js';
 
 /** Statuses that a reset replaced, by stream. */
 const replacedStatuses = new WeakMap<object, SentStatus>();
@@ -11,9 +11,6 @@ const replacedStatuses = new WeakMap<object, SentStatus>();
  * @param status the status that the call would have ended with
  */
 export function resetStream(serverCall: object, status?: { readonly code: number; readonly details: string }): boolean {
-  const innermost = innermostCallOf(serverCall);
-  innermost?.reset(status);
-  if (innermost !== undefined) return true;
   const stream = streamOf(serverCall);
   if (stream === undefined) return false;
   if (status !== undefined) replacedStatuses.set(stream, statusOf(status.code, status.details));
@@ -34,8 +31,6 @@ function resetCodeOf(status: number | undefined): number {
  * is no status, because the client cancelled or the connection was lost, or if no stream was found.
  */
 export function sentStatusOf(serverCall: object): SentStatus | undefined {
-  const innermost = innermostCallOf(serverCall);
-  if (innermost !== undefined) return innermost.sentStatus;
   const stream = streamOf(serverCall);
   return stream && (statusSentBy(stream) ?? replacedStatuses.get(stream));
 }
@@ -60,13 +55,11 @@ export function observeData(serverCall: object, onBytes: (bytes: number) => void
  * end of the requests. False if no stream was found.
  */
 export function isStreamClosed(serverCall: object): boolean {
-  return innermostCallOf(serverCall)?.isClosed ?? streamOf(serverCall)?.closed === true;
+  return streamOf(serverCall)?.closed === true;
 }
 
 /** True if no response can be sent: the stream is closed or its status was sent. grpc-js may start a call in this state. */
 export function isStreamOver(serverCall: object): boolean {
-  const innermost = innermostCallOf(serverCall);
-  if (innermost !== undefined) return innermost.isClosed || innermost.sentStatus !== undefined;
   const stream = streamOf(serverCall);
   return stream !== undefined && (stream.closed || statusSentBy(stream) !== undefined);
 }

@@ -388,6 +388,24 @@ it('refuses further requests of a client that does not acknowledge the drain', a
   expect(scene.ends).toEqual([]);
 });
 
+it('waits for the client as long as the shorter of two drains', async () => {
+  const scene = await Scene.start();
+  const client = scene.connect();
+  client.pongs = false;
+  client.socket.write(Buffer.concat([GREETING, call()]));
+  await waitFor(() => scene.events.length === 1);
+  const goaways = () => client.frames.filter((text) => text.startsWith('GOAWAY')).length;
+  scene.connections[0]?.drain(60_000);
+  await client.got('GOAWAY');
+  await scene.clock.advanceAsync(12_000);
+  client.socket.write(call(3));
+  await waitFor(() => scene.events.length === 2);
+  expect(goaways()).toBe(1);
+  scene.connections[0]?.drain();
+  await scene.clock.advanceAsync(12_000);
+  await waitFor(() => goaways() === 2);
+});
+
 it('destroys connections, whatever their calls do', async () => {
   const scene = await Scene.start({ tls: identity('server') });
   const [secured, raw] = [scene.connectTls(), scene.connect()];

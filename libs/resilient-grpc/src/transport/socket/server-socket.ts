@@ -39,6 +39,7 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
   private headTimer: Timer | undefined;
   private sendTimer: Timer | undefined;
   private drainTimer: Timer | undefined;
+  private drainTimeoutMs = Infinity;
 
   constructor(
     private readonly accepted: Socket,
@@ -57,10 +58,16 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     this.watchHead();
   }
 
-  /** Ends the connection when its calls have ended; see `ServerConnection.drain`. */
-  drain(): void {
-    if (this.http2.isEnded || this.drainTimer !== undefined) return;
-    this.drainTimer = new PeerTimer(this.clock, this.options.drainTimeoutMs, () => this.http2.refuse());
+  /**
+   * Ends the connection when its calls have ended; see `ServerConnection.drain`.
+   *
+   * @param timeoutMs milliseconds after which further requests are refused even if the client has not acknowledged the drain
+   */
+  drain(timeoutMs = this.options.drainTimeoutMs): void {
+    if (this.http2.isEnded || timeoutMs >= this.drainTimeoutMs) return;
+    this.drainTimeoutMs = timeoutMs;
+    this.drainTimer?.clear();
+    this.drainTimer = new PeerTimer(this.clock, timeoutMs, () => this.http2.refuse());
     this.http2.drain();
   }
 

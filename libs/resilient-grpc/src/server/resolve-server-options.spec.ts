@@ -28,7 +28,7 @@ describe('resolveServerOptions', () => {
     ['socket', undefined, 'socket'],
     ['socket', 'grpc-js', 'grpc-js'],
     [undefined, 'socket', 'socket'],
-    [undefined, undefined, 'grpc-js'],
+    [undefined, undefined, 'socket'],
   ] as const)('with NESTJS_RESILIENT_GRPC_TRANSPORT=%s and transport %s, uses %s', (ofProcess, own, used) => {
     vi.stubEnv('NESTJS_RESILIENT_GRPC_TRANSPORT', ofProcess);
     onTestFinished(() => void vi.unstubAllEnvs());
@@ -54,8 +54,8 @@ describe('resolveServerOptions', () => {
     };
     vi.stubEnv('NESTJS_RESILIENT_GRPC_TRANSPORT', undefined);
     onTestFinished(() => void vi.unstubAllEnvs());
-    expect(resolve({ channelOptions }).warnings).toEqual([]);
-    expect(resolve({ channelOptions, transport: 'socket' }).warnings).toEqual([
+    expect(resolve({ channelOptions, transport: 'grpc-js' }).warnings).toEqual([]);
+    expect(resolve({ channelOptions }).warnings).toEqual([
       "channelOptions without a meaning for servers on transport 'socket': grpc-node.max_session_memory, grpc.http2.max_ping_strikes; remove them",
     ]);
   });
@@ -70,7 +70,7 @@ describe('resolveServerOptions', () => {
       maxConnectionAgeGraceMs: undefined,
       connectionIdleTimeoutMs: undefined,
       maxConnections: Infinity,
-      transport: 'grpc-js',
+      transport: 'socket',
       health: true,
       maxConcurrentCalls: undefined,
       reflection: false,

@@ -94,7 +94,7 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      * HTTP/2 transport: 'socket' is that of this library. 'grpc-js' is that of grpc-js, on `node:http2`. If the environment variable
      * NESTJS_RESILIENT_GRPC_TRANSPORT is `grpc-js`, all servers and clients of the process use it; if it is `socket`, that of this library
      * is the default. With a release of grpc-js that lacks names which the transport of this library needs, servers run on that of grpc-js.
-     * @defaultValue 'grpc-js'
+     * @defaultValue 'socket'
      */
     readonly transport?: Transport | undefined;
     /** Enables `grpc.health.v1.Health`, bound to the application lifecycle. @defaultValue true */
@@ -110,7 +110,7 @@ export interface ResilientGrpcServerOptionsFactory {
 }
 
 export const DEFAULT_SERVER_OPTIONS = {
-  transport: 'grpc-js',
+  transport: 'socket',
   onDrain: 'fail',
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,

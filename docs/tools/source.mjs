@@ -59,8 +59,8 @@ function valueOf(node, file) {
  */
 export function seams() {
   return ['client', 'server'].flatMap((half) => {
-    const dir = { client: 'channel', server: 'server' }[half];
-    const list = constant(`${dir}/quirks/${half}-seams.ts`, `${half.toUpperCase()}_SEAMS`);
+    const file = { client: 'client-seams', server: 'unbound-server' }[half];
+    const list = constant(`channel/quirks/${file}.ts`, `${half.toUpperCase()}_SEAMS`);
     return list.map((seam) => ({ half, ...seam }));
   });
 }

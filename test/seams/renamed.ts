@@ -31,29 +31,17 @@ export interface PrivateName {
   readonly lost: string;
 }
 
-/** Arguments of `sabotage()` for names of Node, and for names that grpc-js also uses for other purposes. */
-const PLACES: Readonly<Record<string, readonly string[]>> = {
-  '[state]': ['node:state'],
-  '[kHandle]': ['node:kHandle'],
-  stream: ['server-interceptors.js:stream'],
-};
-
-/**
- * Names that occur in paths but that the tests do not remove: names of JavaScript and Node, and `call`, which grpc-js also uses elsewhere.
- */
-const SKIPPED_NAMES = new Set(['prototype', 'streams', 'close']);
+/** Names that occur in paths but that the tests do not remove: names of JavaScript. */
+const SKIPPED_NAMES = new Set(['prototype']);
 
 /** Names whose loss has an effect only with TLS. */
 const TLS_NAMES = new Set(['_createSecureConnector', '_isSecure']);
 
-/**
- * Names that cannot be renamed alone, because grpc-js calls them on objects of the library, because they are also in the public API of
- * grpc-js, or because Node fails without them.
- */
-const EXCLUDED_NAMES = new Set(['hasPendingData', '_parent']);
+/** Names that cannot be renamed alone, because Node fails without them. */
+const EXCLUDED_NAMES = new Set(['_parent']);
 
-/** Names that lead to the stream of a server call. The path of the seam does not contain them, because it starts at the stream. */
-const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
+/** Names of calls that `_runHandlerForCall()` makes. */
+const SERVER_CALL_NAMES = ['nextCall', 'server-call.js:call'];
 
 /**
  * The private names of the seams that sabotaged-run.mjs uses, except `SKIPPED_NAMES` and `EXCLUDED_NAMES`. `lost` is the feature that is
@@ -62,11 +50,11 @@ const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
 export const PRIVATE_NAMES: readonly PrivateName[] = seams()
   .flatMap(({ on, needs, lostWithout: lost }) => [
     ...needs.flatMap(namesOf).map((name) => ({ name, lost })),
-    ...(on === 'server call' ? SERVER_STREAM_NAMES : []).map((name) => ({ name, lost })),
+    ...(on === 'server' ? SERVER_CALL_NAMES : []).map((name) => ({ name, lost })),
   ])
   .filter(({ name }, index, all) => all.findIndex((one) => one.name === name) === index)
   .map(({ name, lost }) => {
-    const sabotage = { names: PLACES[name] ?? [name], tls: TLS_NAMES.has(name) };
+    const sabotage = { names: [name], tls: TLS_NAMES.has(name) };
     return { name, lost, sabotage };
   });
 

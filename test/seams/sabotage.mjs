@@ -1,5 +1,5 @@
-// Loads grpc-js with some of its private names renamed, as in a possible future release, and hides private names of Node:
-//   sabotage(['onCallStart', 'node:state'], { version: '1.15.0', folder: '/path/to/another/grpc-js' })
+// Loads grpc-js with some of its private names renamed, as in a possible future release:
+//   sabotage(['onCallStart'], { version: '1.15.0', folder: '/path/to/another/grpc-js' })
 // Call `sabotage()` before anything loads grpc-js.
 import { createRequire } from 'node:module';
 import Module, { register } from 'node:module';
@@ -11,25 +11,14 @@ const require = createRequire(import.meta.url);
 const PACKAGE = '@grpc/grpc-js';
 const INSIDE = `${sep}@grpc${sep}grpc-js${sep}`;
 
-/** Private names of Node and the functions that hide them. */
-const NODE_NAMES = {
-  'node:state': () => hideSymbol('state'),
-  'node:kHandle': () => hideSymbol('kHandle'),
-};
-
-function hideSymbol(name) {
-  const symbolsOf = Object.getOwnPropertySymbols;
-  Object.getOwnPropertySymbols = (value) => symbolsOf(value).filter(({ description }) => description !== name);
-}
-
 /**
  * @param {readonly string[]} names private names to rename: 'http2Stream' in all files, 'server-interceptors.js:stream' in one file,
- *   'a.js:subchannel.createCall' on one object of a file, or 'node:state' in Node
+ *   'a.js:subchannel.createCall' on one object of a file
  * @param {{ version?: string, folder?: string }} grpcJs the version that its package.json reports; the folder of another copy to load
  */
 export function sabotage(names, { version, folder } = {}) {
   if (folder !== undefined) redirect(folder);
-  const renamed = names.filter((name) => !name.startsWith('node:')).map(renaming);
+  const renamed = names.map(renaming);
   const load = Module._extensions['.js'];
   Module._extensions['.js'] = (module, filename) => {
     if (!filename.includes(INSIDE) || !filename.endsWith('.js')) return load(module, filename);
@@ -48,7 +37,6 @@ export function sabotage(names, { version, folder } = {}) {
   }
   // From now on, ES modules also load this copy.
   require(PACKAGE);
-  for (const name of names.filter((one) => one.startsWith('node:'))) NODE_NAMES[name]();
 }
 
 function renaming(name) {

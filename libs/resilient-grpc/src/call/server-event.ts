@@ -80,8 +80,8 @@ export type GrpcServerEvent = {
   /** The Observable of a unary handler emitted another value after the response. */
   | { readonly type: 'extra-response'; readonly path: string }
   /**
-   * Trailers of a handler were omitted: those that HTTP/2 or gRPC forbids, or, if they and the status message exceed 60 KiB or the limit of the
-   * client, all of them or those with error details.
+   * A part of a status was not sent: trailers that HTTP/2 or gRPC forbids, or what exceeds the limit of the client, which is 8 KiB if it
+   * announces none. The code is always sent; error details go first, then the other trailers, then the end of the message.
    */
   | { readonly type: 'trailers-omitted'; readonly path: string }
   /** A request could not be deserialized, so its handler did not receive it. The caller received INTERNAL. */
@@ -110,15 +110,8 @@ export type GrpcServerEvent = {
   | ({ readonly type: 'unsent-field' } & UnsentField)
   /**
    * A handler or its teardown failed with an error that the caller does not receive in full, or a response could not be serialized.
-   * `omitted` is present if the error's status was not sent in full: 'message' if the message alone exceeds 60 KiB, so that its end and all
-   * trailers were omitted, or 'trailers' if only trailers were omitted.
    */
-  | {
-      readonly type: 'handler-failed';
-      readonly path: string;
-      readonly error: unknown;
-      readonly omitted?: 'message' | 'trailers';
-    }
+  | { readonly type: 'handler-failed'; readonly path: string; readonly error: unknown }
 );
 
 /**

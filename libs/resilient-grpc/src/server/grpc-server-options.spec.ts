@@ -1,32 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { takeKeepalive } from './grpc-server-options.js';
+import { transportKeepalive } from './grpc-server-options.js';
 
-describe('takeKeepalive', () => {
-  it('removes keepalive from the server options passed to grpc-js', () => {
-    const given = {
-      'grpc.keepalive_time_ms': 60_000,
-      'grpc.keepalive_timeout_ms': 5_000,
-      'grpc.max_concurrent_streams': 7,
-    };
-    expect(takeKeepalive(given)).toEqual({
-      serverOptions: { 'grpc.max_concurrent_streams': 7 },
-      keepalive: { keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 5_000 },
-    });
-  });
-
-  it.each([undefined, 2 ** 31 - 1, 2 ** 40, 0])(
-    'turns keepalive off for each value that turns it off in grpc-js (%s)',
-    (time) => {
-      const given = time === undefined ? {} : { 'grpc.keepalive_time_ms': time };
-      expect(takeKeepalive(given).keepalive).toEqual({ keepaliveTimeMs: Infinity, keepaliveTimeoutMs: 20_000 });
-    },
-  );
-
-  it('leaves keepalive to grpc-js if connections cannot be observed', () => {
-    const given = { 'grpc.keepalive_time_ms': 60_000 };
-    expect(takeKeepalive(given, false)).toEqual({
-      serverOptions: given,
-      keepalive: { keepaliveTimeMs: Infinity, keepaliveTimeoutMs: 20_000 },
-    });
+describe('transportKeepalive', () => {
+  it.each([
+    [undefined, 60_000],
+    [5_000, 5_000],
+    [2 ** 31 - 1, Infinity],
+    [2 ** 40, Infinity],
+    [0, Infinity],
+  ])('with an interval of %s between pings, pings every %s ms', (given, used) => {
+    const options = given === undefined ? {} : { 'grpc.keepalive_time_ms': given };
+    expect(transportKeepalive(options)).toEqual({ keepaliveTimeMs: used, keepaliveTimeoutMs: 20_000 });
   });
 });

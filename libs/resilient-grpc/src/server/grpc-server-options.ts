@@ -1,10 +1,9 @@
-import { Server, type ServerOptions } from '@grpc/grpc-js';
+import type { ServerOptions } from '@grpc/grpc-js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { channelValueProblems } from '../client/settings/channel-options-schema.js';
 import { defined, describeValue, pathOf } from '../policy/options/describe-value.js';
 import { MAX_TIMER_MS } from '../time/clock.js';
-import type { ConnectionLifetime } from './connections/server-connection.js';
-import { canObserveHttp2Servers } from './quirks/http2-servers.js';
+import type { TransportKeepalive } from './grpc/transport-settings.js';
 import {
   DEFAULT_SERVER_OPTIONS,
   type ResilientGrpcServerOptions,
@@ -57,18 +56,15 @@ export function connectionLimits(
 }
 
 /**
- * Returns the options of grpc-js's server: the given options, with Channelz off by default, and with default keepalive pings, which detect
- * unresponsive peers. Excludes the age and idle limits of connections. This library enforces these limits itself, so that it can emit
- * events, and so that calls end after the grace period with a status instead of a lost connection.
+ * Returns the options of grpc-js's server: the given options, with Channelz off by default. On grpc-js's transport, they also contain the ages
+ * and the idle time of connections, which this library otherwise enforces itself.
  */
 export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOptions {
-  const { nest } = resolved;
+  const { nest, transport } = resolved;
   const given: Readonly<Record<string, unknown>> = nest.channelOptions ?? {};
-  const options: Record<string, unknown> = {
+  const options = {
     // Channelz costs time in each call and is useless without its service; applications that add the service can set this to 1.
     'grpc.enable_channelz': 0,
-    'grpc.keepalive_time_ms': DEFAULT_SERVER_OPTIONS.keepaliveTimeMs,
-    'grpc.keepalive_timeout_ms': DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs,
     ...defined(given),
     ...defined(keepaliveOptions(nest)),
     // As in Nest, 0 means not set.
@@ -78,33 +74,24 @@ export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOption
       'grpc.max_metadata_size': nest.maxMetadataSize || undefined,
     }),
   };
-  return Object.fromEntries(Object.entries(options).filter(([key]) => !LIBRARY_ENFORCED_OPTIONS.has(key)));
+  const { maxConnectionAgeMs, maxConnectionAgeGraceMs, connectionIdleTimeoutMs } = resolved;
+  const isOnGrpcJs = transport === 'grpc-js';
+  // All values are overwritten, because very large ones mean no limit.
+  return defined({
+    ...options,
+    [CHANNEL_EQUIVALENTS.maxAgeMs]: isOnGrpcJs ? maxConnectionAgeMs : undefined,
+    [CHANNEL_EQUIVALENTS.graceMs]: isOnGrpcJs ? maxConnectionAgeGraceMs : undefined,
+    [CHANNEL_EQUIVALENTS.idleMs]: isOnGrpcJs ? connectionIdleTimeoutMs : undefined,
+  });
 }
 
-const LIBRARY_ENFORCED_OPTIONS: ReadonlySet<string> = new Set(Object.values(CHANNEL_EQUIVALENTS));
-
-/** Result of `takeKeepalive`: the remaining options of grpc-js's server, and the keepalive times for `ServerConnection`. */
-export interface TakenKeepalive {
-  readonly serverOptions: ServerOptions;
-  readonly keepalive: Pick<ConnectionLifetime, 'keepaliveTimeMs' | 'keepaliveTimeoutMs'>;
-}
-
-/**
- * Moves server keepalive from grpc-js to `ServerConnection`. Node sends no PING on a connection after GOAWAY, so grpc-js would
- * drop such a connection, with its calls, at the next ping. grpc-js keeps its keepalive if connections cannot be observed.
- */
-export function takeKeepalive(
-  given: ServerOptions,
-  canObserve = canObserveHttp2Servers(Server.prototype),
-): TakenKeepalive {
-  const timeMs = given['grpc.keepalive_time_ms'] ?? MAX_TIMER_MS;
-  const keepaliveTimeoutMs = given['grpc.keepalive_timeout_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs;
-  if (!canObserve) return { serverOptions: given, keepalive: { keepaliveTimeMs: Infinity, keepaliveTimeoutMs } };
-  const serverOptions = { ...given };
-  delete serverOptions['grpc.keepalive_time_ms'];
-  delete serverOptions['grpc.keepalive_timeout_ms'];
-  const keepaliveTimeMs = timeMs > 0 && timeMs < MAX_TIMER_MS ? timeMs : Infinity;
-  return { serverOptions, keepalive: { keepaliveTimeMs, keepaliveTimeoutMs } };
+/** Returns the keepalive of servers on the transport of this library. By default, pings detect unresponsive clients. */
+export function transportKeepalive(options: ServerOptions): TransportKeepalive {
+  const timeMs = options['grpc.keepalive_time_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeMs;
+  return {
+    keepaliveTimeMs: timeMs > 0 && timeMs < MAX_TIMER_MS ? timeMs : Infinity,
+    keepaliveTimeoutMs: options['grpc.keepalive_timeout_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs,
+  };
 }
 
 /** Returns the problems of `channelOptions`. The options next to it override its keys, as in Nest. */

@@ -12,6 +12,7 @@ import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices'
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
 import { SeamReport } from '../channel/quirks/seam.js';
+import { hasServerTransport, SERVER_SEAMS, serverSubjects } from '../channel/quirks/unbound-server.js';
 import {
   loadContract,
   loadDefinition,
@@ -30,19 +31,15 @@ import type { Random } from '../time/random.js';
 import type { ServedHandler, ServedMethod } from './calls/served-call.js';
 import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
-import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { GrpcServer } from './grpc/grpc-server.js';
+import { GrpcJsServer } from './grpc-js-server.js';
 import type { ConversionListener } from './grpc/innermost-call.js';
 import { SocketConnections } from './grpc/socket-connections.js';
 import { maxReceiveBytes, maxSendBytes, transportSettings } from './grpc/transport-settings.js';
-import { observedServer, ReportingServer } from './observed-server.js';
 import { ConcurrencyLimit } from './overload/concurrency-limit.js';
-import { OverloadGate, refuseUnreadCalls, unreadRefusal } from './overload/overload-gate.js';
+import { OverloadGate, unreadRefusal } from './overload/overload-gate.js';
 import { OverloadState } from './overload/overload-state.js';
-import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
-import { SERVER_SEAMS } from './quirks/server-seams.js';
-import { hasServerTransport } from './quirks/unbound-server.js';
 import {
   connectedServers,
   createdServers,
@@ -57,7 +54,7 @@ import {
 import { listenAddress, listenProblem } from './listen-address.js';
 import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
-import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
+import { grpcServerOptions, transportKeepalive } from './grpc-server-options.js';
 import {
   implementationOf,
   isGated,
@@ -111,9 +108,9 @@ const ALREADY_LISTENING_MESSAGE =
   'This ResilientGrpcServer is already listening; start its microservice once; ' +
   'for a second address, call forRoot() again and connect its server by its own token (useExisting: ResilientGrpcServer)';
 
-const TRANSPORT_MISSING_MESSAGE =
-  'the installed @grpc/grpc-js lacks names that the HTTP/2 transport of this library needs, so the server runs on that of grpc-js; ' +
-  'install a tested release of @grpc/grpc-js';
+const ON_GRPC_JS_MESSAGE =
+  "serving on grpc-js's transport (transport: 'grpc-js'). Off: connections.max, pings of clients unless keepalive is set, log lines of " +
+  'connections, resets of streams whose clients do not read, and refusals before a request is read';
 
 /**
  * Transport strategy from {@link ResilientGrpcServerModule} that replaces `Transport.GRPC`. It drains at shutdown, emits events, and
@@ -138,10 +135,9 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly serverLimit: ConcurrencyLimit | undefined;
   /** Limits of methods, by path. Kept after a failed start, because Nest creates the methods again at the next start. */
   private readonly methodLimits = new Map<string, ConcurrencyLimit>();
-  private readonly connections: ServerConnections | SocketConnections;
+  /** Connections on the transport of this library; `undefined` on grpc-js's. */
+  private readonly connections: SocketConnections | undefined;
   private readonly grpcOptions: ServerOptions;
-  /** True if the server runs on the transport of this library. */
-  private readonly isOnSocket: boolean;
   private readonly servedHandlers = new ServedHandlers(this.getHandlers());
   private knownHandlerNames: HandlerNames | undefined;
   private packageDefinition: PackageDefinition | undefined;
@@ -190,36 +186,28 @@ export class ResilientGrpcServer extends ServerGrpc {
       }, true),
     );
     const { ownLogger: logger } = this;
-    this.isOnSocket = resolved.transport === 'socket' && hasServerTransport();
-    if (resolved.transport === 'socket' && !this.isOnSocket)
-      logger.write('warn', TRANSPORT_MISSING_MESSAGE, { event: 'configuration' });
+    const isOnSocket = resolved.transport === 'socket' && hasServerTransport();
     for (const warning of resolved.warnings) logger.write('warn', warning, { event: 'configuration' });
     this.log = new EventLog(SERVER_LINES, undefined, logger, clock);
     events.listen((event) => {
       this.log.take(event);
     }, false);
     this.health = new GrpcServerHealth(this.serviceStreams);
-    this.calls = new ServerCalls(clock, events, this.seamReport);
+    this.calls = new ServerCalls(clock, events);
     this.overloadState = new OverloadState(clock, events);
     this.gate = new OverloadGate(clock, events, this.overloadState, eventLoopIdleMs);
     this.serverLimit = this.limitOf(resolved);
-    const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
-    this.grpcOptions = serverOptions;
-    const lifetime = { ...resolved, ...keepalive };
-    const endCallsOf = (connection: Parameters<ServerCalls['endOf']>[0]): void => {
-      this.calls.endOf(connection);
-    };
-    const connected = { clock, random, events, endCallsOf };
-    this.connections = this.isOnSocket
-      ? new SocketConnections(transportSettings(serverOptions, keepalive, resolved.maxConnections), lifetime, connected)
-      : new ServerConnections(lifetime, connected, this.seamReport);
-    this.drain = new ServerDrain(resolved.drain, {
-      clock,
-      events,
-      calls: this.calls,
-      connections: this.connections,
-      health: this.health,
-    });
+    this.grpcOptions = grpcServerOptions({ ...resolved, transport: isOnSocket ? 'socket' : 'grpc-js' });
+    if (isOnSocket) {
+      const settings = transportSettings(
+        this.grpcOptions,
+        transportKeepalive(this.grpcOptions),
+        resolved.maxConnections,
+      );
+      const endCallsOf = this.calls.endOf.bind(this.calls);
+      this.connections = new SocketConnections(settings, resolved, { clock, random, events, endCallsOf });
+    }
+    this.drain = new ServerDrain(resolved.drain, { clock, events, calls: this.calls, health: this.health });
     // Writes pending summary lines, even if another shutdown hook hangs and Nest never calls `close`.
     this.drain.onEnd(() => {
       this.log.close();
@@ -274,6 +262,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     }
     const address = listenAddress(this.url, this.boundPort);
     this.ownLogger.write('log', `listening on ${address}`, { event: 'listening', address });
+    if (this.connections === undefined) this.ownLogger.write('log', ON_GRPC_JS_MESSAGE, { event: 'configuration' });
     this.reportHandlers();
     callback();
   }
@@ -486,8 +475,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Adds the services before it opens the port, so that clients never reach a server without services. */
   private async open(): Promise<void> {
     const server = this.newServer();
-    this.seamReport.checkStart(this.isOnSocket ? {} : { server });
-    if (this.connections instanceof ServerConnections) this.connections.attach(server);
+    this.seamReport.checkStart(serverSubjects());
     this.grpcClient = server;
     this.calls.captures = this.dependencies.captures();
     await this.bindEvents();
@@ -571,38 +559,21 @@ export class ResilientGrpcServer extends ServerGrpc {
   private serverWith(telemetry: ServerTelemetry | undefined, isTraced: boolean): Server {
     const { connections, conversionListener: conversions, grpcOptions, gate, gatedMethods } = this;
     const { clock } = this.dependencies;
-    if (connections instanceof SocketConnections) {
-      const elastic = elasticAgent();
-      return new GrpcServer(grpcOptions, connections, {
-        clock,
-        telemetry: elastic === undefined ? telemetry : new ElasticServerTelemetry(elastic, telemetry),
-        isTraced,
-        conversions,
-        onCut: (path) => {
-          if (this.events.wanted) this.events.emit({ type: 'trailers-omitted', path });
-        },
-        maxReceiveBytes: maxReceiveBytes(grpcOptions),
-        maxSendBytes: maxSendBytes(grpcOptions),
-        sendsMetrics: Boolean(grpcOptions['grpc.server_call_metric_recording']),
-        refuse: isTraced ? () => undefined : unreadRefusal(gate, gatedMethods, telemetry),
-      });
-    }
-    const server =
-      telemetry === undefined
-        ? new ReportingServer(grpcOptions, conversions)
-        : observedServer(grpcOptions, telemetry, clock, conversions);
-    return this.prepare(server, isTraced, telemetry);
-  }
-
-  /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */
-  private prepare(server: ReportingServer, isTraced: boolean, telemetry?: ServerTelemetry): Server {
-    server.isTraced = isTraced;
-    if (isTraced) return server;
-    const filter = refuseUnreadCalls(this.gate, this.gatedMethods, telemetry);
-    observeHttp2Servers(server, (http2Server) => {
-      filterStreams(http2Server, filter);
+    if (connections === undefined) return new GrpcJsServer(grpcOptions, { clock, telemetry, isTraced, conversions });
+    const elastic = elasticAgent();
+    return new GrpcServer(grpcOptions, connections, {
+      clock,
+      telemetry: elastic === undefined ? telemetry : new ElasticServerTelemetry(elastic, telemetry),
+      isTraced,
+      conversions,
+      onCut: (path) => {
+        if (this.events.wanted) this.events.emit({ type: 'trailers-omitted', path });
+      },
+      maxReceiveBytes: maxReceiveBytes(grpcOptions),
+      maxSendBytes: maxSendBytes(grpcOptions),
+      sendsMetrics: Boolean(grpcOptions['grpc.server_call_metric_recording']),
+      refuse: isTraced ? () => undefined : unreadRefusal(gate, gatedMethods, telemetry),
     });
-    return server;
   }
 
   private addOwnServices(server: Server): void {

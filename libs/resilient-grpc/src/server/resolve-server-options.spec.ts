@@ -226,12 +226,8 @@ describe('resolveServerOptions', () => {
 });
 
 describe('grpcServerOptions', () => {
-  it('enables keepalive pings and disables channelz on a grpc-js server by default', () => {
-    expect(forGrpcJs()).toEqual({
-      'grpc.enable_channelz': 0,
-      'grpc.keepalive_time_ms': 60_000,
-      'grpc.keepalive_timeout_ms': 20_000,
-    });
+  it('disables channelz by default', () => {
+    expect(forGrpcJs()).toEqual({ 'grpc.enable_channelz': 0 });
   });
 
   it("maps the keys of Nest's server options to those of grpc-js", () => {
@@ -275,17 +271,30 @@ describe('grpcServerOptions', () => {
     expect(time === 0 || time === 2 ** 31 - 1).toBe(true);
   });
 
-  it('omits the age and idle limits of connections, which the library enforces, from the options of grpc-js', () => {
-    const options = forGrpcJs({
-      connections: { maxAgeMs: 60_000 },
-      channelOptions: { 'grpc.max_connection_age_grace_ms': 5, 'grpc.max_connection_idle_ms': 6_000 },
-    });
-    expect(Object.keys(options).filter((key) => key.includes('connection'))).toEqual([]);
-  });
+  it.each([
+    ['socket', {}],
+    [
+      'grpc-js',
+      {
+        'grpc.max_connection_age_ms': 60_000,
+        'grpc.max_connection_age_grace_ms': 5,
+        'grpc.max_connection_idle_ms': 6_000,
+      },
+    ],
+  ] as const)(
+    'on transport %s, grpc-js gets the age and idle limits of connections that it enforces',
+    (transport, expected) => {
+      const options = forGrpcJs({
+        transport,
+        connections: { maxAgeMs: 60_000 },
+        channelOptions: { 'grpc.max_connection_age_grace_ms': 5, 'grpc.max_connection_idle_ms': 6_000 },
+      });
+      expect(options).toEqual({ 'grpc.enable_channelz': 0, ...expected });
+    },
+  );
 
   it('returns options that the grpc-js Server applies', () => {
     const server = new Server(forGrpcJs({ channelOptions: { 'grpc.max_concurrent_streams': 5 } }));
-    expect(Reflect.get(server, 'keepaliveTimeMs')).toBe(60_000);
     expect(Reflect.get(server, 'channelzEnabled')).toBe(false);
     expect(Reflect.get(server, 'commonServerOptions')).toMatchObject({ settings: { maxConcurrentStreams: 5 } });
     server.forceShutdown();

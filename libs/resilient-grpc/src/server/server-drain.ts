@@ -1,22 +1,26 @@
-import type { Server } from '@grpc/grpc-js';
 import type { EventHub } from '../call/event-hub.js';
 import type { ResolvedDrain } from '../nest/module-options.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ServerCalls } from './calls/server-calls.js';
-import type { ServerConnections } from './connections/server-connections.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
 
 export interface ServerDrainDependencies {
   readonly clock: Clock;
   readonly events: EventHub<GrpcServerEvent>;
   readonly calls: ServerCalls;
-  readonly connections: Pick<ServerConnections, 'announceEnd' | 'destroyAll' | 'closed' | 'cutOff' | 'isAttached'>;
   readonly health: { turnNotServing(): void; endWatches(): void };
 }
 
 /** Shutdown API of grpc-js's server. */
-export type DrainedServer = Pick<Server, 'tryShutdown' | 'forceShutdown'>;
+export interface DrainedServer {
+  /** Sends GOAWAY on all connections, and calls back when the last one is closed. */
+  tryShutdown(callback: () => void): void;
+  /** Closes all connections immediately. */
+  forceShutdown(): void;
+  /** Number of connections that `forceShutdown` closed; absent if unknown. */
+  readonly connectionsCutOff?: number;
+}
 
 /**
  * `cutOff` is the number of forcibly ended calls by method path. `hasCutOffStream` is true if one of these calls was a response stream with
@@ -137,7 +141,7 @@ export class ServerDrain {
   }
 
   private async runOnce(server: DrainedServer, beganAt: number): Promise<ServerDrainReport> {
-    const { clock, calls, connections } = this.dependencies;
+    const { clock, calls } = this.dependencies;
     const endedBefore = calls.ended;
     await this.ready;
     let cutOff: ReadonlyMap<string, number> = new Map();
@@ -154,32 +158,25 @@ export class ServerDrain {
       // From now, because the statuses need this time even if this process was blocked at `endsAt`.
       await this.within(over, clock.now() + this.flushMs);
     } finally {
-      // Runs even after a failure, so that the process can exit. Closes connections first. Otherwise, grpc-js would reset the remaining
-      // calls, and their clients would report CANCELLED.
-      connections.destroyAll();
+      // Runs even after a failure, so that the process can exit.
       server.forceShutdown();
       this.watchdog?.clear();
     }
-    const report = { ...ends, connectionsCutOff: connections.cutOff, durationMs: clock.now() - beganAt };
+    const report = { ...ends, connectionsCutOff: server.connectionsCutOff ?? 0, durationMs: clock.now() - beganAt };
     this.publishReport(report, cutOff, hasCutOffStream);
     return report;
   }
 
   private async drain(server: DrainedServer): Promise<void> {
-    const { calls, connections, health } = this.dependencies;
+    const { calls, health } = this.dependencies;
     // GOAWAY must reach clients before their streams end. Otherwise, the clients restart the streams on this server.
-    connections.announceEnd();
     const shut = new Promise<void>((resolve) => {
-      server.tryShutdown(() => {
-        resolve();
-      });
+      server.tryShutdown(resolve);
     });
     health.endWatches();
     this.notifying = calls.notifyStreams();
-    // grpc-js never calls back if a session is destroyed now and its socket closes later. If the sockets are observed,
-    // the drain waits for them instead.
-    await Promise.all([this.notifying, connections.isAttached ? undefined : shut]);
-    await Promise.all([calls.whenOver(), connections.closed()]);
+    await Promise.all([this.notifying, shut]);
+    await calls.whenOver();
   }
 
   private publishReport(

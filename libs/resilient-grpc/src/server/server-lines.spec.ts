@@ -17,12 +17,8 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
     'error /orders.v1.Orders/Watch: handler failed: TypeError: x is not a function',
   ],
   [
-    { type: 'handler-failed', path, error: { code: 5, message: 'no order 7' }, omitted: 'message' },
-    'error /orders.v1.Orders/Watch: handler failed: NOT_FOUND: no order 7; the status message exceeds 60 KiB, so the caller received only its first 512 characters and no trailers; shorten the message',
-  ],
-  [
-    { type: 'handler-failed', path, error: { code: 5, message: 'no order 7' }, omitted: 'trailers' },
-    'error /orders.v1.Orders/Watch: handler failed: NOT_FOUND: no order 7; trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB or the limit of the client; remove or shorten them',
+    { type: 'handler-failed', path, error: { code: 5, message: 'no order 7' } },
+    'error /orders.v1.Orders/Watch: handler failed: NOT_FOUND: no order 7',
   ],
   [
     { type: 'handler-leak', path, overMs: 61_000.4 },
@@ -42,7 +38,7 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
   ],
   [
     { type: 'trailers-omitted', path },
-    'warn /orders.v1.Orders/Watch: trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB or the limit of the client; remove or shorten them',
+    'warn /orders.v1.Orders/Watch: a part of a status was not sent: HTTP/2 or gRPC forbids some of its trailers, or it exceeds the limit of the client (8 KiB if it announces none); remove or shorten its trailers and its message',
   ],
   [
     { type: 'request-unreadable', path, error: new RangeError('index out of range: 11 + 1 > 11') },

@@ -6,8 +6,8 @@ import { suggestStatusCode, isStatusCode, statusName, StatusCode } from '../stat
 import { unsentFieldLine, untestedVersionLine } from '../telemetry/log/client-log.js';
 import type { EventTable } from '../telemetry/log/event-log.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
-import { HANDSHAKE_FAILURES } from './connections/handshake-failures.js';
-import { UNKNOWN_PEER } from './connections/server-connection.js';
+import { HANDSHAKE_FAILURES } from './grpc/handshake-failures.js';
+import { UNKNOWN_PEER } from './grpc/socket-connections.js';
 import { misnamedCodeOf } from './errors/server-status.js';
 
 /** Maximum length of the part of a message that distinguishes causes. */
@@ -17,13 +17,6 @@ const MAX_CAUSE_LENGTH = 100;
 const UNREADABLE = 'an error whose message cannot be read';
 
 const PULL_REMEDY = 'return an async generator, which is pulled as the client reads';
-
-const OMITTED_TEXTS = {
-  message:
-    'the status message exceeds 60 KiB, so the caller received only its first 512 characters and no trailers; shorten the message',
-  trailers:
-    'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they and the status message exceed 60 KiB or the limit of the client; remove or shorten them',
-};
 
 /** The line of each event of a server. A handler fault is a warning, or an error if it is reported nowhere else. */
 export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
@@ -42,8 +35,7 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
   },
   'handler-failed': {
     level: 'error',
-    text: ({ path, error, omitted }) =>
-      `${path}: handler failed: ${oneLine(failureText(error))}${omitted === undefined ? '' : `; ${OMITTED_TEXTS[omitted]}`}`,
+    text: ({ path, error }) => `${path}: handler failed: ${oneLine(failureText(error))}`,
     fields: ({ error }) => ({ error: oneLine(failureText(error)), stack: failureStack(error) }),
     about: ({ path, error }) => `${path} (${causeOf(error)})`,
   },
@@ -64,7 +56,11 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
     text: ({ path }) =>
       `${path}: unary handler emitted another value after its response; the value was dropped; emit only one value`,
   },
-  'trailers-omitted': { text: ({ path }) => `${path}: ${OMITTED_TEXTS.trailers}` },
+  'trailers-omitted': {
+    text: ({ path }) =>
+      `${path}: a part of a status was not sent: HTTP/2 or gRPC forbids some of its trailers, or it exceeds the limit of the client ` +
+      '(8 KiB if it announces none); remove or shorten its trailers and its message',
+  },
   'request-unreadable': {
     text: ({ path, error }) =>
       `${path}: a request cannot be deserialized: ${unreadableText(error)}; the caller received INTERNAL; compare the .proto files of ` +

@@ -6,12 +6,10 @@ import { runInbound } from '../../client/call/caller-context.js';
 import { AbortError } from '../../errors/library-error.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import type { FifoEntry, ServiceTime } from '../../policy/overload/overload-queue.js';
-import { StatusCode } from '../../status/status-code.js';
+import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { RunningTime } from '../../time/running-time.js';
 import { serverStatusOf } from '../errors/server-status.js';
-import { truncateStatus } from '../errors/truncate-status.js';
-import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { innermostCallOf, type InnermostCall } from '../grpc/innermost-call.js';
 import type { ResolvedServerMethod } from '../server-options.js';
@@ -183,9 +181,7 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
   /** Ends the call, and returns true, if its caller cancelled or its deadline passed before its handler started. */
   endIfOver(): boolean {
     const { innermost, wire } = this;
-    const isOver =
-      innermost === undefined ? isStreamOver(wire) : innermost.isClosed || innermost.sentStatus !== undefined;
-    if (!wire.cancelled && !isOver) return false;
+    if (!wire.cancelled && !this.isClosed && innermost?.sentStatus === undefined) return false;
     this.done = true;
     this.end(this.abortCode);
     this.notifyDone();
@@ -217,15 +213,12 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
     return this.handlerTrailers === undefined ? undefined : this.withTrailers(OK).metadata;
   }
 
-  /** Adds the handler's trailers to `status`, except those that cannot be sent. Reports omitted trailers. */
+  /** Adds the handler's trailers to `status`. */
   protected withTrailers(status: StatusLike): StatusLike {
     if (this.handlerTrailers === undefined) return status;
     const metadata = this.handlerTrailers.clone();
     if (status.metadata !== undefined) metadata.merge(status.metadata);
-    const { omitted, ...sendable } = truncateStatus({ ...status, metadata });
-    const { events } = this.host;
-    if (omitted !== undefined && events.wanted) events.emit({ type: 'trailers-omitted', path: this.method.path });
-    return sendable;
+    return { ...status, metadata };
   }
 
   /** Runs `work`, with its asynchronous continuations, in the context of this call if outgoing calls can be bound to this call. */
@@ -245,7 +238,7 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
   }
 
   private get isClosed(): boolean {
-    return this.innermost === undefined ? isStreamClosed(this.wire) : this.innermost.isClosed;
+    return this.innermost?.isClosed === true;
   }
 
   private get deadlinePassed(): boolean {
@@ -305,12 +298,7 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
     const stuck = this.streamsResponses && this.wire.writableLength > 0;
     this.stop(status);
     // The cast is needed because `stop` may have changed `over`.
-    if (stuck && !(this.over as boolean)) this.reset(status);
-  }
-
-  private reset(status: StatusLike): void {
-    if (this.innermost === undefined) resetStream(this.wire, status);
-    else this.innermost.reset(status);
+    if (stuck && !(this.over as boolean)) this.innermost?.reset(status);
   }
 
   /** Releases the handler's result: unsubscribes from Observables and closes iterators. */
@@ -329,13 +317,11 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
 
   protected abstract send(status: StatusLike): void;
 
-  /** Returns the status of a failed handler. Reports the error if it is unexpected, or if a part of its status is omitted. */
+  /** Returns the status of a failed handler. Reports the error if it is unexpected. */
   protected failureStatus(error: unknown, filtered: boolean): StatusLike {
-    const { unexpected, omitted, ...status } = serverStatusOf(error, filtered);
+    const { unexpected, ...status } = serverStatusOf(error, filtered);
     const { events } = this.host;
-    if ((unexpected === true || omitted !== undefined) && events.wanted) {
-      events.emit({ type: 'handler-failed', path: this.method.path, error, ...(omitted && { omitted }) });
-    }
+    if (unexpected === true && events.wanted) events.emit({ type: 'handler-failed', path: this.method.path, error });
     return status;
   }
 
@@ -362,9 +348,10 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
 
   /** Reports the status that ended the call on the wire. This status differs from the handler's if the response cannot be sent. */
   private reportEnd(): void {
-    const { method, sent, received, host, innermost, wire } = this;
-    const status = innermost === undefined ? sentStatusOf(wire) : innermost.sentStatus;
-    const code = status?.code ?? this.abortCode;
+    const { method, sent, received, host, innermost } = this;
+    // grpc-js does not tell what it sent.
+    const status = innermost === undefined ? this.endCode : innermost.sentStatus?.code;
+    const code = isStatusCode(status) ? status : this.abortCode;
     const durationMs = host.clock.now() - this.startedAt;
     const end = { code, peer: this.peer, durationMs, sent, received };
     host.events.emit({ type: 'call-end', path: method.path, kind: method.kind, end });

@@ -9,6 +9,7 @@ import type { GrpcServerEvent } from '../../call/server-event.js';
 import { StatusCode } from '../../status/status-code.js';
 import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import { ServiceTime } from '../../policy/overload/overload-queue.js';
+import { InnermostCall } from '../grpc/innermost-call.js';
 import { OverloadGate } from '../overload/overload-gate.js';
 import { OverloadState } from '../overload/overload-state.js';
 import { implementationOf } from '../served-methods.js';
@@ -33,9 +34,12 @@ class Wire extends EventEmitter {
   readonly resets: number[] = [];
   status: StatusLike | 'OK' | undefined;
   private readonly waiting: (() => void)[] = [];
-  readonly call = {
-    stream: { closed: false, close: (code: number) => this.resets.push(code), on: () => undefined },
-  };
+  /** The call on the transport. */
+  readonly call = Object.defineProperties(Object.create(InnermostCall.prototype) as object, {
+    isClosed: { value: false, writable: true },
+    isHandled: { value: false, writable: true },
+    reset: { value: (status: StatusLike) => this.resets.push(status.code) },
+  });
 
   constructor() {
     super();
@@ -85,7 +89,7 @@ function makeServer(options: Partial<ResolvedServerMethod> = {}) {
   const reported: GrpcServerEvent[] = [];
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   events.listen((event) => reported.push(event), false);
-  const calls = new ServerCalls(clock, events, { check: () => undefined });
+  const calls = new ServerCalls(clock, events);
   const gate = new OverloadGate(clock, events, new OverloadState(clock, events), () => clock.now());
   const serve = (
     kind: MethodKind,
@@ -286,7 +290,7 @@ describe('call whose stream is closed on arrival', () => {
         return NEVER;
       };
       const closed = new Wire();
-      closed.call.stream.closed = true;
+      Object.assign(closed.call, { isClosed: true });
       const method = {
         path: '/a.B/M',
         kind,

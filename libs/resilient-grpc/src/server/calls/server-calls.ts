@@ -1,5 +1,4 @@
 import type { EventHub } from '../../call/event-hub.js';
-import type { SeamReport } from '../../channel/quirks/seam.js';
 import { StreamBatches } from '../../call/stream-batches.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
@@ -7,7 +6,6 @@ import { RunningTime } from '../../time/running-time.js';
 import { setPollTimer } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { CallConnection } from '../grpc/innermost-call.js';
-import { streamOf } from '../quirks/http2-stream.js';
 import { CallFifo } from '../../policy/overload/overload-queue.js';
 import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './wire-call.js';
@@ -74,7 +72,6 @@ export class ServerCalls implements CallHost {
   constructor(
     readonly clock: Clock,
     readonly events: EventHub<GrpcServerEvent>,
-    private readonly seamReport: Pick<SeamReport, 'check'>,
   ) {
     this.batches = new StreamBatches(clock);
     this.runningTime = new RunningTime(clock);
@@ -102,8 +99,6 @@ export class ServerCalls implements CallHost {
   begin(call: ServedCall): void {
     this.open.push(call);
     call.innermost?.handle();
-    if (this.ended === 0 && call.innermost === undefined)
-      this.seamReport.check('server call', { stream: streamOf(call.wire) });
     const { maxCallMs } = call.method.options;
     if (maxCallMs !== undefined) {
       const details = `The call took longer than ${String(maxCallMs)} ms (maxCallMs of the server)`;
@@ -185,9 +180,9 @@ export class ServerCalls implements CallHost {
   }
 
   /** Ends the calls of one connection, which closes next; see `endAll`. */
-  endOf(connection: string | CallConnection): void {
+  endOf(connection: CallConnection): void {
     for (const call of [...this.open]) {
-      if (call.peer === connection || call.innermost?.connection === connection) call.stop(DRAINING_CONNECTION);
+      if (call.innermost?.connection === connection) call.stop(DRAINING_CONNECTION);
     }
   }
 

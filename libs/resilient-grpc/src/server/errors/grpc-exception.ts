@@ -10,7 +10,7 @@ import { pathOf, problemMessage } from '../../policy/options/describe-value.js';
 import { unknownOption } from '../../policy/options/option-schemas.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
-import { wellFormed } from './truncate-status.js';
+import { wellFormed } from './status-text.js';
 
 export interface GrpcExceptionOptions {
   /**

@@ -8,7 +8,7 @@ import {
 } from '../../errors/status-details.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { StatusCode } from '../../status/status-code.js';
-import { type ServerStatus, joinMessages, wellFormed } from './truncate-status.js';
+import { type ServerStatus, joinMessages, wellFormed } from './status-text.js';
 import { ValidationException } from './validation-exception.js';
 
 /**

@@ -203,68 +203,6 @@ describe('unexpected error', () => {
   });
 });
 
-describe('trailers that cannot be sent', () => {
-  it.each([
-    'connection',
-    'keep-alive',
-    'proxy-connection',
-    'transfer-encoding',
-    'upgrade',
-    'http2-settings',
-    'te',
-    'content-length',
-    'grpc-status',
-    'grpc-message',
-  ])('drops the trailer %s and reports the omission', (key) => {
-    const metadata = Metadata.fromHttp2Headers({ [key]: '0', 'x-shard': ['a', 'b'] });
-    const { metadata: sent, ...status } = serverStatusOf({ code: 5, details: 'no order 7', metadata }, false);
-    expect(status).toEqual({ code: 5, details: 'no order 7', omitted: 'trailers' });
-    expect(sent!.toJSON()).toEqual({ 'x-shard': ['a', 'b'] });
-    expect(metadata.get(key)).toEqual(['0']);
-  });
-
-  it('joins the values of a trailer that HTTP allows only once', () => {
-    const metadata = Metadata.fromHttp2Headers({ via: 'c', 'set-cookie': ['d', 'e'] });
-    for (const value of ['a', 'b']) metadata.add('etag', value);
-    const { metadata: sent, ...status } = serverStatusOf({ code: 5, details: 'no order 7', metadata }, false);
-    expect(status).toEqual({ code: 5, details: 'no order 7' });
-    expect(sent!.toJSON()).toEqual({ via: ['c'], 'set-cookie': ['d', 'e'], etag: ['a, b'] });
-  });
-});
-
-describe('status that is too long for trailers', () => {
-  // A field of more than 64 KiB breaks the connection; see `MAX_BYTES` in truncate-status.ts.
-  it('drops the metadata of a status that is too long for trailers, and reports the omission', () => {
-    const statusDetails = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
-    expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { statusDetails }), false)).toEqual({
-      code: 5,
-      details: 'no order 7',
-      omitted: 'trailers',
-    });
-    const many = new Metadata();
-    for (let at = 0; at < 1_000; at++) many.add('x-order', `no order ${at}, nor any other like it`);
-    expect(serverStatusOf({ code: 5, details: 'x', metadata: many }, false)).toEqual({
-      code: 5,
-      details: 'x',
-      omitted: 'trailers',
-    });
-  });
-
-  it('truncates status text that is too long', () => {
-    expect(serverStatusOf({ code: 5, details: 'é'.repeat(20_000) }, false)).toEqual({
-      code: 5,
-      details: `${'é'.repeat(512)}...`,
-      omitted: 'message',
-    });
-  });
-
-  it('keeps a status that just fits into trailers', () => {
-    const statusDetails = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(44_000) } }];
-    const exception = new GrpcException('NOT_FOUND', 'no order 7', { statusDetails });
-    expect(serverStatusOf(exception, false)).toEqual({ code: 5, details: 'no order 7', metadata: exception.metadata });
-  });
-});
-
 describe('failed upstream call', () => {
   it('keeps the code and details of a failed upstream call, but not its trailers', () => {
     expect(serverStatusOf(upstream('NOT_FOUND'), false)).toEqual({ code: 5, details: 'the details of the upstream' });

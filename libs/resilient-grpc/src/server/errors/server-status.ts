@@ -3,7 +3,7 @@ import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { callErrorOf } from '../../nest/errors/to-http-exception.js';
 import { suggestStatusCode, isStatusCode, StatusCode } from '../../status/status-code.js';
-import { truncateStatus, type ServerStatus, wellFormed } from './truncate-status.js';
+import { type ServerStatus, wellFormed } from './status-text.js';
 import { statusOfHttpException } from './http-exception-status.js';
 import { isError } from '../../errors/error-message.js';
 import { isLibraryError } from '../../errors/library-error.js';
@@ -16,7 +16,7 @@ const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal 
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
   try {
-    return truncateStatus(statusOf(error, filtered));
+    return statusOf(error, filtered);
   } catch {
     // Reading the error or its metadata threw.
     return UNEXPECTED;

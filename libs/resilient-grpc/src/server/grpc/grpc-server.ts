@@ -21,19 +21,14 @@ import type { StatusLike } from '../calls/wire-call.js';
 import {
   areEqual,
   entriesOf,
+  type Entry,
   interceptorsOf,
   runHandlerOf,
   tlsOptionsOf,
   watchContext,
-} from '../quirks/unbound-server.js';
+} from '../../channel/quirks/unbound-server.js';
 import { bindAddresses } from './bind-addresses.js';
-import {
-  InnermostCall,
-  innermostCallOf,
-  type CallConnection,
-  type CallSettings,
-  type Entry,
-} from './innermost-call.js';
+import { InnermostCall, innermostCallOf, type CallConnection, type CallSettings } from './innermost-call.js';
 import { RejectedRequest, type Rejection } from './rejected-request.js';
 import type { SocketConnections } from './socket-connections.js';
 
@@ -221,6 +216,11 @@ export class GrpcServer extends Server {
     this.shutDown();
     this.connections.destroyAll();
     super.forceShutdown();
+  }
+
+  /** Number of connections that `forceShutdown` closed. */
+  get connectionsCutOff(): number {
+    return this.connections.cutOff;
   }
 
   private shutDown(): void {

@@ -1,12 +1,12 @@
 import { AsyncResource } from 'node:async_hooks';
 import {
   Metadata,
-  type Server,
   type ServerInterceptingCall,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
 } from '@grpc/grpc-js';
 import { kindOf } from '../../call/method.js';
+import type { Entry } from '../../channel/quirks/unbound-server.js';
 import { metadataOf } from '../../channel/subchannel/header-fields.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
@@ -24,15 +24,6 @@ import type { StatusLike } from '../calls/wire-call.js';
 import { CallMetrics, METRICS_KEY } from './call-metrics.js';
 import { HandlerTurns } from './handler-turns.js';
 import { sendHead, sendStatus } from './response-fields.js';
-
-/** What grpc-js's `Server.register()` keeps of a method. */
-export interface Entry {
-  readonly path: string;
-  readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi';
-  readonly func: Parameters<Server['register']>[1];
-  readonly serialize: (message: unknown) => Buffer;
-  readonly deserialize: (bytes: Buffer) => unknown;
-}
 
 /** Receives the paths of methods whose messages cannot be converted, with the error. */
 export interface ConversionListener {

@@ -2,7 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import { encodedBound, encodeFields, listSize } from '../../transport/hpack/hpack-encoder.js';
 import type { WriteBlock } from '../../transport/http2/frame-writer.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
-import { REFUSED_KEYS, wellFormed } from '../errors/truncate-status.js';
+import { wellFormed } from '../errors/status-text.js';
 import type { StatusLike } from '../calls/wire-call.js';
 
 /** Limit of a response's header lists for clients that announce none, as in most implementations of gRPC. */
@@ -14,6 +14,23 @@ const START = [':status', '200', 'content-type', 'application/grpc+proto'];
 const HEAD = [...START, 'grpc-accept-encoding', 'identity,deflate,gzip', 'grpc-encoding', 'identity'];
 /** Fields of the head that the metadata of a response may replace. */
 const REPLACEABLE: ReadonlySet<string> = new Set(['content-type', 'grpc-accept-encoding', 'grpc-encoding']);
+
+/**
+ * Fields that no response contains: HTTP/2 forbids those of connections, a content-length makes callers reject the response, and grpc-status
+ * and grpc-message would override the status.
+ */
+const REFUSED_KEYS: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+  'te',
+  'content-length',
+  'grpc-status',
+  'grpc-message',
+]);
 
 /** A header block that is the same for all responses. */
 class FixedBlock {
@@ -49,9 +66,9 @@ export function sendHead(stream: ServerStream, metadata?: Metadata): boolean {
 }
 
 /**
- * Ends a response with its status. Without a head, the status is the whole response. Returns false if a part of it exceeds the client's limit,
- * beyond which a client may end the whole connection: the code stays, the details of the error go first, then the other metadata, then the
- * end of the text.
+ * Ends a response with its status. Without a head, the status is the whole response. Returns false if a part of it is not sent, because it is
+ * forbidden, or exceeds the client's limit, beyond which a client may end the whole connection: the code stays, the details of the error go
+ * first, then the other metadata, then the end of the text.
  */
 export function sendStatus(stream: ServerStream, hasHead: boolean, { code, details, metadata }: StatusLike): boolean {
   const own = metadata === undefined ? [] : fieldsOf(metadata).filter(isNoHeadField);
@@ -68,7 +85,7 @@ export function sendStatus(stream: ServerStream, hasHead: boolean, { code, detai
   const sendable = [own, without(own, ERROR_DETAILS), []].find((fields) => listSize(fields) <= left);
   if (sendable === undefined) sendFields(stream, [...start, shortened(text, max - listSize([...start, '']))], true);
   else sendFields(stream, [...withText, ...sendable], true);
-  return sendable?.length === own.length;
+  return sendable?.length === own.length && !hasRefused(metadata);
 }
 
 /** Sends a header block that consists of `fields`; with `isEnd`, the last one. */
@@ -98,6 +115,10 @@ function fieldsOf(metadata: Metadata): string[] {
     for (const value of [headers[name]].flat()) fields.push(name, String(value));
   }
   return fields;
+}
+
+function hasRefused(metadata: Metadata | undefined): boolean {
+  return metadata !== undefined && Object.keys(metadata.getMap()).some((name) => REFUSED_KEYS.has(name));
 }
 
 function without(fields: readonly string[], name: string): string[] {

@@ -1,7 +1,10 @@
 import type { ListenOptions, Socket } from 'node:net';
 import { TLSSocket, type TlsOptions } from 'node:tls';
-import { jitter } from '../../time/random.js';
-import type { Timer } from '../../time/clock.js';
+import type { EventHub } from '../../call/event-hub.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
+import { tcpSocketOf } from '../../channel/quirks/unbound-server.js';
+import { jitter, type Random } from '../../time/random.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { StreamReceiver } from '../../transport/http2/events.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
@@ -15,24 +18,24 @@ import {
   type RefusedConnection,
 } from '../../transport/socket/server-listener.js';
 import type { ServerSocket, ServerSocketOwner } from '../../transport/socket/server-socket.js';
-import { handshakeFailure } from '../connections/handshake-failures.js';
-import {
-  PEER_QUIET_MS,
-  peerOf,
-  type ConnectionLifetime,
-  type ServerConnectionDependencies,
-} from '../connections/server-connection.js';
-import { tcpSocketOf } from '../quirks/tls-socket.js';
+import { handshakeFailure } from './handshake-failures.js';
 import { processMemoryBytes } from './transport-settings.js';
 import type { CallConnection } from './innermost-call.js';
 
 /** Limits of connections in milliseconds; `undefined` means no limit. */
-type ConnectionAges = Omit<ConnectionLifetime, 'keepaliveTimeMs' | 'keepaliveTimeoutMs'>;
+export interface ConnectionAges {
+  readonly maxConnectionAgeMs: number | undefined;
+  readonly maxConnectionAgeGraceMs: number | undefined;
+  readonly connectionIdleTimeoutMs: number | undefined;
+}
 
-type ConnectionsDependencies = Omit<ServerConnectionDependencies, 'endCallsOf'> & {
+interface ConnectionsDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: EventHub<GrpcServerEvent>;
   /** Ends the calls of a connection with UNAVAILABLE. */
   readonly endCallsOf: (connection: CallConnection) => void;
-};
+}
 
 /** Takes the requests of all connections. */
 export type TakeRequest = (
@@ -53,6 +56,12 @@ const STATUS_FLUSH_MS = 1_000;
  */
 const PLANNED_END_MS = 60_000;
 
+/** Time in milliseconds after which a client without an answer to a ping is assumed to have sent nothing. */
+const PEER_QUIET_MS = 2_000;
+
+/** Name of a client without an address, such as one on a Unix socket. */
+export const UNKNOWN_PEER = 'unknown';
+
 /** Bounds the memory of all servers of this process. */
 let memory: MemoryBudget | undefined;
 
@@ -60,7 +69,6 @@ let memory: MemoryBudget | undefined;
 export class SocketConnections {
   /** Number of connections that a drain closed by force. */
   cutOff = 0;
-  readonly isAttached = true;
   private readonly listeners = new Set<ServerListener>();
   isEnding = false;
   private isDestroyed = false;
@@ -183,7 +191,12 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
   private readonly closeForAge = (): void => {
     if (this.isEnding) return;
     const { clock } = this.owner.dependencies;
-    const { maxConnectionAgeGraceMs: graceMs } = this.owner.ages;
+    const { maxConnectionAgeMs = 0, maxConnectionAgeGraceMs: graceMs } = this.owner.ages;
+    if (!this.connection.http2.hasClientSettings) {
+      // Calls may be waiting for the connection, and would fail if it ended before it began.
+      this.timer = clock.setTimer(this.closeForAge, maxConnectionAgeMs);
+      return;
+    }
     this.report('age');
     this.drain();
     if (graceMs === undefined) return;
@@ -217,7 +230,9 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
     if (this.isEnding) return;
     const { clock } = this.owner.dependencies;
     const timeoutMs = this.owner.ages.connectionIdleTimeoutMs ?? Infinity;
-    const leftMs = this.connection.http2.openStreams > 0 ? timeoutMs : this.idleSince + timeoutMs - clock.now();
+    const { openStreams, hasClientSettings } = this.connection.http2;
+    const isUsed = openStreams > 0 || !hasClientSettings;
+    const leftMs = isUsed ? timeoutMs : this.idleSince + timeoutMs - clock.now();
     if (leftMs > 0) this.idleTimer = clock.setTimer(this.checkIdle, leftMs);
     else task();
   }
@@ -238,4 +253,11 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
     if (events.wanted)
       events.emit({ type: 'connection-end', peer: this.peer, reason, ...(details !== undefined && { details }) });
   }
+}
+
+/** Returns the address of a client in the format of grpc-js's `getPeer()`. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return remoteAddress !== undefined && remotePort !== undefined
+    ? `${remoteAddress}:${String(remotePort)}`
+    : UNKNOWN_PEER;
 }

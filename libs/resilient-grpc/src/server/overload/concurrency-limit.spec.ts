@@ -45,7 +45,7 @@ function makeServer({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallM
   events.listen((event) => event.type === 'overload' && overloads.push(event), false);
   const state = new OverloadState(clock, events);
   const gate = new OverloadGate(clock, events, state, () => clock.now());
-  const calls = new ServerCalls(clock, events, { check: () => undefined });
+  const calls = new ServerCalls(clock, events);
   const limits = [
     new ConcurrencyLimit({ path: PATH, maxConcurrent: max, maxQueued }, clock, events, state),
     new ConcurrencyLimit({ path: undefined, maxConcurrent: serverMax, maxQueued }, clock, events, state),

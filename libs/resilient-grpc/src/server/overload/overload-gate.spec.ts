@@ -1,8 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { EventEmitter, once } from 'node:events';
-import { Metadata, Client, ServerCredentials, credentials, status, type ServiceError } from '@grpc/grpc-js';
+import { EventEmitter } from 'node:events';
+import { Metadata, status } from '@grpc/grpc-js';
 import { GrpcMethodStreamingType } from '@nestjs/microservices';
-import { describe, expect, it, beforeEach, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { ServiceTime } from '../../policy/overload/overload-queue.js';
@@ -12,12 +12,10 @@ import type { ServedHandler, ServedMethod } from '../calls/served-call.js';
 import { ServerCalls } from '../calls/server-calls.js';
 import type { StatusLike, WireCall } from '../calls/wire-call.js';
 import { implementationOf } from '../served-methods.js';
-import { OverloadGate, refuseUnreadCalls } from './overload-gate.js';
+import { OverloadGate, unreadRefusal } from './overload-gate.js';
 import { OverloadState } from './overload-state.js';
-import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
-import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
-import { observedServer } from '../observed-server.js';
-import { filterStreams, observeHttp2Servers } from '../quirks/http2-servers.js';
+import type { ServedCallEnd, ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
+import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 
 /** A clock whose time passes while handlers use the CPU, and when a test advances it. */
 class WorkClock extends VirtualClock {
@@ -58,7 +56,7 @@ function makeServer(workMs = 5, overloadProtection = true) {
   events.listen((event) => reported.push(event), false);
   const state = new OverloadState(clock, events);
   const gate = new OverloadGate(clock, events, state, () => clock.idleMs());
-  const calls = new ServerCalls(clock, events, { check: () => undefined });
+  const calls = new ServerCalls(clock, events);
   const handled: number[] = [];
   const answers: Answer[] = [];
   const work: ServedHandler = (request) => {
@@ -381,182 +379,56 @@ describe('OverloadGate', () => {
   });
 });
 
-const IGNORED = { onUnserializable: () => undefined, onUnreadable: () => undefined };
-
 const PATH = '/a.B/Get';
-const OTHER_PATH = '/a.B/Other';
-const plain = (bytes: Buffer): Buffer => bytes;
 
-/** Records the timeouts that the filter passes to the gate, and refuses every call. */
-class RecordingGate {
-  isRefusing = true;
-  readonly timeouts: number[] = [];
-
-  refuseUnread(_: ServedMethod, timeoutMs: number): boolean {
-    this.timeouts.push(timeoutMs);
-    return true;
-  }
-}
-
-let gate: RecordingGate;
-let clock: VirtualClock;
-let recorded: string[];
-let handled: string[];
-let port: number;
-
-beforeEach(async () => {
-  gate = new RecordingGate();
-  clock = new VirtualClock();
-  recorded = [];
-  handled = [];
-  const telemetry: ServerTelemetry = {
-    begin({ path, kind, metadata }) {
-      recorded.push(`begin ${kind} ${path} ${String(metadata.get('trace')[0])}`);
-      return {
-        within: (work) => {
-          work();
-        },
-        serve: (work) => {
-          work();
-        },
-        received: () => undefined,
-        sent: () => undefined,
-        end: ({ code, receivedBytes }) => recorded.push(`end ${code} ${receivedBytes}`),
-      };
-    },
-    refused: (code) => recorded.push(`refused ${code}`),
-    take: () => undefined,
-    observe: () => () => undefined,
-  };
-  const methods = new Map([[PATH, { path: PATH, kind: 'unary' } as ServedMethod]]);
-  const server = observedServer({}, telemetry, clock, IGNORED);
-  for (const path of [PATH, OTHER_PATH]) {
-    const handler = (call: { request: Buffer }, callback: (error: null, response: Buffer) => void) => {
-      handled.push(path);
-      callback(null, call.request);
+describe('unreadRefusal', () => {
+  const refuse = ({
+    isRefusing = true,
+    path = PATH,
+    grpcTimeout,
+  }: {
+    isRefusing?: boolean;
+    path?: string;
+    grpcTimeout?: string | undefined;
+  }) => {
+    const recorded: unknown[] = [];
+    const gate = {
+      isRefusing,
+      refuseUnread: (_: ServedMethod, timeoutMs: number) => recorded.push(timeoutMs) > 0,
     };
-    server.register(path, handler, plain, plain, 'unary');
-  }
-  const filter = refuseUnreadCalls(gate as Pick<OverloadGate, 'isRefusing'> as OverloadGate, methods, telemetry);
-  observeHttp2Servers(server, (http2Server) => {
-    filterStreams(http2Server, filter);
-  });
-  port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) resolve(bound);
-      else reject(error);
-    });
-  });
-  onTestFinished(() => {
-    server.forceShutdown();
-  });
-});
+    const telemetry = {
+      begin: ({ path, kind, metadata }: Parameters<ServerTelemetry['begin']>[0]) => {
+        recorded.push(`begin ${kind} ${path} ${String(metadata.get('trace')[0])}`);
+        return { end: ({ code, receivedBytes }: ServedCallEnd) => recorded.push(`end ${code} ${receivedBytes}`) };
+      },
+    } as unknown as ServerTelemetry;
+    const methods = new Map([[PATH, { path: PATH, kind: 'unary' } as ServedMethod]]);
+    const block = { path, grpcTimeout, fields: ['trace', '7'] } as unknown as HeaderBlock;
+    const refused = unreadRefusal(gate as unknown as OverloadGate, methods, telemetry)(block, 'a:1');
+    return { refused, recorded };
+  };
 
-/** A grpc-js client. Its calls resolve to the response, or reject with the status. */
-class GrpcClient {
-  private readonly client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
-
-  constructor() {
-    onTestFinished(() => {
-      this.client.close();
-    });
-  }
-
-  call(path: string, request = Buffer.alloc(1), timeoutMs?: number): Promise<unknown> {
-    const metadata = new Metadata();
-    metadata.set('trace', '7');
-    const options = timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
-    return new Promise((resolve, reject) => {
-      this.client.makeUnaryRequest(path, plain, plain, request, metadata, options, (error, response) => {
-        if (error === null) resolve(response);
-        else reject(error);
+  it.each([
+    [undefined, Infinity],
+    ['60S', 60_000],
+  ])(
+    'refuses a call with the timeout %s with a status that stops retries, and reports it to telemetry',
+    (grpcTimeout, timeoutMs) => {
+      const { refused, recorded } = refuse({ grpcTimeout });
+      expect(refused).toMatchObject({
+        code: status.RESOURCE_EXHAUSTED,
+        details: 'The server is overloaded and refused the call before its handler ran',
       });
-    });
-  }
-}
+      expect(refused?.metadata?.getMap()).toMatchObject({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
+      expect(recorded).toEqual([timeoutMs, `begin unary ${PATH} 7`, 'end 8 0']);
+    },
+  );
 
-/** Opens an HTTP/2 connection to the server, for requests that a grpc-js client cannot send. */
-function http2Session(): ClientHttp2Session {
-  const session = connect(`http://127.0.0.1:${port}`);
-  onTestFinished(() => {
-    session.destroy();
-  });
-  return session;
-}
-
-function request(session: ClientHttp2Session, headers: Readonly<Record<string, string>> = {}): ClientHttp2Stream {
-  const stream = session.request({
-    ':method': 'POST',
-    ':path': PATH,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-    ...headers,
-  });
-  stream.on('error', () => undefined).resume();
-  return stream;
-}
-
-describe('refuseUnreadCalls', () => {
-  it('refuses a call with a status that stops retries, and reports the call to telemetry', async () => {
-    const client = new GrpcClient();
-    const error = (await client.call(PATH).catch((thrown: unknown) => thrown)) as ServiceError;
-    expect(error).toMatchObject({
-      code: status.RESOURCE_EXHAUSTED,
-      details: 'The server is overloaded and refused the call before its handler ran',
-    });
-    expect(error.metadata.getMap()).toMatchObject({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
-    expect(handled).toEqual([]);
-    expect(recorded).toEqual([`begin unary ${PATH} 7`, 'end 8 0']);
-  });
-
-  it('passes the timeout of a call to the overload gate, and Infinity for a call without a timeout', async () => {
-    const client = new GrpcClient();
-    await expect(client.call(PATH)).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
-    await expect(client.call(PATH, undefined, 60_000)).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
-    expect(gate.timeouts).toHaveLength(2);
-    const [unlimited, limited = 0] = gate.timeouts;
-    expect(unlimited).toBe(Infinity);
-    expect(limited).toBeGreaterThan(1_000);
-    expect(limited).toBeLessThanOrEqual(60_000);
-  });
-
-  it('serves calls to a method that the filter for unread calls does not cover, and calls to every method if the server is not overloaded', async () => {
-    const client = new GrpcClient();
-    await client.call(OTHER_PATH);
-    gate.isRefusing = false;
-    await client.call(PATH);
-    expect(handled).toEqual([OTHER_PATH, PATH]);
-    expect(gate.timeouts).toEqual([]);
-  });
-
-  it('lets grpc-js handle a request that is not gRPC or has an invalid timeout', async () => {
-    const session = http2Session();
-    const [web] = (await once(request(session, { 'content-type': 'text/html' }), 'response')) as [object];
-    expect(web).toMatchObject({ ':status': 415 });
-    const [invalid] = (await once(request(session, { 'grpc-timeout': 'soon' }).end(), 'response')) as [object];
-    expect(invalid).toMatchObject({ 'grpc-status': '13' });
-    expect(gate.timeouts).toEqual([]);
-  });
-
-  it('discards the request of a refused call, so that the stream closes if the client sends the whole request', async () => {
-    // Unlike this client, a grpc-js client resets a call as soon as it receives the status.
-    const call = request(http2Session()).end(Buffer.alloc(1_000_000));
-    const [refused] = (await once(call, 'response')) as [object];
-    expect(refused).toMatchObject({ 'grpc-status': String(status.RESOURCE_EXHAUSTED) });
-    await once(call, 'close');
-    expect(call.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
-    expect(handled).toEqual([]);
-  });
-
-  it('serves other calls if a client resets calls immediately after it sends their headers', async () => {
-    const session = http2Session();
-    await once(session, 'remoteSettings');
-    const streams = Array.from({ length: 50 }, () => request(session));
-    for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
-    for (const stream of streams) if (!stream.destroyed) await once(stream, 'close');
-    const client = new GrpcClient();
-    await client.call(OTHER_PATH);
-    expect(gate.timeouts).not.toEqual([]);
-    expect(handled).toEqual([OTHER_PATH]);
+  it.each([
+    ['of a method that the gate does not cover', { path: '/a.B/Other' }],
+    ['while the server is not overloaded', { isRefusing: false }],
+    ['with an invalid timeout', { grpcTimeout: 'soon' }],
+  ])('serves a call %s', (_what, given) => {
+    expect(refuse(given)).toEqual({ refused: undefined, recorded: [] });
   });
 });

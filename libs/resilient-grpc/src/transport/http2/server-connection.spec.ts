@@ -646,6 +646,14 @@ describe('a drain', () => {
     silent.take();
     expect(silent.frames).toEqual(['SETTINGS', 'WINDOW_UPDATE 0 983041', 'GOAWAY 0 0']);
   });
+
+  it('sends its settings before a PING, even if the client has not begun yet, and only once', () => {
+    const silent = new Scene();
+    silent.connection.ping(() => undefined);
+    silent.connection.receive(PREFACE);
+    silent.take();
+    expect(silent.frames).toEqual(['SETTINGS', 'WINDOW_UPDATE 0 983041', expect.stringMatching(/^PING/)]);
+  });
 });
 
 describe('memory', () => {

@@ -72,8 +72,10 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   heldBytes = 0;
   protected readonly maxEnablePush = 1;
   declare protected readonly owner: ServerOwner;
+  /** True if the client has completed its preface and settings. */
+  hasClientSettings = false;
   private prefaceBytes = 0;
-  private hasClientSettings = false;
+  private hasBegun = false;
   /** Highest id of a stream whose client has skipped it or a higher one. */
   private skippedUpTo = 0;
   /** Streams that this side has reset, whose frames may still arrive: those before the current PING, and those after it. */
@@ -152,8 +154,13 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   protected writeGoaway(code: number, debug: string): void {
-    if (!this.hasClientSettings && this.prefaceBytes < PREFACE.length) this.begin();
+    this.begin();
     this.writer.goaway(this.lastId, code, debug);
+  }
+
+  override ping(acknowledged: () => void): void {
+    if (!this.isEnded) this.begin();
+    super.ping(acknowledged);
   }
 
   protected override finish(...end: Parameters<Http2Connection['finish']>): void {
@@ -227,7 +234,10 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     return next;
   }
 
+  /** Sends the settings, if nothing was sent before. */
   private begin(): void {
+    if (this.hasBegun) return;
+    this.hasBegun = true;
     this.writeSettings([Setting.MAX_CONCURRENT_STREAMS, this.limits.maxConcurrentStreams]);
   }
 

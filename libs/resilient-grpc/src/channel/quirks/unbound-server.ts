@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { SecureContextOptions, TlsOptions } from 'node:tls';
 import {
   Metadata,
@@ -7,8 +8,7 @@ import {
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
 } from '@grpc/grpc-js';
-import { isPresent, type Seam } from '../../channel/quirks/seam.js';
-import type { Entry } from '../grpc/innermost-call.js';
+import { isPresent, type Seam } from './seam.js';
 
 // What servers on the transport of this library use of a server of grpc-js that is never bound, and of its credentials. One probe covers all
 // of it: if it fails, servers run on grpc-js's transport.
@@ -29,17 +29,44 @@ const CREDENTIALS_SEAM: Seam = {
   lostWithout: TRANSPORT,
 };
 
-let canServe: boolean | undefined;
+/** Names of grpc-js and Node that servers need. Rendered in docs/internals/private-names.md. */
+export const SERVER_SEAMS: readonly Seam[] = [
+  SERVER_SEAM,
+  CREDENTIALS_SEAM,
+  {
+    on: 'rejected TLS socket',
+    needs: ['_parent'],
+    lostWithout: 'addresses of clients whose certificates were rejected, in the log',
+  },
+];
+
+/** What grpc-js's `Server.register()` keeps of a method. */
+export interface Entry {
+  readonly path: string;
+  readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi';
+  readonly func: Parameters<Server['register']>[1];
+  readonly serialize: (message: unknown) => Buffer;
+  readonly deserialize: (bytes: Buffer) => unknown;
+}
+
+let canPass: boolean | undefined;
 
 /** True if the installed grpc-js has all that servers on the transport of this library need: it passes a call on to a handler. */
 export function hasServerTransport(): boolean {
-  canServe ??= passesCalls();
-  return canServe;
+  canPass ??= passesCalls();
+  return canPass && isPresent(CREDENTIALS_SEAM, ServerCredentials.createInsecure());
+}
+
+/** Returns what `SERVER_SEAMS` describe. If grpc-js does not pass calls on, `_runHandlerForCall()` counts as missing. */
+export function serverSubjects(): Readonly<Record<string, object>> {
+  const server = new Server({ 'grpc.enable_channelz': 0 });
+  if (!hasServerTransport() && canPass !== true) Object.assign(server, { _runHandlerForCall: undefined });
+  return { server, 'server credentials': ServerCredentials.createInsecure() };
 }
 
 function passesCalls(): boolean {
   const server = new Server({ 'grpc.enable_channelz': 0 });
-  if (!isPresent(SERVER_SEAM, server) || !isPresent(CREDENTIALS_SEAM, ServerCredentials.createInsecure())) return false;
+  if (!isPresent(SERVER_SEAM, server)) return false;
   let received: unknown;
   const func = (call: unknown): void => {
     received = call;
@@ -103,4 +130,13 @@ export function interceptorsOf(credentials: ServerCredentials): readonly ServerI
 
 export function areEqual(one: ServerCredentials, other: ServerCredentials): boolean {
   return one._equals(other);
+}
+
+/**
+ * Returns the TCP socket of a TLS socket whose handshake has failed. After Node has rejected a client certificate, only this socket still has
+ * the address of the client, and only if the address was read before. Returns the TLS socket if the TCP socket is unavailable.
+ */
+export function tcpSocketOf(socket: Socket): Socket {
+  const parent: unknown = Reflect.get(socket, '_parent');
+  return parent instanceof Socket ? parent : socket;
 }

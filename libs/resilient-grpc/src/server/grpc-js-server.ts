@@ -1,0 +1,183 @@
+import {
+  Server,
+  ServerInterceptingCall,
+  type deserialize,
+  type serialize,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+  type ServerOptions,
+  type UntypedHandleCall,
+} from '@grpc/grpc-js';
+import { kindOf } from '../call/method.js';
+import { isStatusCode, StatusCode } from '../status/status-code.js';
+import { registerTraced } from '../telemetry/agents/traced-handlers.js';
+import type { ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
+import type { Clock } from '../time/clock.js';
+import { reasonOf, type ConversionListener } from './grpc/innermost-call.js';
+
+export interface GrpcJsServerDependencies {
+  readonly clock: Clock;
+  readonly telemetry: ServerTelemetry | undefined;
+  /** True if a monitoring agent wraps the handlers that are registered from now on. */
+  readonly isTraced: boolean;
+  readonly conversions: ConversionListener;
+}
+
+/** Listener of an interceptor. grpc-js does not export its type. */
+type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
+type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
+
+/** Sizes of messages, recorded when grpc-js converts them, and looked up when a call sends or receives them. */
+class MessageSizes {
+  readonly read = new WeakMap<object, number>();
+  written: number | undefined;
+
+  /** Returns the size of the message that `write` serializes synchronously; `undefined` if serialization failed. */
+  measureWrite(write: () => void): number | undefined {
+    this.written = undefined;
+    write();
+    return this.written;
+  }
+}
+
+/**
+ * grpc-js's own server, for `transport: 'grpc-js'`: it also reports calls to telemetry, and messages that cannot be converted. grpc-js sends
+ * INTERNAL without a cause for such a message, and neither logs nor returns the error.
+ */
+export class GrpcJsServer extends Server {
+  private readonly sizes: MessageSizes;
+
+  constructor(
+    options: ServerOptions,
+    private readonly dependencies: GrpcJsServerDependencies,
+  ) {
+    const { telemetry, clock } = dependencies;
+    const sizes = new MessageSizes();
+    // The first interceptor is closest to the wire, so it also observes the effects of other interceptors.
+    const observe: ServerInterceptor[] =
+      telemetry === undefined ? [] : [(method, call) => new ObservedCall(method, call, telemetry, sizes, clock)];
+    super({ ...options, interceptors: [...observe, ...(options.interceptors ?? [])] });
+    this.sizes = sizes;
+  }
+
+  override register<Q, R>(
+    path: string,
+    handler: UntypedHandleCall,
+    write: serialize<R>,
+    read: deserialize<Q>,
+    type: string,
+  ): boolean {
+    const { sizes } = this;
+    const { conversions, isTraced } = this.dependencies;
+    const serializeOrReport = (message: R): Buffer => {
+      try {
+        const bytes = write(message);
+        sizes.written = bytes.length;
+        return bytes;
+      } catch (error) {
+        conversions.onUnserializable(path, reasonOf(error, message), error);
+        throw error;
+      }
+    };
+    const deserializeOrReport = (bytes: Buffer): Q => {
+      try {
+        const message = read(bytes);
+        if (typeof message === 'object' && message !== null) sizes.read.set(message, bytes.length);
+        return message;
+      } catch (error) {
+        conversions.onUnreadable(path, error);
+        throw error;
+      }
+    };
+    const add = (added: UntypedHandleCall) => super.register(path, added, serializeOrReport, deserializeOrReport, type);
+    if (!isTraced) return add(handler);
+    const serve = (call: object, ...more: unknown[]): void => {
+      const work = (): unknown => Reflect.apply(handler, undefined, [call, ...more]);
+      const telemetry = observedCallOf(call)?.telemetry;
+      if (telemetry === undefined) work();
+      else telemetry.serve(work);
+    };
+    // The cast is safe: grpc-js calls each handler with these arguments.
+    return registerTraced(this, path, serve as never, add);
+  }
+}
+
+/** Observes a call closest to the wire, from the arrival of its metadata to its end. */
+class ObservedCall extends ServerInterceptingCall {
+  telemetry: ServedCallTelemetry | undefined;
+  private sent: PartialStatus | undefined;
+
+  constructor(
+    private readonly method: Parameters<ServerInterceptor>[0],
+    private readonly wire: ServerInterceptingCallInterface,
+    private readonly recorder: ServerTelemetry,
+    private readonly sizes: MessageSizes,
+    private readonly clock: Clock,
+  ) {
+    super(wire);
+  }
+
+  override start(listener: Listener): void {
+    this.wire.start({
+      onReceiveMetadata: (metadata) => {
+        const { path } = this.method;
+        this.telemetry = this.recorder.begin({ path, kind: kindOf(this.method), metadata });
+        this.within(() => {
+          listener.onReceiveMetadata(metadata);
+        });
+      },
+      onReceiveMessage: (message) => {
+        // The cast is safe: a value that is not an object is never found.
+        this.telemetry?.received(this.sizes.read.get(message as object) ?? 0);
+        this.within(() => {
+          listener.onReceiveMessage(message);
+        });
+      },
+      onReceiveHalfClose: () => {
+        this.within(() => {
+          listener.onReceiveHalfClose();
+        });
+      },
+      // grpc-js calls onCancel at the end of every call.
+      onCancel: () => {
+        this.telemetry?.end({ ...this.endStatus(), receivedBytes: undefined });
+        this.within(() => {
+          listener.onCancel();
+        });
+      },
+    });
+  }
+
+  override sendMessage(message: unknown, callback: () => void): void {
+    // grpc-js serializes the message at once.
+    const bytes = this.sizes.measureWrite(() => {
+      this.wire.sendMessage(message, callback);
+    });
+    if (bytes !== undefined) this.telemetry?.sent(bytes);
+  }
+
+  override sendStatus(status: PartialStatus): void {
+    this.sent ??= status;
+    this.wire.sendStatus(status);
+  }
+
+  private within(work: () => void): void {
+    if (this.telemetry === undefined) work();
+    else this.telemetry.within(work);
+  }
+
+  private endStatus(): { readonly code: StatusCode; readonly details: string } {
+    const { sent } = this;
+    const isLate = this.clock.epoch() >= Number(this.wire.getDeadline());
+    if (sent === undefined) return { code: isLate ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED, details: '' };
+    return { code: isStatusCode(sent.code) ? sent.code : StatusCode.UNKNOWN, details: sent.details };
+  }
+}
+
+/** Returns the observed call inside the call that a handler receives, which interceptors may have wrapped (`nextCall`). */
+function observedCallOf(serverCall: object): ObservedCall | undefined {
+  let call: unknown = Reflect.get(serverCall, 'call');
+  while (typeof call === 'object' && call !== null && !(call instanceof ObservedCall))
+    call = Reflect.get(call, 'nextCall');
+  return call instanceof ObservedCall ? call : undefined;
+}

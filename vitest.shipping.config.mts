@@ -55,7 +55,9 @@ export default defineConfig({
           name: 'grpc-js-transport',
           // What holds without the transport of this library; other tests need its evidence or its pace of reconnecting.
           include: [
-            'test/{nest,server,streams}/**/*.e2e-spec.ts',
+            'test/{nest,streams}/**/*.e2e-spec.ts',
+            'test/server/{errors,health,inbound,lifecycle,options-from-elsewhere,reflection,wrong-options}.e2e-spec.ts',
+            'test/server/{handlers/{answers,async-context},parity/*}.e2e-spec.ts',
             'test/inbound/{propagation,fastify,propagation-scope}.e2e-spec.ts',
             'test/scenarios/{server-restarted,closed-while-idle,idle-and-warm,idle-times,dropped-each-second}.e2e-spec.ts',
             'test/scenarios/{shutdown-ends-streams,waiting-calls-released,quiet-feeds,connection-lost-during-write}.e2e-spec.ts',
@@ -71,20 +73,6 @@ export default defineConfig({
           ...SHARED,
           maxWorkers: 6,
           sequence: { groupOrder: 3 },
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'socket-server',
-          // Servers on the transport of this library.
-          include: ['test/{health,inbound,nest,scenarios,server,streams,telemetry}/**/*.e2e-spec.ts'],
-          exclude: ['**/node_modules/**', ...ISOLATED, ...SHIPPING],
-          env: { NESTJS_RESILIENT_GRPC_TRANSPORT: 'socket' },
-          globalSetup: ['test/support/bundle-children.ts'],
-          ...SHARED,
-          maxWorkers: 6,
-          sequence: { groupOrder: 4 },
         },
       },
     ],

@@ -124,7 +124,7 @@ describe('start', () => {
     const { app } = await start();
     expect(lines.filter((line) => line.includes('[ResilientGrpc:orders]'))).toEqual([
       expect.stringMatching(
-        /^LOG \[ResilientGrpc:orders\] 127\.0\.0\.1:\d+ \| orders\.v1\.Orders \| safe to repeat: Get, Watch \(proto idempotency_level\) \| calls wait up to \d\.\d s during an outage$/,
+        /^LOG \[ResilientGrpc:orders\] 127\.0\.0\.1:\d+(?: \(transport: grpc-js, [^)]+\))? \| orders\.v1\.Orders \| safe to repeat: Get, Watch \(proto idempotency_level\) \| calls wait up to \d\.\d s during an outage$/,
       ),
     ]);
     await app.close();

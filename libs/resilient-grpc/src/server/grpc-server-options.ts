@@ -56,15 +56,15 @@ export function connectionLimits(
 }
 
 /**
- * Returns the options of grpc-js's server: the given options, with Channelz off by default. On grpc-js's transport, they also contain the ages
+ * Returns the options of grpc-js's server: the given options. On grpc-js's transport, they also contain the ages
  * and the idle time of connections, which this library otherwise enforces itself.
  */
 export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOptions {
   const { nest, transport } = resolved;
   const given: Readonly<Record<string, unknown>> = nest.channelOptions ?? {};
   const options = {
-    // Channelz costs time in each call and is useless without its service; applications that add the service can set this to 1.
-    'grpc.enable_channelz': 0,
+    // Channelz has no meaning on the transport of this library. Without it, forceShutdown() of grpc-js's server misses connections.
+    ...(transport === 'socket' && { 'grpc.enable_channelz': 0 }),
     ...defined(given),
     ...defined(keepaliveOptions(nest)),
     // As in Nest, 0 means not set.

@@ -226,8 +226,9 @@ describe('resolveServerOptions', () => {
 });
 
 describe('grpcServerOptions', () => {
-  it('disables channelz by default', () => {
+  it('disables channelz by default, except on the transport of grpc-js', () => {
     expect(forGrpcJs()).toEqual({ 'grpc.enable_channelz': 0 });
+    expect(forGrpcJs({ transport: 'grpc-js' })).toEqual({});
   });
 
   it("maps the keys of Nest's server options to those of grpc-js", () => {
@@ -272,7 +273,7 @@ describe('grpcServerOptions', () => {
   });
 
   it.each([
-    ['socket', {}],
+    ['socket', { 'grpc.enable_channelz': 0 }],
     [
       'grpc-js',
       {
@@ -289,7 +290,7 @@ describe('grpcServerOptions', () => {
         connections: { maxAgeMs: 60_000 },
         channelOptions: { 'grpc.max_connection_age_grace_ms': 5, 'grpc.max_connection_idle_ms': 6_000 },
       });
-      expect(options).toEqual({ 'grpc.enable_channelz': 0, ...expected });
+      expect(options).toEqual(expected);
     },
   );
 

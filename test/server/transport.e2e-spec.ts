@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { experimental, type ServerCredentials } from '@grpc/grpc-js';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startOrdersApp } from '../support/orders-app.js';
 import { serveOrders, startServers } from './served-orders.js';
@@ -13,7 +14,7 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 const pem = (name: string): Buffer => readFileSync(join(import.meta.dirname, `../fixtures/tls/${name}.pem`));
-const ON_SOCKET = { transport: 'socket', url: '127.0.0.1:0' } as const;
+const URL = { url: '127.0.0.1:0' };
 
 function open(port: number | undefined): ClientHttp2Session {
   const session = connectHttp2(`http://127.0.0.1:${String(port)}`).on('error', () => undefined);
@@ -23,19 +24,28 @@ function open(port: number | undefined): ClientHttp2Session {
   return session;
 }
 
-describe("a server with transport: 'socket'", () => {
-  it('serves the calls of a client of this library', async () => {
-    const { server } = await startServers(await serveOrders(ON_SOCKET));
+describe('the transport of a server', () => {
+  it("is grpc-js's with transport: 'grpc-js', and a line at the start names what is off", async () => {
+    const { server, log, app: served } = await startServers(await serveOrders({ ...URL, transport: 'grpc-js' }));
+    const texts = (): string[] => log.lines.map(({ text }) => text);
+    expect(texts()).toContainEqual(expect.stringMatching(/^serving on grpc-js's transport.* Off: connections\.max, /));
     const app = await startOrdersApp({ url: `127.0.0.1:${String(server.port)}` });
     onTestFinished(() => app.close());
-    const order = await new Promise((resolve, reject) => {
-      app.orders.get({ id: '7' }).subscribe({ next: resolve, error: reject });
-    });
-    expect(order).toMatchObject({ id: '7' });
+    expect(await firstValueFrom(app.orders.get({ id: '7' }))).toMatchObject({ id: '7' });
+    await served.close();
+    expect(server.port).toBeUndefined();
+  });
+
+  it("is the library's by default", async () => {
+    const { server, log } = await startServers(await serveOrders(URL));
+    expect(log.lines.map(({ text }) => text).join()).not.toContain('transport');
+    const app = await startOrdersApp({ url: `127.0.0.1:${String(server.port)}` });
+    onTestFinished(() => app.close());
+    expect(await firstValueFrom(app.orders.get({ id: '7' }))).toMatchObject({ id: '7' });
   });
 
   it('logs a warning that names the client and the limit if it refuses or ends a connection', async () => {
-    const { server, log } = await startServers(await serveOrders({ ...ON_SOCKET, connections: { max: 1 } }));
+    const { server, log } = await startServers(await serveOrders({ ...URL, connections: { max: 1 } }));
     const session = open(server.port);
     await new Promise((resolve) => session.ping(resolve));
     const warnings = (): string[] => log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
@@ -71,7 +81,7 @@ describe("a server with transport: 'socket'", () => {
       ca: experimental.CertificateProvider | null,
       requiresCertificate: boolean,
     ) => ServerCredentials;
-    const served = await startServers(await serveOrders({ ...ON_SOCKET, credentials: create(provider, null, false) }));
+    const served = await startServers(await serveOrders({ ...URL, credentials: create(provider, null, false) }));
     const subject = (): Promise<string | undefined> =>
       new Promise((resolve) => {
         const socket = connectTls({

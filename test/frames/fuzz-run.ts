@@ -65,21 +65,25 @@ export class CountedLog implements LoggerService {
 
 const WARM_UP = 0.2;
 const HANG_FINDING = 'the sequence does not end';
-/** Time in milliseconds after which a sequence counts as hanging. Longer than the deadline of every call. */
-const HANG_MS = 90_000;
+/** Seconds after which a sequence counts as hanging, apart from those in which this process did not run. Longer than the deadline of every call. */
+const HANG_SECONDS = 90;
 
 /** Runs a sequence; resolves to what is wrong, if anything. */
 async function runSafely(target: FuzzTarget, lane: number, seed: number): Promise<string | undefined> {
   let timer: NodeJS.Timeout | undefined;
+  let seconds = 0;
   const hangs = new Promise<string>((resolve) => {
-    timer = setTimeout(resolve, HANG_MS, HANG_FINDING).unref();
+    timer = setInterval(() => {
+      seconds += 1;
+      if (seconds === HANG_SECONDS) resolve(HANG_FINDING);
+    }, 1_000).unref();
   });
   try {
     return await Promise.race([target.runSequence(lane, seed, new Set()), hangs]);
   } catch (error) {
     return `the sequence fails: ${String(error)}`;
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
   }
 }
 

@@ -19,7 +19,7 @@ const SOURCE = fileURLToPath(new URL('./fuzz-process.mjs', import.meta.url));
 const SCRIPT = bundled(new URL('./fuzz-process.mjs', import.meta.url));
 const LOADER = fileURLToPath(new URL('../support/typescript.mjs', import.meta.url));
 
-/** Time without an event after which the process is killed. Longer than `HANG_MS`, the limit of a sequence. */
+/** Time without an event after which the process is killed. Longer than the limit of a sequence. */
 const STUCK_MS = 200_000;
 
 /** Runs `count` sequences in one process, starting at seed `from`, and waits until it exits. */

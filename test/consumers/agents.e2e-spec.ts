@@ -48,6 +48,8 @@ beforeAll(async () => {
   };
 });
 
+/** True if the library uses grpc-js's transport in the processes, which inherit the variable. */
+const isOnGrpcJs = process.env['NESTJS_RESILIENT_GRPC_TRANSPORT'] === 'grpc-js';
 const results: Record<string, Record<string, string[]>> = {};
 const situations = Object.keys(SITUATIONS);
 // The cast is safe because the object literal has no other keys.
@@ -89,13 +91,14 @@ describe.each(Object.keys(AGENTS))('an application with %s', (agent) => {
 
   describe.each(variants)('and this library as %s', (variant) => {
     it.each(situations)('shows and returns no less than plain Nest for %s', (situation) => {
-      const accepted = variant === 'server' ? [] : (AGENTS[agent]?.accepted?.[situation] ?? []);
+      const accepted = variant === 'server' || isOnGrpcJs ? [] : (AGENTS[agent]?.accepted?.[situation] ?? []);
       expect(comparisons.get(`${situation} ${variant}`)?.worse).toEqual(accepted);
     });
   });
 });
 
-it('repeats the results that the docs show', async () => {
+it('repeats the results that the docs show', async ({ skip }) => {
+  skip(isOnGrpcJs, 'not run: the docs show the results of the default transport');
   const text = await format(JSON.stringify(results), { parser: 'json', printWidth: 120 });
   await expect(text).toMatchFileSnapshot(RESULTS);
 });

@@ -1,4 +1,4 @@
-import { FLAG, FRAME, PREFACE, SETTING, frame, headers, reset, settings } from '../unit-support/frames.js';
+import { FLAG, FRAME, PREFACE, SETTING, fieldBlock, frame, headers, reset, settings } from '../unit-support/frames.js';
 import { Dice } from './dice.js';
 import { hostileStep, message, mutate, type FieldList, type Step } from './hostile-frames.js';
 
@@ -13,6 +13,12 @@ export interface ClientSequence {
 
 const METHODS = ['Unary', 'UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi'];
 const KiB = 1_024;
+/** EchoMessages. Two set `number`, the number of messages in the response stream; the third has a payload of 8 KiB. */
+const REQUESTS = [
+  Buffer.from([0x10, 3]),
+  Buffer.from([0x10, 0xe8, 0x07]),
+  Buffer.from([0x1a, 0x80, 0x40, ...Buffer.alloc(8 * KiB)]),
+];
 
 export function clientSequence(seed: number): ClientSequence {
   const dice = new Dice(seed);
@@ -64,12 +70,7 @@ function request(dice: Dice, stream: number): readonly Step[] {
     what: `HEADERS ${stream} ${fields[3]?.[1].slice(0, 60)}`,
     bytes: () => headers(stream, fields, isLast ? FLAG.endStream : 0),
   };
-  // One of three EchoMessages. Two set `number`, the number of messages in the response stream; the third has a payload of 8 KiB.
-  const bytes = dice.pick([
-    Buffer.from([0x10, 3]),
-    Buffer.from([0x10, 0xe8, 0x07]),
-    Buffer.from([0x1a, 0x80, 0x40, ...Buffer.alloc(8 * KiB)]),
-  ]);
+  const bytes = dice.pick(REQUESTS);
   const data: Step = { what: `DATA ${stream}`, bytes: () => frame(FRAME.data, 0, stream, message(bytes)) };
   const last: Step = {
     what: `DATA ${stream}, END_STREAM`,
@@ -90,7 +91,8 @@ function request(dice: Dice, stream: number): readonly Step[] {
 function attack(dice: Dice): readonly Step[] {
   if (!dice.chance(0.15)) return [];
   const [count, isReset, hasMessage] = [dice.pick([10, 100, 1_200]), dice.chance(0.6), dice.chance(0.5)];
-  const fields = requestFields(dice);
+  const block = fieldBlock(requestFields(dice));
+  const data = message(Buffer.from([0x10, 3]));
   return [
     {
       what: `${count} streams${hasMessage ? ' with a message' : ''}${isReset ? ', each reset' : ''}`,
@@ -98,8 +100,11 @@ function attack(dice: Dice): readonly Step[] {
         Buffer.concat(
           Array.from({ length: count }, (_, index) => {
             const stream = 101 + 2 * index;
-            const data = hasMessage ? [frame(FRAME.data, FLAG.endStream, stream, message(Buffer.from([0x10, 3])))] : [];
-            return [headers(stream, fields), ...data, ...(isReset ? [reset(stream, 8)] : [])];
+            return [
+              frame(FRAME.headers, FLAG.endHeaders, stream, block),
+              ...(hasMessage ? [frame(FRAME.data, FLAG.endStream, stream, data)] : []),
+              ...(isReset ? [reset(stream, 8)] : []),
+            ];
           }).flat(),
         ),
     },

@@ -35,7 +35,7 @@ export interface FuzzReport {
   readonly seconds: number;
 }
 
-/** An event during a run. It is reported immediately, because Node can abort the process. */
+/** An event during a run. It is reported immediately, because the process may end. */
 export type FuzzEvent =
   | { readonly type: 'begun' | 'ended'; readonly seed: number }
   | { readonly type: 'finding'; readonly finding: Finding }
@@ -65,19 +65,28 @@ export class CountedLog implements LoggerService {
 
 const WARM_UP = 0.2;
 const HANG_FINDING = 'the sequence does not end';
-/** Time in milliseconds after which a sequence counts as hanging. Longer than the deadline of every call. */
-const HANG_MS = 90_000;
+/** Seconds after which a sequence counts as hanging, apart from those in which this process did not run. Longer than the deadline of every call. */
+const HANG_SECONDS = 90;
 
-async function reportHang(): Promise<string> {
-  await wait(HANG_MS, undefined, { ref: false });
-  return HANG_FINDING;
-}
-
+/** Runs a sequence; resolves to what is wrong, if anything. */
 async function runSafely(target: FuzzTarget, lane: number, seed: number): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  let seconds = 0;
+  let lastAt = performance.now();
+  const hangs = new Promise<string>((resolve) => {
+    timer = setInterval(() => {
+      const now = performance.now();
+      if (now - lastAt < 2_000) seconds += 1;
+      lastAt = now;
+      if (seconds === HANG_SECONDS) resolve(HANG_FINDING);
+    }, 1_000).unref();
+  });
   try {
-    return await target.runSequence(lane, seed, new Set());
+    return await Promise.race([target.runSequence(lane, seed, new Set()), hangs]);
   } catch (error) {
     return `the sequence fails: ${String(error)}`;
+  } finally {
+    clearInterval(timer);
   }
 }
 
@@ -107,10 +116,8 @@ export async function fuzz(
         for (const seed of remaining) {
           running.add(seed);
           emit({ type: 'begun', seed });
-          const what = await Promise.race([runSafely(target, lane, seed), reportHang()]);
+          const what = await runSafely(target, lane, seed);
           running.delete(seed);
-          // Collects garbage if there is one lane, so that a failure during the collection is attributed to this sequence.
-          if (lanes === 1) await readMemory();
           if (what !== undefined) emitFinding([seed], what);
           emit({ type: 'ended', seed });
           // Stops the lane, because the next sequence would overlap with this one.
@@ -170,8 +177,12 @@ async function breaks(target: FuzzTarget, seed: number, without: ReadonlySet<num
 }
 
 async function usedResources(): Promise<{ readonly heap: number; readonly handles: number }> {
-  // Gives the connections of the last sequences time to close.
-  await wait(300);
+  let handles = Infinity;
+  // Gives the connections and handlers of the last sequences time to end, however late this process is.
+  for (let samples = 0; samples < 5; samples++) {
+    await wait(100);
+    handles = Math.min(handles, process.getActiveResourcesInfo().length);
+  }
   const { heap } = await readMemory();
-  return { heap, handles: process.getActiveResourcesInfo().length };
+  return { heap, handles };
 }

@@ -52,11 +52,11 @@ export async function runSteps(socket: Socket, steps: readonly Step[], streams: 
   return isBroken;
 }
 
-/** Closes `socket`, by RST if `byReset`, else by FIN after all written bytes. Resolves when it is closed. */
+/** Closes `socket`, by RST if `byReset`, else by FIN after all written bytes. Resolves when it is closed or has failed. */
 export async function end(socket: Socket, byReset: boolean): Promise<void> {
   if (socket.closed) return;
-  // `once` of node:events would reject on 'error', which occurs if the peer resets the connection during a write.
-  const closed = new Promise((resolve) => socket.once('close', resolve));
+  // 'error' occurs if the peer resets the connection. If that happens before a FIN has left, a reset fails, and no 'close' follows.
+  const closed = new Promise((resolve) => socket.once('close', resolve).once('error', resolve));
   socket.resume();
   if (byReset) reset(socket);
   else socket.destroySoon();

@@ -34,10 +34,12 @@ const SETTINGS = {
 };
 const HEAD = [':status', '200', 'content-type', 'application/grpc'];
 const TRAILERS = ['grpc-status', '0'];
+const EMPTY = Buffer.alloc(0);
+const ANSWERS = [Buffer.alloc(3), Buffer.alloc(40_000), Buffer.alloc(200_000)];
 /** Bound of what the connection holds for a client that reads nothing, besides the responses within its windows. */
 const MAX_OUTPUT_BYTES = 2 * MiB;
 
-/** A server's connection without a socket, whose calls answer each message with one of `size` bytes. */
+/** A server's connection without a socket, whose calls answer each message with `answer`. */
 class Served implements Endpoint {
   readonly events: string[][] = [];
   private readonly connection: ServerConnection;
@@ -46,7 +48,7 @@ class Served implements Endpoint {
   private heldBytes = 0;
   private released = 0;
 
-  constructor(private readonly size: number) {
+  constructor(private readonly answer: Buffer) {
     const owner = {
       wake: () => undefined,
       settingsReceived: () => undefined,
@@ -80,8 +82,8 @@ class Served implements Endpoint {
           events.push(`message ${String(length)}`);
           if (!hasHead) stream.head(encodedBound(HEAD), (target, at) => encodeFields(target, at, HEAD));
           hasHead = true;
-          stream.send(Buffer.alloc(this.size));
-          request.request(1);
+          // As the server does: it takes the next message when the answer has left.
+          if (stream.send(this.answer)) request.request(1);
         },
         ended: () => finish('end'),
         unreadable: ({ problem }) => finish(`end ${problem}`),
@@ -90,7 +92,7 @@ class Served implements Endpoint {
           if (events.at(-1)?.startsWith('end') === true) return;
           release(`end ${cause} ${String(code)}`);
         },
-        drained: () => undefined,
+        drained: () => request.request(1),
       },
       { maxMessageBytes: MiB, encoding: undefined },
       isEnd,
@@ -193,7 +195,7 @@ const RECORDINGS: readonly Buffer[] = [
 export const SERVED: EndpointKind = {
   recordings: RECORDINGS,
   ends: 4,
-  start: (load) => new Served([3, 40_000, 200_000][load] ?? 3),
+  start: (load) => new Served(ANSWERS[load] ?? EMPTY),
   sequence: (seed) => {
     const { streams, steps } = clientSequence(seed);
     return { streams, steps };

@@ -2,7 +2,7 @@
 
 /**
  * Agents, each with its packages, the code that starts it before the application, and the code that sends all spans at the end. `invisible`: situation
- * of which the agent has no span with plain Nest. `accepted`: differences from plain Nest by situation.
+ * of which the agent has no span with plain Nest. `accepted`: differences from plain Nest by situation, of clients on the library's transport.
  *
  * @type {Readonly<Record<string, { readonly label: string; readonly packages: Readonly<Record<string, string>>; readonly start: string; readonly flush: string; readonly invisible?: string; readonly accepted?: Readonly<Record<string, readonly string[]>> }>>}
  */

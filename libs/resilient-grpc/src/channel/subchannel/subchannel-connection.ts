@@ -8,7 +8,8 @@ import { DROPPED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Clock } from '../../time/clock.js';
 import { MAX_MEASURED_WINDOW } from '../../transport/http2/bdp-estimator.js';
 import type { StreamReceiver, Goaway } from '../../transport/http2/events.js';
-import type { Http2Stream } from '../../transport/http2/http2-stream.js';
+import type { WriteBlock } from '../../transport/http2/frame-writer.js';
+import type { Http2Stream, StreamKind } from '../../transport/http2/http2-stream.js';
 import { encodedBound, encodeFields, listSize } from '../../transport/hpack/hpack-encoder.js';
 import { SocketConnection, type SocketEnd, type SocketOwner } from '../../transport/socket/socket-connection.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
@@ -51,7 +52,7 @@ export interface ConnectionUser {
   failed(connection: SubchannelConnection, error: unknown): void;
 }
 
-interface RequestHead {
+interface RequestHead extends StreamKind {
   readonly authority: string;
   readonly bytes: Buffer;
   readonly listSize: number;
@@ -209,10 +210,11 @@ export class SubchannelConnection implements SocketOwner {
     const head = this.headOf(path, authority);
     const { bytes } = head;
     const bound = bytes.length + encodedBound(fields);
-    const stream = this.socket.http2.open(receiver, bound, (target, at) => {
+    const write: WriteBlock = (target, at) => {
       target.set(bytes, at);
       return encodeFields(target, at + bytes.length, fields);
-    });
+    };
+    const stream = this.socket.http2.open(receiver, bound, write, head);
     if (bound > MAX_REQUEST_HEADERS_BYTES && this.large?.isAnswered !== true) this.large = stream;
     return stream;
   }
@@ -241,7 +243,7 @@ export class SubchannelConnection implements SocketOwner {
     fields.push('te', 'trailers', 'content-type', 'application/grpc', 'user-agent', this.userAgent);
     const target = Buffer.allocUnsafe(encodedBound(fields));
     const bytes = Buffer.from(target.subarray(0, encodeFields(target, 0, fields)));
-    const head = { authority, bytes, listSize: listSize(fields) };
+    const head = { authority, bytes, listSize: listSize(fields), window: 0 };
     // A client has as many methods as its services; other paths are rare.
     if (this.heads.size >= MAX_HEADS) this.heads.clear();
     this.heads.set(path, head);

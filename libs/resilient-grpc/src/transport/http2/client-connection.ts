@@ -5,7 +5,7 @@ import { Http2Connection, type ConnectionSettings } from './connection.js';
 import type { ClientOwner, StreamProgress, StreamReceiver } from './events.js';
 import type { WriteBlock } from './frame-writer.js';
 import { MAX_STREAM_ID, PREFACE, Setting } from './frames.js';
-import { Http2Stream } from './http2-stream.js';
+import { Http2Stream, type StreamKind } from './http2-stream.js';
 
 const { NO_ERROR, PROTOCOL_ERROR } = HTTP2_ERROR_CODES;
 
@@ -53,11 +53,13 @@ export class ClientConnection extends Http2Connection {
    * Opens a stream, which waits if the peer's limit is reached. `isUsable` must be true.
    *
    * @param bound upper bound of the size of the header block that `write` writes
+   * @param kind what the streams of the method have in common: if their latest response was large, this one's window is so from the start
    */
-  open(receiver: StreamReceiver, bound: number, write: WriteBlock): Http2Stream {
+  open(receiver: StreamReceiver, bound: number, write: WriteBlock, kind?: StreamKind): Http2Stream {
     const { streamWindow } = this.settingsOfThisSide;
     const stream = new Http2Stream(this, this.initialSendWindow, streamWindow);
     stream.receiver = receiver;
+    stream.kind = kind;
     if (this.canOpen && this.firstPending === this.pending.length) this.start(stream, bound, write);
     else {
       stream.pending = { bound, write };
@@ -75,6 +77,12 @@ export class ClientConnection extends Http2Connection {
     }
     this.streams.add(stream);
     this.writeBlock(stream.id, false, bound, write);
+    const { kind } = stream;
+    if (kind === undefined || kind.window === 0) return;
+    const extra = this.widen(stream, kind.window);
+    // The stream keeps the window to its end, even if it needs less, so the next one gets none before a large response has ended.
+    kind.window = 0;
+    if (extra > 0) this.writer.windowUpdate(stream.id, extra);
   }
 
   /** Starts the streams that wait, as far as the peer's limit allows. */

@@ -10,6 +10,7 @@ import type { ClientOwner, ConnectionEnd, Goaway } from './events.js';
 import { FrameReader, type FrameHandler } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
 import { PREFACE, Setting } from './frames.js';
+import type { StreamKind } from './http2-stream.js';
 
 const REQUEST = [':method', 'POST', ':scheme', 'http', ':path', '/a.B/C', ':authority', 'x', 'te', 'trailers'];
 const HEADERS = [':status', '200', 'content-type', 'application/grpc'];
@@ -26,7 +27,7 @@ class Call {
   taken: () => void = () => undefined;
   readonly response: ResponseStream;
 
-  constructor(connection: ClientConnection, isUnlimited = true, maxMessageBytes = 1_000_000) {
+  constructor(connection: ClientConnection, isUnlimited = true, maxMessageBytes = 1_000_000, kind?: StreamKind) {
     this.response = new ResponseStream(
       {
         headers: () => void this.events.push('headers'),
@@ -45,8 +46,11 @@ class Call {
       },
       maxMessageBytes,
     );
-    this.response.stream = connection.open(this.response, encodedBound(REQUEST), (target, at) =>
-      encodeFields(target, at, REQUEST),
+    this.response.stream = connection.open(
+      this.response,
+      encodedBound(REQUEST),
+      (target, at) => encodeFields(target, at, REQUEST),
+      kind,
     );
     if (isUnlimited) this.response.requestAll();
   }
@@ -539,6 +543,27 @@ describe('windows measured by bandwidth and delay', () => {
     transfer(scene, 3, 1);
     expect(scene.frames.filter((frame) => frame.startsWith('WINDOW_UPDATE 3'))).toEqual([]);
     expect([call.events.at(-1), scene.end]).toEqual(['trailers 0', undefined]);
+  });
+
+  it('are that large from the start for one call, after each large response of its method', () => {
+    const scene = Scene.started(settings);
+    const kind = { window: 0 };
+    const open = () => new Call(scene.connection, true, undefined, kind).response.stream.window;
+    open();
+    scene.exchange();
+    scene.block(1, HEADERS);
+    transfer(scene, 1, 12);
+    expect(open()).toBe(65_535);
+    scene.block(1, TRAILERS, true);
+    scene.frames.length = 0;
+    scene.exchange();
+    const large = open();
+    expect([large > 2_000_000, open(), open()]).toEqual([true, 65_535, 65_535]);
+    scene.exchange();
+    expect(scene.frames).toContain(`WINDOW_UPDATE 5 ${String(large - 65_535)}`);
+    scene.block(5, [...HEADERS, ...TRAILERS], true);
+    scene.exchange();
+    expect([open(), scene.end]).toEqual([65_535, undefined]);
   });
 
   it('hold no more than 16 MiB above the initial windows of all streams, until a stream ends', () => {

@@ -288,10 +288,10 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     const bytes = stream.uncredited - heldBytes;
     // A window that has grown is large because the delay is: the peer must get more of it before it has used up the rest.
     if (bytes * (stream.window > this.settingsOfThisSide.streamWindow ? 4 : 2) < stream.window) return;
-    const extra = this.extraFor(stream, bytes);
+    // A stream whose reader is slow needs no larger window.
+    const extra = bytes < stream.uncredited ? 0 : this.widen(stream, this.estimator.window);
     stream.uncredited -= bytes;
-    stream.window += extra;
-    stream.receiveWindow += bytes + extra;
+    stream.receiveWindow += bytes;
     this.writer.windowUpdate(stream.id, bytes + extra);
     if (this.estimator.mayBegin) {
       this.estimator.begin(this.clock.now());
@@ -300,12 +300,12 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     this.wake();
   }
 
-  /** Returns by how much to raise the window of a stream. A stream whose reader is slow needs no larger one. */
-  private extraFor(stream: Http2Stream, credited: number): number {
-    if (credited < stream.uncredited) return 0;
-    const extra = Math.min(this.estimator.window - stream.window, this.maxExtraWindow - this.extraWindow);
-    if (extra <= 0) return 0;
+  /** Raises the window of a stream to `window`, as far as the windows of all streams may grow. Returns by how much. */
+  protected widen(stream: Http2Stream, window: number): number {
+    const extra = Math.max(0, Math.min(window - stream.window, this.maxExtraWindow - this.extraWindow));
     this.extraWindow += extra;
+    stream.window += extra;
+    stream.receiveWindow += extra;
     return extra;
   }
 
@@ -384,6 +384,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.isAnswered = true;
     stream.receiveWindow -= length;
     stream.uncredited += length;
+    stream.receivedBytes += length;
     this.estimator.add(length);
     if (stream.receiveWindow < 0) this.reject(stream, FLOW_CONTROL_ERROR, 'DATA beyond the stream window');
     else this.dataStream = stream;
@@ -576,7 +577,10 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.clearQueue();
     stream.pending = undefined;
     this.stopPumping(stream);
-    if (this.streams.delete(stream.id)) this.extraWindow -= stream.window - this.settingsOfThisSide.streamWindow;
+    if (!this.streams.delete(stream.id)) return;
+    const { streamWindow } = this.settingsOfThisSide;
+    this.extraWindow -= stream.window - streamWindow;
+    if (stream.kind !== undefined && stream.receivedBytes > streamWindow) stream.kind.window = stream.window;
   }
 }
 

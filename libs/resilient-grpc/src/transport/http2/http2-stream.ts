@@ -44,6 +44,12 @@ export interface PendingHead {
   readonly write: WriteBlock;
 }
 
+/** What the streams of one method have in common. */
+export interface StreamKind {
+  /** Window of the latest response that was larger than the initial window, for the next stream; 0 if that one has begun. */
+  window: number;
+}
+
 /** One stream of a connection. */
 export class Http2Stream {
   /** Set by the connection that creates the stream. */
@@ -57,6 +63,8 @@ export class Http2Stream {
   receiveWindow: number;
   /** Size of the window of the peer. */
   window: number;
+  receivedBytes = 0;
+  kind: StreamKind | undefined = undefined;
   /** Received bytes for which the peer has not got new window. */
   uncredited = 0;
   isAnswered = false;

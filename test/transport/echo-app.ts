@@ -35,7 +35,7 @@ class AsAsked implements NestInterceptor {
   readonly released = new Subject<void>();
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const [, metadata, call] = context.getArgs() as [unknown, Metadata, { sendMetadata(headers: Metadata): void }];
+    const [, metadata, call] = context.getArgs<[unknown, Metadata, { sendMetadata(headers: Metadata): void }]>();
     const echoed = metadata.clone();
     for (const name of Object.keys(echoed.getMap())) if (!name.startsWith('x-echo')) echoed.remove(name);
     if (metadata.get('x-status').length > 0) {

@@ -38,7 +38,7 @@ export interface Outcome {
 export interface ForeignClient {
   /** Resolves when the call has ended; aborting `signal` cancels it. */
   call(call: ForeignCall, signal?: AbortSignal): Promise<Outcome>;
-  close(): Promise<unknown> | void;
+  close(): unknown;
 }
 
 export interface ClientKind {
@@ -223,7 +223,9 @@ function openConnect(target: string, ca?: string): ForeignClient {
         seen.trailers = fields(trailer);
       } catch (error) {
         const { code, rawMessage: details, metadata: trailers } = ConnectError.from(error);
-        Object.assign(seen, { trailers: fields(trailers), code, details });
+        // node:http2 refuses a stream after a GOAWAY, which Connect reports as INTERNAL if both happen at the same time.
+        const isRefused = details.includes('NGHTTP2_REFUSED_STREAM');
+        Object.assign(seen, { trailers: fields(trailers), code: isRefused ? 14 : code, details });
       }
       return seen;
     },

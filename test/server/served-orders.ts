@@ -113,7 +113,7 @@ const protoOf = (name: string, file: string) => join(dirname(from.resolve(name))
 
 /** Proto file of the standard health service. */
 export const HEALTH_PROTO = protoOf('grpc-health-check', '../../proto/health/v1/health.proto');
-const REFLECTION_PROTO = protoOf('@grpc/reflection', '../proto/grpc/reflection/v1/reflection.proto');
+export const REFLECTION_PROTO = protoOf('@grpc/reflection', '../proto/grpc/reflection/v1/reflection.proto');
 
 export const healthOf = (url: string) => clientOf(url, HEALTH_PROTO, 'grpc.health.v1.Health');
 export const reflectionOf = (url: string) => clientOf(url, REFLECTION_PROTO, 'grpc.reflection.v1.ServerReflection');

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../support/free-port.mjs';
+import { EchoApp } from './echo-app.js';
 
 /** Path of h2spec's program for clients (github.com/summerwind/h2spec, cmd/h2specd). */
 const H2SPECD = process.env['H2SPECD'] ?? '';
@@ -47,13 +48,29 @@ it(
   },
 );
 
-it("passes h2spec's cases for servers", { timeout: 300_000 }, async ({ skip }) => {
-  skip(!existsSync(H2SPEC), 'not run: the environment variable H2SPEC does not name a program');
+/** Starts the engine's server of testing.v1.Echo, without Nest. Resolves to its port. */
+async function startEngine(): Promise<number> {
   const port = await freePort();
   // Cases about the limit of streams are skipped without one.
   const server = spawn(process.execPath, [SERVER, String(port)], { env: { ...process.env, STREAM_LIMIT: '100' } });
   onTestFinished(() => void server.kill());
   await once(server.stdout, 'data');
+  return port;
+}
+
+async function startApp(): Promise<number> {
+  const channelOptions = { 'grpc.max_concurrent_streams': 100 };
+  const app = await EchoApp.start({ url: '127.0.0.1:0', channelOptions });
+  onTestFinished(() => app.close());
+  return app.port;
+}
+
+it.for([
+  ['of the engine', startEngine],
+  ['in a Nest application', startApp],
+] as const)("passes h2spec's cases for servers %s", { timeout: 300_000 }, async ([, start], { skip }) => {
+  skip(!existsSync(H2SPEC), 'not run: the environment variable H2SPEC does not name a program');
+  const port = await start();
   const output = await new Promise<string>((resolve) => {
     execFile(H2SPEC, ['-h', '127.0.0.1', '-p', String(port), '--timeout', '2'], (_error, stdout) => resolve(stdout));
   });

@@ -165,7 +165,6 @@ http:// {
     transport http {
       versions h2c
     }
-    flush_interval -1
   }
 }
 `,
@@ -182,11 +181,13 @@ export class Peer {
 
   private constructor(private readonly kind: PeerKind) {}
 
-  static async start(kind: PeerKind): Promise<Peer> {
+  /** @param serve starts the server behind a proxy at a socket, in place of the kind's server */
+  static async start(kind: PeerKind, serve?: (socket: string) => Promise<unknown>): Promise<Peer> {
     const peer = new Peer(kind);
     const { upstream } = peer;
-    const server = (await kind.server?.(upstream)) ?? [...GRPC_JS, upstream];
-    if (kind.isProxy) peer.server = await Child.start(server, upstream);
+    if (serve !== undefined) await serve(upstream);
+    else if (kind.isProxy)
+      peer.server = await Child.start((await kind.server?.(upstream)) ?? [...GRPC_JS, upstream], upstream);
     await peer.startProgram();
     return peer;
   }

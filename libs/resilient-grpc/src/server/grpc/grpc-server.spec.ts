@@ -440,6 +440,15 @@ describe('server on the transport of this library', () => {
     expect(raw.frames.filter((one) => one.startsWith(`${String(FRAME.reset)} `))).toEqual([]);
   });
 
+  it('listens at a free port each time that it binds port 0, also at the same time', async () => {
+    const { server, port } = await Scene.start({ Unary: echo });
+    const bind = (): Promise<number> =>
+      new Promise((resolve) => {
+        server.bindAsync('localhost:0', ServerCredentials.createInsecure(), (_error, found) => resolve(found));
+      });
+    expect(new Set([port, ...(await Promise.all([bind(), bind()]))]).size).toBe(3);
+  });
+
   it('runs interceptors of grpc-js around the handler', async () => {
     const order: string[] = [];
     const scene = await Scene.start(

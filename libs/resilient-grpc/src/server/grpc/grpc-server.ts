@@ -120,13 +120,12 @@ export class GrpcServer extends Server {
     const listeners: ServerListener[] = [];
     const released: (() => void)[] = [];
     const bound = { credentials, listeners, released, port: this.listen(target, credentials, listeners, released) };
-    this.bound.set(target, bound);
+    // As in grpc-js, an address with port 0 is known by its actual port, when it has one.
+    const isAnyPort = /:0$/.test(target);
+    if (!isAnyPort) this.bound.set(target, bound);
     bound.port.then(
       (port) => {
-        // As in grpc-js, such an address is known by its actual port.
-        if (!/:0$/.test(target)) return;
-        this.bound.delete(target);
-        this.bound.set(target.replace(/0$/, String(port)), bound);
+        if (isAnyPort) this.bound.set(target.replace(/0$/, String(port)), bound);
       },
       () => this.bound.delete(target),
     );

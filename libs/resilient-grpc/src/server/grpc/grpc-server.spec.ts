@@ -447,6 +447,9 @@ describe('server on the transport of this library', () => {
         server.bindAsync('localhost:0', ServerCredentials.createInsecure(), (_error, found) => resolve(found));
       });
     expect(new Set([port, ...(await Promise.all([bind(), bind()]))]).size).toBe(3);
+    expect(() => server.unbind('localhost:0')).toThrow('Cannot unbind port 0');
+    // Deprecated, and not needed.
+    server.start();
   });
 
   it('runs interceptors of grpc-js around the handler', async () => {

@@ -184,7 +184,13 @@ export class GrpcServer extends Server {
     return listener;
   }
 
+  /** Does nothing: as in grpc-js, a bound server serves already. grpc-js's own method requires one of its listening sockets. */
+  override start(): void {
+    if (this.bound.size === 0) throw new Error('server must be bound in order to start');
+  }
+
   override unbind(port: string): void {
+    if (/:0$/.test(port)) throw new Error('Cannot unbind port 0');
     const bound = this.bound.get(port);
     this.bound.delete(port);
     void bound?.port.then(

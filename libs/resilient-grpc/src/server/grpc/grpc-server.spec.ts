@@ -448,7 +448,7 @@ describe('server on the transport of this library', () => {
       });
     expect(new Set([port, ...(await Promise.all([bind(), bind()]))]).size).toBe(3);
     expect(() => server.unbind('localhost:0')).toThrow('Cannot unbind port 0');
-    // Deprecated, and not needed.
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- older applications still call it
     server.start();
   });
 

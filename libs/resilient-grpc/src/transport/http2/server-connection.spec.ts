@@ -489,7 +489,7 @@ describe('the client ends the connection', () => {
   });
 
   it('by changes of the window that cost time for many streams', () => {
-    const scene = Scene.started({ maxConcurrentStreams: 10_000 });
+    const scene = Scene.started({ maxConcurrentStreams: 10_000, maxHeldBytes: 64 * MiB });
     scene.onEnded = () => undefined;
     scene.send(times(6_400, (index) => begin(2 * index + 1)));
     const many = settings(...Array.from({ length: 2_000 }, (_, index) => [SETTING.initialWindowSize, index] as const));
@@ -669,7 +669,7 @@ describe('memory', () => {
       ),
     );
     expect(scene.frames).toEqual([]);
-    expect(scene.connection.heldBytes).toBeLessThan(96_000);
+    expect(scene.connection.heldBytes).toBeLessThan(105_000);
     const [first] = scene.calls;
     first?.request.request(Infinity);
     scene.send(EMPTY);
@@ -720,6 +720,30 @@ describe('memory', () => {
     expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(['RST 3 11']);
     expect(scene.call(1).events.at(-1)).toBe(`protocol: the connection holds more than ${String(MiB)} bytes`);
     expect(scene.connection.heldBytes).toBeLessThan(500_000);
+  });
+
+  it('of open streams is bounded: requests above it are refused, and those before go on', () => {
+    const scene = Scene.started({ maxConcurrentStreams: 10_000, maxHeldBytes: MiB });
+    scene.send(times(300, (index) => begin(2 * index + 1)));
+    const refused = scene.frames.filter((text) => text.endsWith(' 7'));
+    expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(refused);
+    expect(scene.calls.length).toBeLessThan(256);
+    expect(scene.calls.length + refused.length).toBe(300);
+    scene.send(body(1, message(3)), request(1_001));
+    expect(scene.calls.at(-1)?.events).toEqual(['message 3', 'ended']);
+  });
+
+  it('of trailers that wait for the window counts', () => {
+    const scene = Scene.started({}, [[SETTING.initialWindowSize, 0]]);
+    scene.onEnded = (call) => {
+      call.head();
+      call.stream.send(Buffer.alloc(10));
+      call.trailers([...OK, 'x', 'y'.repeat(10_000)]);
+    };
+    scene.send(request(1));
+    expect(scene.connection.heldBytes).toBeGreaterThan(14_000);
+    scene.send(windowUpdate(1, 1_000));
+    expect(scene.connection.heldBytes).toBe(0);
   });
 
   it('above the limit of the process costs a call of the connection that holds most', () => {

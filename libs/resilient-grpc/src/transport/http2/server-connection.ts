@@ -32,6 +32,8 @@ const FRAMES_AFTER_END = 4;
 /** Share of the memory above which one incomplete message at a time gets window, and share by which the windows of streams may grow. */
 const ROOM_SHARE = 1 / 4;
 const EXTRA_SHARE = 1 / 8;
+/** Memory of a stream and its call, apart from the bytes of the client: without it, 60 bytes of the client could take 5,000. */
+const STREAM_BYTES = 4_096;
 /** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
 const MAX_PING_STRIKES = 2;
 const EMPTY = Buffer.alloc(0);
@@ -48,9 +50,10 @@ export interface ServerSettings extends ConnectionSettings {
   /** Maximum number of streams that have ended, mostly because they were cancelled, and are not released. While there are more, new ones are refused. */
   readonly maxCancelledStreams: number;
   /**
-   * Maximum memory for header lists, unread messages, and unsent messages of the connection. Above a quarter of it, one
-   * incomplete message at a time gets window. Above all of it, the stream that uses most is reset with ENHANCE_YOUR_CALM; that cannot happen
-   * to unread messages if it is at least 4 × (`maxConcurrentStreams` × `streamWindow` + the largest message) + 2 × `connectionWindow`.
+   * Maximum memory for open streams, and their header lists, unread messages, and unsent messages. Above a quarter of it, one incomplete
+   * message at a time gets window. Requests that exceed it are refused. If messages exceed it, the stream that uses most is reset with
+   * ENHANCE_YOUR_CALM; that cannot happen to unread messages if it is at least
+   * 4 × (`maxConcurrentStreams` × (`streamWindow` + 4 KiB) + the largest message) + 2 × `connectionWindow`.
    */
   readonly maxHeldBytes: number;
   /** Minimum time between two PINGs of the client without a response between them (gRFC A8), in milliseconds; 0 for any number. */
@@ -267,7 +270,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (id > this.nextId) this.skippedUpTo = id - 2;
     this.nextId = id + 2;
     const { limits } = this;
-    if (this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams) {
+    const isFull = this.heldBytes + STREAM_BYTES + block.size > limits.maxHeldBytes;
+    if (isFull || this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams) {
       // Also before the client knows the limit. It may send the request again.
       this.writeReset(id, REFUSED_STREAM);
       this.countResets(1);
@@ -520,7 +524,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   /** Counts the memory of a stream. */
   private hold(stream: ServerStream): void {
-    const bytes = stream.headBytes + stream.unreadBytes + stream.assembledBytes + stream.queuedBytes;
+    const { headBytes, unreadBytes, assembledBytes, queuedBytes, pending } = stream;
+    const bytes = STREAM_BYTES + headBytes + unreadBytes + assembledBytes + queuedBytes + (pending?.bound ?? 0);
     const more = bytes - stream.heldBytes;
     if (more === 0 || stream.isClosed) return;
     stream.heldBytes = bytes;
@@ -542,7 +547,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.shedding = undefined;
     do {
       let largest: ServerStream | undefined;
-      for (const stream of this.streams.all()) if (stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;
+      for (const stream of this.streams.unordered()) if (stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;
       if (largest === undefined) return;
       super.reject(largest, ENHANCE_YOUR_CALM, shedding);
       this.rememberReset(largest.id);

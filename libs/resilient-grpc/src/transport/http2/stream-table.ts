@@ -46,7 +46,11 @@ export class StreamTable<S extends { readonly id: number }> {
 
   /** Returns the streams in the order of their ids. */
   all(): S[] {
-    return this.streams.filter((stream) => stream !== undefined).sort((a, b) => a.id - b.id);
+    return this.unordered().sort((a, b) => a.id - b.id);
+  }
+
+  unordered(): S[] {
+    return this.streams.filter((stream) => stream !== undefined);
   }
 
   private grow(): void {

@@ -22,7 +22,7 @@ const MAX_UNSENT_BYTES = 262_144;
 const MAX_RESETS = 50_000;
 const FORGOTTEN_RESETS_PER_SECOND = 5_000;
 /** Number of resets for which one counts that this side sends because of a violation (CVE-2025-8671): honest clients cause none. */
-const RESETS_PER_VIOLATION = 20;
+const RESETS_PER_VIOLATION = 100;
 /** Size of a decoded header list above which the client is an attacker: a block of one byte per field is 4,000 times larger when decoded. */
 const MAX_DECODED_BYTES = 1_048_576;
 /** Size of a window update below which the sender wants many small frames (CVE-2019-9511), if the stream waits for it. */
@@ -32,8 +32,8 @@ const FRAMES_AFTER_END = 4;
 /** Share of the memory above which one incomplete message at a time gets window, and share by which the windows of streams may grow. */
 const ROOM_SHARE = 1 / 4;
 const EXTRA_SHARE = 1 / 8;
-/** Memory of a stream and its call, apart from the bytes of the client: without it, 60 bytes of the client could take 5,000. */
-const STREAM_BYTES = 4_096;
+/** Memory of a stream and its call in Nest, apart from the bytes of the client, which might have sent no more than 60. */
+const STREAM_BYTES = 8_192;
 /** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
 const MAX_PING_STRIKES = 2;
 const EMPTY = Buffer.alloc(0);
@@ -53,7 +53,7 @@ export interface ServerSettings extends ConnectionSettings {
    * Maximum memory for open streams, and their header lists, unread messages, and unsent messages. Above a quarter of it, one incomplete
    * message at a time gets window. Requests that exceed it are refused. If messages exceed it, the stream that uses most is reset with
    * ENHANCE_YOUR_CALM; that cannot happen to unread messages if it is at least
-   * 4 × (`maxConcurrentStreams` × (`streamWindow` + 4 KiB) + the largest message) + 2 × `connectionWindow`.
+   * 4 × (`maxConcurrentStreams` × (`streamWindow` + 8 KiB) + the largest message) + 2 × `connectionWindow`.
    */
   readonly maxHeldBytes: number;
   /** Minimum time between two PINGs of the client without a response between them (gRFC A8), in milliseconds; 0 for any number. */

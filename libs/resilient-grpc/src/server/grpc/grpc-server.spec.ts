@@ -343,6 +343,30 @@ describe('server on the transport of this library', () => {
     expect(seen).toEqual([undefined, 'a', 'a', undefined, 'b', 'b']);
   });
 
+  it('lets other calls go on while a client sends thousands of small messages at once', async () => {
+    const order: string[] = [];
+    let messages = 0;
+    const scene = await Scene.start({
+      Unary: (call, answer) => {
+        order.push(`unary after ${String(messages < 13_000)}`);
+        answer(null, call.request);
+      },
+      Upload: (call, answer) => {
+        call.on('data', () => (messages += 1));
+        call.on('end', () => {
+          order.push(`${String(messages)} messages`);
+          answer(null, '');
+        });
+      },
+    });
+    const upload = headers(1, { ...request(), ':path': '/a.B/Upload' });
+    const flood = [16_380, 16_380, 16_380, 15_860].map((size) => frame(FRAME.data, 0, 1, Buffer.alloc(size)));
+    const unary = [headers(3, request()), frame(FRAME.data, 1, 3, message('x'))];
+    scene.frames().write(PREFACE, settings(), upload, ...flood, frame(FRAME.data, 1, 1, Buffer.alloc(0)), ...unary);
+    await waitFor(() => order.length === 2);
+    expect(order).toEqual(['unary after true', '13000 messages']);
+  });
+
   it('waits for a client that does not read', async () => {
     let written = 0;
     const scene = await Scene.start({

@@ -374,7 +374,7 @@ describe('server on the transport of this library', () => {
       Unary: (call, answer) => {
         const copy: Unary = Object.create(call);
         const proxy = new Proxy(call, {});
-        seen.push({ ...call }.request, copy.getPath(), proxy.getPeer() === call.getPeer());
+        seen.push(Object.assign({}, call).request, copy.getPath(), proxy.getPeer() === call.getPeer());
         const inner = innermostCallOf(call)!;
         inner.callEventTracker = {
           addMessageSent: () => undefined,

@@ -499,6 +499,13 @@ describe('the client ends the connection', () => {
     expect(scene.end?.details).toBe('too many frames without an effect (SETTINGS)');
   });
 
+  it('by thousands of changes of the window in one frame, not: only the last one is made', () => {
+    const scene = Scene.started();
+    scene.send(begin(1), windowUpdate(1, 1_000));
+    scene.send(settings([SETTING.initialWindowSize, 2 ** 31 - 1], [SETTING.initialWindowSize, 65_535]));
+    expect(scene.end).toBeUndefined();
+  });
+
   it('by small window updates for a response that waits', () => {
     const scene = Scene.started({}, [[SETTING.initialWindowSize, 0]]);
     scene.onEnded = (call) => call.answer(100_000);

@@ -60,7 +60,8 @@ export class FrameReader {
   private blockIsEnd = false;
   private blockFrame = 0;
   private blockParts: Buffer[] = [];
-  private blockBytes = 0;
+  /** Bytes of the incomplete header block. */
+  blockBytes = 0;
 
   constructor(
     private readonly handler: FrameHandler,
@@ -269,6 +270,7 @@ export class FrameReader {
     const block = Buffer.concat(this.blockParts, this.blockBytes);
     this.blockId = 0;
     this.blockParts = [];
+    this.blockBytes = 0;
     this.handler.headers(id, this.blockIsEnd, this.decoder.decode(block, 0, block.length));
   }
 

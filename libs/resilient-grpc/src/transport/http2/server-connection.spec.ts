@@ -769,6 +769,23 @@ describe('memory', () => {
     expect(memory.usedBytes).toBe(0);
   });
 
+  it('of incomplete header blocks and of unread output counts for the process, and costs the connection that has no stream', () => {
+    const memory = new MemoryBudget(100_000);
+    const begun = Scene.started({}, [], memory);
+    begun.send(
+      times(3, (index) => frame(index === 0 ? FRAME.headers : FRAME.continuation, 0, 1, Buffer.alloc(16_000))),
+    );
+    expect([memory.usedBytes, begun.end]).toEqual([48_000, undefined]);
+    const blocked = Scene.started({}, [], memory);
+    blocked.connection.taken(false, true);
+    blocked.onEnded = (call) => call.trailers([...HEAD, 'grpc-status', '5', 'grpc-message', 'x'.repeat(5_000)]);
+    for (let id = 1; id < 30 && blocked.end === undefined; id += 2) blocked.send(request(id));
+    expect(blocked.end).toMatchObject({ code: 11, isPeersFault: true });
+    expect([memory.usedBytes, begun.end]).toEqual([48_000, undefined]);
+    begun.connection.lost('gone');
+    expect(memory.usedBytes).toBe(0);
+  });
+
   it('of output that the client does not read is bounded, because nothing is read until it does', () => {
     const scene = Scene.started();
     scene.onEnded = (call) => call.trailers([...HEAD, 'grpc-status', '5', 'grpc-message', 'x'.repeat(5_000)]);

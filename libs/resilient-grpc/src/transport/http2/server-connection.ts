@@ -94,6 +94,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private backlog: Buffer | undefined;
   /** Bytes that were passed to the socket since it is blocked. */
   private unsentBytes = 0;
+  /** Bytes that count for the connection itself: of an incomplete header block, and of unsent output. */
+  private bufferBytes = 0;
   private lastPingAt = -Infinity;
   private pingStrikes = 0;
   /** Why streams must be shed at the end of the turn. */
@@ -214,6 +216,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.requestsLeft = REQUESTS_PER_TURN;
     if (!this.isEnded) this.reader.resume();
     const next = super.receive(bytes, at, end);
+    this.holdBuffers();
     this.shedStreams();
     return next;
   }
@@ -470,11 +473,13 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   override takeOutput(): Buffer[] {
     this.shedStreams();
     if (this.isBlocked) this.unsentBytes += this.writer.bytes;
+    this.holdBuffers();
     return super.takeOutput();
   }
 
   override drained(): void {
     this.unsentBytes = 0;
+    this.holdBuffers();
     super.drained();
   }
 
@@ -535,12 +540,20 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (this.heldBytes > maxHeldBytes) this.shed(`the connection holds more than ${String(maxHeldBytes)} bytes`);
   }
 
+  private holdBuffers(): void {
+    const more = this.reader.blockBytes + this.unsentBytes - this.bufferBytes;
+    if (more === 0 || this.isEnded) return;
+    this.bufferBytes += more;
+    this.heldBytes += more;
+    this.memory.add(more);
+  }
+
   shed(details: string): void {
     this.shedding ??= details;
     this.wake();
   }
 
-  /** Resets the stream that holds most, and further ones until the connection's limit holds. */
+  /** Resets the stream that holds most, and further ones until the connection's limit holds. Without streams, ends the connection. */
   private shedStreams(): void {
     const { shedding } = this;
     if (shedding === undefined) return;
@@ -548,7 +561,10 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     do {
       let largest: ServerStream | undefined;
       for (const stream of this.streams.unordered()) if (stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;
-      if (largest === undefined) return;
+      if (largest === undefined) {
+        if (this.bufferBytes > 0) this.endForViolation(ENHANCE_YOUR_CALM, shedding);
+        return;
+      }
       super.reject(largest, ENHANCE_YOUR_CALM, shedding);
       this.rememberReset(largest.id);
     } while (this.heldBytes > this.limits.maxHeldBytes && !this.isEnded);

@@ -58,7 +58,7 @@ const ATTACKS: readonly (readonly [attack: string, limit: RegExp | undefined, ms
   ['closed and skipped streams', /HEADERS on a (?:closed|skipped) stream/],
   ['garbage', /does not begin with the preface/],
   ['HTTP/1', /the client speaks HTTP\/1/],
-  ['idle connections', /refused: more than 2000 connections/],
+  ['idle connections', /refused: more than 1000 connections/, 10_000],
 ];
 
 let server: ChildServer;
@@ -79,7 +79,7 @@ beforeAll(async () => {
   server = await ChildServer.start({
     script: programOf('attacked-server'),
     execArgv: ['--expose-gc'],
-    args: (port) => ['--port', String(port), '--options', JSON.stringify({ connections: { max: 2_000 } })],
+    args: (port) => ['--port', String(port), '--options', JSON.stringify({ connections: { max: 1_000 } })],
   });
   canary = await ChildServer.start({ script: programOf('canary'), args: () => ['--port', String(server.port)] });
 });

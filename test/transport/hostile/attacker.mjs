@@ -127,7 +127,7 @@ const ATTACKS = {
   'closed and skipped streams': { bytes: () => Buffer.concat([begin(5), begin(3)]) },
   garbage: { isSilent: true, bytes: () => Buffer.from('\u0000garbage'.repeat(100)) },
   'HTTP/1': { isSilent: true, bytes: () => Buffer.from('GET / HTTP/1.1\r\nhost: x\r\n\r\n') },
-  'idle connections': { connections: 3_000 },
+  'idle connections': { connections: 2_500 },
 };
 
 const attack = {

@@ -31,6 +31,7 @@ import type { GrpcServerEvent } from '../../call/server-event.js';
 import { systemClock } from '../../time/clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { GrpcServer } from './grpc-server.js';
+import { innermostCallOf } from './innermost-call.js';
 import { SocketConnections } from './socket-connections.js';
 import { maxReceiveBytes, maxSendBytes, transportSettings } from './transport-settings.js';
 
@@ -343,6 +344,73 @@ describe('server on the transport of this library', () => {
     expect(seen).toEqual([undefined, 'a', 'a', undefined, 'b', 'b']);
   });
 
+  it('lets other calls go on while a client sends thousands of small messages at once', async () => {
+    const order: string[] = [];
+    let messages = 0;
+    const scene = await Scene.start({
+      Unary: (call, answer) => {
+        order.push(`unary after ${String(messages < 13_000)}`);
+        answer(null, call.request);
+      },
+      Upload: (call, answer) => {
+        call.on('data', () => (messages += 1));
+        call.on('end', () => {
+          order.push(`${String(messages)} messages`);
+          answer(null, '');
+        });
+      },
+    });
+    const upload = headers(1, { ...request(), ':path': '/a.B/Upload' });
+    const flood = [16_380, 16_380, 16_380, 15_860].map((size) => frame(FRAME.data, 0, 1, Buffer.alloc(size)));
+    const unary = [headers(3, request()), frame(FRAME.data, 1, 3, message('x'))];
+    scene.frames().write(PREFACE, settings(), upload, ...flood, frame(FRAME.data, 1, 1, Buffer.alloc(0)), ...unary);
+    await waitFor(() => order.length === 2);
+    expect(order).toEqual(['unary after true', '13000 messages']);
+  });
+
+  it('lets agents and packages copy, wrap, and observe a call, and tells them its end once', async () => {
+    const seen: unknown[] = [];
+    const scene = await Scene.start({
+      Unary: (call, answer) => {
+        const copy: Unary = Object.create(call);
+        const proxy = new Proxy(call, {});
+        seen.push(Object.assign({}, call).request, copy.getPath(), proxy.getPeer() === call.getPeer());
+        const inner = innermostCallOf(call)!;
+        inner.callEventTracker = {
+          addMessageSent: () => undefined,
+          addMessageReceived: () => undefined,
+          onStreamEnd: (isOk) => seen.push(isOk),
+          onCallEnd: (end) => seen.push(Reflect.get(end, 'code')),
+        };
+        call.on('cancelled', () => seen.push('cancelled'));
+        answer(null, call.request);
+      },
+    });
+    await scene.unary('x');
+    await waitFor(() => seen.includes('cancelled'));
+    expect(seen).toEqual(['x', '/a.B/Unary', true, true, status.OK, 'cancelled']);
+  });
+
+  it('takes an error that a stream emits as its status, and does not end the stream of a client that has cancelled', async () => {
+    const seen: unknown[] = [];
+    const scene = await Scene.start({
+      List: (call) => {
+        call.on('cancelled', () => seen.push(call.cancelled, call.writableEnded));
+        call.write('first');
+        if (call.request === 'fail') call.emit('error', { code: status.ABORTED, details: 'why' });
+      },
+    });
+    const list = (request: string) =>
+      scene.client.makeServerStreamRequest('/a.B/List', text.serialize, text.deserialize, request);
+    await expect(list('fail').toArray()).rejects.toMatchObject({ code: status.ABORTED, details: 'why' });
+    await waitFor(() => seen.length === 2);
+    const call = list('stay');
+    call.on('error', () => undefined);
+    call.on('data', () => call.cancel());
+    await waitFor(() => seen.length === 4);
+    expect(seen.slice(2)).toEqual([true, false]);
+  });
+
   it('waits for a client that does not read', async () => {
     let written = 0;
     const scene = await Scene.start({
@@ -384,6 +452,25 @@ describe('server on the transport of this library', () => {
       );
     });
     expect(answered).toBe(request);
+  });
+
+  it('keeps the order of compressed messages, others, and the end of the request', async () => {
+    const parts: string[] = [];
+    const scene = await Scene.start({
+      Upload: (call, answer) => {
+        call.on('data', (part: string) => parts.push(part.slice(0, 2)));
+        call.on('end', () => answer(null, parts.join()));
+      },
+    });
+    const compressed = (content: string): Buffer => {
+      const bytes = gzipSync(content);
+      return Buffer.concat([Buffer.from([1, 0, 0, bytes.length >> 8, bytes.length]), bytes]);
+    };
+    const body = [compressed('a1'.repeat(100_000)), message('b2'), compressed('c3'), message('d4'), compressed('e5')];
+    const raw = scene.frames();
+    const fields = { ...request({ 'grpc-encoding': 'gzip' }), ':path': '/a.B/Upload' };
+    raw.write(PREFACE, settings(), headers(1, fields), frame(FRAME.data, 1, 1, Buffer.concat(body)));
+    await waitFor(() => raw.frames.some((one) => one.includes('a1,b2,c3,d4,e5')));
   });
 
   it('limits what a compressed message becomes', async () => {

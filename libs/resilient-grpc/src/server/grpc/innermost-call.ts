@@ -110,6 +110,8 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   /** Callbacks of messages that wait for the client. */
   private written: (() => void)[] | undefined = undefined;
   private burstBytes = 0;
+  /** Bytes that were read since other calls had a turn: a window has room for 13,000 empty messages. */
+  private readBurstBytes = 0;
   private metrics: CallMetrics | undefined = undefined;
   private isHandled = false;
 
@@ -239,7 +241,13 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     if (this.isOver || this.isReadPending) return;
     this.isReadPending = true;
     if (this.isEndHeld) this.ended();
-    else this.request.request(1);
+    else if (this.readBurstBytes < MAX_BURST_BYTES) this.request.request(1);
+    else {
+      this.settings.clock.defer(() => {
+        this.readBurstBytes = 0;
+        if (!this.isOver) this.request.request(1);
+      });
+    }
   }
 
   sendMetadata(metadata: Metadata): void {
@@ -343,6 +351,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
 
   message(message: Buffer, isCompressed: boolean): void {
     this.receivedBytes += message.length;
+    this.readBurstBytes += message.length + MESSAGE_BYTES;
     this.callEventTracker?.addMessageReceived();
     if (isCompressed) this.inflate(message);
     else this.deserialize(message);

@@ -23,6 +23,10 @@ const KEPT_FIELDS = 128;
 /** Maximum size of a kept encoded field. Longer ones mostly differ from call to call. */
 const MAX_KEPT_BYTES = 48;
 
+const NONE = Buffer.alloc(0);
+/** Takes one decoded string, for all decoders. */
+let scratch = Buffer.allocUnsafeSlow(1_024);
+
 interface KeptField {
   readonly bytes: Uint8Array;
   readonly field: Field;
@@ -33,8 +37,7 @@ export class HpackDecoder {
   private readonly table: DynamicTable;
   /** Latest encoded literals by the hash of their bytes. */
   private readonly kept: (KeptField | undefined)[] = Array<undefined>(KEPT_FIELDS).fill(undefined);
-  private scratch = Buffer.allocUnsafeSlow(1_024);
-  private bytes: Buffer = this.scratch;
+  private bytes: Buffer = NONE;
   private at = 0;
   private end = 0;
 
@@ -77,6 +80,7 @@ export class HpackDecoder {
       // Decodes the fields beyond the limit, too, because they may change the table.
       if (!block.isTooLarge) block.add(field);
     }
+    this.bytes = NONE;
     return block;
   }
 
@@ -146,8 +150,8 @@ export class HpackDecoder {
     this.at = before;
     if (!(bytes[at]! & HUFFMAN)) return bytes.toString('latin1', from, from + length);
     const bound = decodedBound(length);
-    if (bound > this.scratch.length) this.scratch = Buffer.allocUnsafeSlow(bound);
-    return this.scratch.toString('latin1', 0, decodeHuffman(bytes, from, from + length, this.scratch));
+    if (bound > scratch.length) scratch = Buffer.allocUnsafeSlow(bound);
+    return scratch.toString('latin1', 0, decodeHuffman(bytes, from, from + length, scratch));
   }
 }
 

@@ -52,16 +52,16 @@ export class FrameReader {
   /** Remaining bytes of the DATA frame that is being read, and whether it ends its stream. */
   private dataLeft = 0;
   private dataIsEnd = false;
-  /** The first bytes of an incomplete frame: their number, and the number at which they can be read. */
+  /** An incomplete frame, or its incomplete head, and the number of bytes that have arrived. */
   private partial: Buffer | undefined;
   private partialLength = 0;
-  private partialNeeds = 0;
   /** Stream of a header block that CONTINUATION frames continue; 0 if there is none. */
   private blockId = 0;
   private blockIsEnd = false;
   private blockFrame = 0;
   private blockParts: Buffer[] = [];
-  private blockBytes = 0;
+  /** Bytes of the incomplete header block. */
+  blockBytes = 0;
 
   constructor(
     private readonly handler: FrameHandler,
@@ -80,7 +80,7 @@ export class FrameReader {
   /** Number of the frame or header block that the peer has begun and not completed; not of DATA, which may be of any length. */
   get incompleteFrame(): number | undefined {
     if (this.blockId !== 0) return this.blockFrame;
-    return this.partialNeeds > 0 ? this.frames + 1 : undefined;
+    return this.partial === undefined ? undefined : this.frames + 1;
   }
 
   /**
@@ -92,7 +92,7 @@ export class FrameReader {
     let at = from;
     while (at < end && !this.isStopped) {
       if (this.dataLeft > 0) at = this.readData(bytes, at, end);
-      else if (this.partialNeeds > 0) at = this.completePartial(bytes, at, end);
+      else if (this.partial !== undefined) at = this.completePartial(this.partial, bytes, at, end);
       else if (end - at < HEAD_BYTES) at = this.keepPartial(bytes, at, end, HEAD_BYTES);
       else {
         const length = this.checkHead(bytes, at);
@@ -123,30 +123,24 @@ export class FrameReader {
     return length;
   }
 
-  private keepPartial(bytes: Buffer, at: number, end: number, needs: number): number {
-    this.partial ??= Buffer.allocUnsafeSlow(HEAD_BYTES + DEFAULT_FRAME_SIZE);
+  private keepPartial(bytes: Buffer, at: number, end: number, size: number): number {
+    this.partial = Buffer.allocUnsafe(size);
     this.partialLength = bytes.copy(this.partial, 0, at, end);
-    this.partialNeeds = needs;
     return end;
   }
 
-  private completePartial(bytes: Buffer, at: number, end: number): number {
-    // `keepPartial` has created the buffer.
-    const partial = this.partial!;
-    const next =
-      at + bytes.copy(partial, this.partialLength, at, Math.min(end, at + this.partialNeeds - this.partialLength));
+  private completePartial(partial: Buffer, bytes: Buffer, at: number, end: number): number {
+    const next = at + bytes.copy(partial, this.partialLength, at, end);
     this.partialLength += next - at;
-    if (this.partialLength < this.partialNeeds) return next;
-    if (this.partialNeeds > HEAD_BYTES) {
-      const length = this.partialNeeds - HEAD_BYTES;
-      this.partialNeeds = 0;
-      this.readFrame(partial, 0, length);
+    if (this.partialLength < partial.length) return next;
+    this.partial = undefined;
+    if (partial.length > HEAD_BYTES) {
+      this.readFrame(partial, 0, partial.length - HEAD_BYTES);
       return next;
     }
     const length = this.checkHead(partial, 0);
-    this.partialNeeds = 0;
     if (isUnpaddedData(partial, 0)) this.beginData(readId(partial, 0), partial[4]!, length, 0);
-    else if (length > 0) this.partialNeeds = HEAD_BYTES + length;
+    else if (length > 0) this.keepPartial(partial, 0, HEAD_BYTES, HEAD_BYTES + length);
     else this.readFrame(partial, 0, 0);
     return next;
   }
@@ -276,6 +270,7 @@ export class FrameReader {
     const block = Buffer.concat(this.blockParts, this.blockBytes);
     this.blockId = 0;
     this.blockParts = [];
+    this.blockBytes = 0;
     this.handler.headers(id, this.blockIsEnd, this.decoder.decode(block, 0, block.length));
   }
 

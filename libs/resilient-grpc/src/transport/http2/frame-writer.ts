@@ -2,6 +2,10 @@ import { Flag, FrameType, HEAD_BYTES, writeUint32 } from './frames.js';
 
 /** Size of the buffers in which frames are collected; two frames of the default size and some heads fit four times. */
 const SLAB_BYTES = 65_536 + 1_024;
+/** Slabs that no writer uses: a connection without output has none. */
+const SPARE_SLABS: Buffer[] = [];
+const MAX_SPARE_SLABS = 64;
+const EMPTY = Buffer.alloc(0);
 /** Bytes of the prefix of a gRPC message: its compressed flag and its length. */
 const PREFIX_BYTES = 5;
 const MAX_DEBUG_BYTES = 256;
@@ -16,7 +20,7 @@ export type WriteBlock = (target: Buffer, at: number) => number;
 export class FrameWriter {
   /** Number of frames so far. */
   frames = 0;
-  private slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  private slab: Buffer = EMPTY;
   /** The first byte of the slab that is not in `chunks`, and the end of what is written. */
   private start = 0;
   private end = 0;
@@ -44,7 +48,10 @@ export class FrameWriter {
 
   /** Called when nobody needs the memory of the output any more, so that it can be used again. */
   sent(): void {
+    const { slab } = this;
     if (this.start !== this.end || this.chunkBytes > 0) return;
+    if (slab.length === SLAB_BYTES && SPARE_SLABS.length < MAX_SPARE_SLABS) SPARE_SLABS.push(slab);
+    this.slab = EMPTY;
     this.start = 0;
     this.end = 0;
   }
@@ -202,7 +209,8 @@ export class FrameWriter {
   private reserve(size: number): void {
     if (this.slab.length - this.end >= size) return;
     this.seal();
-    this.slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, size));
+    const spare = size <= SLAB_BYTES ? SPARE_SLABS.pop() : undefined;
+    this.slab = spare ?? Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, size));
     this.start = 0;
     this.end = 0;
   }

@@ -6,8 +6,8 @@ export interface Holder {
 }
 
 /**
- * Bounds the memory that the connections of a process hold together for header lists, unread messages, and unsent messages. Above the bound,
- * the connection that holds most loses the stream that holds most, so that a flood does not cost the calls of others.
+ * Bounds the memory that the connections of a process hold together for streams, header lists, unread messages, and unsent messages. Above
+ * the bound, the connection that holds most loses the stream that holds most, so that a flood does not cost the calls of others.
  */
 export class MemoryBudget {
   usedBytes = 0;

@@ -489,7 +489,7 @@ describe('the client ends the connection', () => {
   });
 
   it('by changes of the window that cost time for many streams', () => {
-    const scene = Scene.started({ maxConcurrentStreams: 10_000 });
+    const scene = Scene.started({ maxConcurrentStreams: 10_000, maxHeldBytes: 64 * MiB });
     scene.onEnded = () => undefined;
     scene.send(times(6_400, (index) => begin(2 * index + 1)));
     const many = settings(...Array.from({ length: 2_000 }, (_, index) => [SETTING.initialWindowSize, index] as const));
@@ -497,6 +497,13 @@ describe('the client ends the connection', () => {
     expect(scene.end).toBeUndefined();
     scene.send(times(60, () => many));
     expect(scene.end?.details).toBe('too many frames without an effect (SETTINGS)');
+  });
+
+  it('by thousands of changes of the window in one frame, not: only the last one is made', () => {
+    const scene = Scene.started();
+    scene.send(begin(1), windowUpdate(1, 1_000));
+    scene.send(settings([SETTING.initialWindowSize, 2 ** 31 - 1], [SETTING.initialWindowSize, 65_535]));
+    expect(scene.end).toBeUndefined();
   });
 
   it('by small window updates for a response that waits', () => {
@@ -583,7 +590,7 @@ describe('cancelled calls', () => {
 
   it('that this side resets because of violations end the connection sooner', () => {
     const scene = Scene.started();
-    scene.send(times(2_600, (index) => Buffer.concat([begin(2 * index + 1), windowUpdate(2 * index + 1, 0)])));
+    scene.send(times(501, (index) => Buffer.concat([begin(2 * index + 1), windowUpdate(2 * index + 1, 0)])));
     expect(scene.end?.details).toMatch('more than 50000 cancelled or refused calls');
   });
 
@@ -677,7 +684,7 @@ describe('memory', () => {
       ),
     );
     expect(scene.frames).toEqual([]);
-    expect(scene.connection.heldBytes).toBeLessThan(96_000);
+    expect(scene.connection.heldBytes).toBeLessThan(113_000);
     const [first] = scene.calls;
     first?.request.request(Infinity);
     scene.send(EMPTY);
@@ -730,6 +737,30 @@ describe('memory', () => {
     expect(scene.connection.heldBytes).toBeLessThan(500_000);
   });
 
+  it('of open streams is bounded: requests above it are refused, and those before go on', () => {
+    const scene = Scene.started({ maxConcurrentStreams: 10_000, maxHeldBytes: MiB });
+    scene.send(times(300, (index) => begin(2 * index + 1)));
+    const refused = scene.frames.filter((text) => text.endsWith(' 7'));
+    expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(refused);
+    expect(scene.calls.length).toBeLessThan(128);
+    expect(scene.calls.length + refused.length).toBe(300);
+    scene.send(body(1, message(3)), request(1_001));
+    expect(scene.calls.at(-1)?.events).toEqual(['message 3', 'ended']);
+  });
+
+  it('of trailers that wait for the window counts', () => {
+    const scene = Scene.started({}, [[SETTING.initialWindowSize, 0]]);
+    scene.onEnded = (call) => {
+      call.head();
+      call.stream.send(Buffer.alloc(10));
+      call.trailers([...OK, 'x', 'y'.repeat(10_000)]);
+    };
+    scene.send(request(1));
+    expect(scene.connection.heldBytes).toBeGreaterThan(18_000);
+    scene.send(windowUpdate(1, 1_000));
+    expect(scene.connection.heldBytes).toBe(0);
+  });
+
   it('above the limit of the process costs a call of the connection that holds most', () => {
     const memory = new MemoryBudget(MiB);
     const started = (): Scene => Scene.started({}, [[SETTING.initialWindowSize, 0]], memory);
@@ -743,6 +774,23 @@ describe('memory', () => {
     expect(greedy.frames.filter((text) => text.startsWith('RST'))).toHaveLength(1);
     expect(memory.usedBytes).toBe(greedy.connection.heldBytes + modest.connection.heldBytes);
     for (const { connection } of [greedy, modest]) connection.lost('gone');
+    expect(memory.usedBytes).toBe(0);
+  });
+
+  it('of incomplete header blocks and of unread output counts for the process, and costs the connection that has no stream', () => {
+    const memory = new MemoryBudget(100_000);
+    const begun = Scene.started({}, [], memory);
+    begun.send(
+      times(3, (index) => frame(index === 0 ? FRAME.headers : FRAME.continuation, 0, 1, Buffer.alloc(16_000))),
+    );
+    expect([memory.usedBytes, begun.end]).toEqual([48_000, undefined]);
+    const blocked = Scene.started({}, [], memory);
+    blocked.connection.taken(false, true);
+    blocked.onEnded = (call) => call.trailers([...HEAD, 'grpc-status', '5', 'grpc-message', 'x'.repeat(5_000)]);
+    for (let id = 1; id < 30 && blocked.end === undefined; id += 2) blocked.send(request(id));
+    expect(blocked.end).toMatchObject({ code: 11, isPeersFault: true });
+    expect([memory.usedBytes, begun.end]).toEqual([48_000, undefined]);
+    begun.connection.lost('gone');
     expect(memory.usedBytes).toBe(0);
   });
 

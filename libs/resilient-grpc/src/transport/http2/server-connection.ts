@@ -22,7 +22,7 @@ const MAX_UNSENT_BYTES = 262_144;
 const MAX_RESETS = 50_000;
 const FORGOTTEN_RESETS_PER_SECOND = 5_000;
 /** Number of resets for which one counts that this side sends because of a violation (CVE-2025-8671): honest clients cause none. */
-const RESETS_PER_VIOLATION = 20;
+const RESETS_PER_VIOLATION = 100;
 /** Size of a decoded header list above which the client is an attacker: a block of one byte per field is 4,000 times larger when decoded. */
 const MAX_DECODED_BYTES = 1_048_576;
 /** Size of a window update below which the sender wants many small frames (CVE-2019-9511), if the stream waits for it. */
@@ -32,6 +32,8 @@ const FRAMES_AFTER_END = 4;
 /** Share of the memory above which one incomplete message at a time gets window, and share by which the windows of streams may grow. */
 const ROOM_SHARE = 1 / 4;
 const EXTRA_SHARE = 1 / 8;
+/** Memory of a stream and its call in Nest, apart from the bytes of the client, which might have sent no more than 60. */
+const STREAM_BYTES = 8_192;
 /** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
 const MAX_PING_STRIKES = 2;
 const EMPTY = Buffer.alloc(0);
@@ -48,9 +50,10 @@ export interface ServerSettings extends ConnectionSettings {
   /** Maximum number of streams that have ended, mostly because they were cancelled, and are not released. While there are more, new ones are refused. */
   readonly maxCancelledStreams: number;
   /**
-   * Maximum memory for header lists, unread messages, and unsent messages of the connection. Above a quarter of it, one
-   * incomplete message at a time gets window. Above all of it, the stream that uses most is reset with ENHANCE_YOUR_CALM; that cannot happen
-   * to unread messages if it is at least 4 × (`maxConcurrentStreams` × `streamWindow` + the largest message) + 2 × `connectionWindow`.
+   * Maximum memory for open streams, and their header lists, unread messages, and unsent messages. Above a quarter of it, one incomplete
+   * message at a time gets window. Requests that exceed it are refused. If messages exceed it, the stream that uses most is reset with
+   * ENHANCE_YOUR_CALM; that cannot happen to unread messages if it is at least
+   * 4 × (`maxConcurrentStreams` × (`streamWindow` + 8 KiB) + the largest message) + 2 × `connectionWindow`.
    */
   readonly maxHeldBytes: number;
   /** Minimum time between two PINGs of the client without a response between them (gRFC A8), in milliseconds; 0 for any number. */
@@ -93,6 +96,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private backlog: Buffer | undefined;
   /** Bytes that were passed to the socket since it is blocked. */
   private unsentBytes = 0;
+  /** Bytes that count for the connection itself: of an incomplete header block, and of unsent output. */
+  private bufferBytes = 0;
   private lastPingAt = -Infinity;
   private pingStrikes = 0;
   /** Why streams must be shed at the end of the turn. */
@@ -218,6 +223,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.requestsLeft = REQUESTS_PER_TURN;
     if (!this.isEnded) this.reader.resume();
     const next = super.receive(bytes, at, end);
+    this.holdBuffers();
     this.shedStreams();
     return next;
   }
@@ -277,7 +283,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (id > this.nextId) this.skippedUpTo = id - 2;
     this.nextId = id + 2;
     const { limits } = this;
-    if (this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams) {
+    const isFull = this.heldBytes + STREAM_BYTES + block.size > limits.maxHeldBytes;
+    if (isFull || this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams) {
       // Also before the client knows the limit. It may send the request again.
       this.writeReset(id, REFUSED_STREAM);
       this.countResets(1);
@@ -476,11 +483,13 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   override takeOutput(): Buffer[] {
     this.shedStreams();
     if (this.isBlocked) this.unsentBytes += this.writer.bytes;
+    this.holdBuffers();
     return super.takeOutput();
   }
 
   override drained(): void {
     this.unsentBytes = 0;
+    this.holdBuffers();
     super.drained();
   }
 
@@ -530,7 +539,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   /** Counts the memory of a stream. */
   private hold(stream: ServerStream): void {
-    const bytes = stream.headBytes + stream.unreadBytes + stream.assembledBytes + stream.queuedBytes;
+    const { headBytes, unreadBytes, assembledBytes, queuedBytes, pending } = stream;
+    const bytes = STREAM_BYTES + headBytes + unreadBytes + assembledBytes + queuedBytes + (pending?.bound ?? 0);
     const more = bytes - stream.heldBytes;
     if (more === 0 || stream.isClosed) return;
     stream.heldBytes = bytes;
@@ -540,20 +550,31 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (this.heldBytes > maxHeldBytes) this.shed(`the connection holds more than ${String(maxHeldBytes)} bytes`);
   }
 
+  private holdBuffers(): void {
+    const more = this.reader.blockBytes + this.unsentBytes - this.bufferBytes;
+    if (more === 0 || this.isEnded) return;
+    this.bufferBytes += more;
+    this.heldBytes += more;
+    this.memory.add(more);
+  }
+
   shed(details: string): void {
     this.shedding ??= details;
     this.wake();
   }
 
-  /** Resets the stream that holds most, and further ones until the connection's limit holds. */
+  /** Resets the stream that holds most, and further ones until the connection's limit holds. Without streams, ends the connection. */
   private shedStreams(): void {
     const { shedding } = this;
     if (shedding === undefined) return;
     this.shedding = undefined;
     do {
       let largest: ServerStream | undefined;
-      for (const stream of this.streams.all()) if (stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;
-      if (largest === undefined) return;
+      for (const stream of this.streams.unordered()) if (stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;
+      if (largest === undefined) {
+        if (this.bufferBytes > 0) this.endForViolation(ENHANCE_YOUR_CALM, shedding);
+        return;
+      }
       super.reject(largest, ENHANCE_YOUR_CALM, shedding);
       this.rememberReset(largest.id);
     } while (this.heldBytes > this.limits.maxHeldBytes && !this.isEnded);

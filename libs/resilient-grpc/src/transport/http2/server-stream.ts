@@ -82,6 +82,7 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
     }
     this.isEndQueued = true;
     this.pending = { bound, write };
+    this.host.queued(this);
   }
 
   /**

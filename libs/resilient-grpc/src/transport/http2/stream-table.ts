@@ -46,7 +46,11 @@ export class StreamTable<S extends { readonly id: number }> {
 
   /** Returns the streams in the order of their ids. */
   all(): S[] {
-    return this.streams.filter((stream) => stream !== undefined).sort((a, b) => a.id - b.id);
+    return this.unordered().sort((a, b) => a.id - b.id);
+  }
+
+  unordered(): S[] {
+    return this.streams.filter((stream) => stream !== undefined);
   }
 
   private grow(): void {
@@ -62,7 +66,7 @@ function emptyTable(capacity: number): undefined[] {
   return Array<undefined>(capacity).fill(undefined);
 }
 
-/** The ids of one side are all odd or all even. */
+/** Spreads ids, because ids that follow each other would fill one run of places, which each deletion searches to its end. */
 function placeOf(id: number, mask: number): number {
-  return (id >> 1) & mask;
+  return Math.imul(id, 0x9e37_79b1) >>> Math.clz32(mask);
 }

@@ -9,6 +9,7 @@ import {
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
 import { kindOf } from '../call/method.js';
+import { entriesOf } from '../channel/quirks/unbound-server.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
 import { registerTraced } from '../telemetry/agents/traced-handlers.js';
 import type { ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
@@ -98,7 +99,7 @@ export class GrpcJsServer extends Server {
       else telemetry.serve(work);
     };
     // The cast is safe: grpc-js calls each handler with these arguments.
-    return registerTraced(this, path, serve as never, add);
+    return registerTraced(entriesOf(this), path, serve as never, add);
   }
 }
 

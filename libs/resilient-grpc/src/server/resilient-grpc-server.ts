@@ -12,7 +12,7 @@ import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices'
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
 import { SeamReport } from '../channel/quirks/seam.js';
-import { hasServerTransport, SERVER_SEAMS, serverSubjects } from '../channel/quirks/unbound-server.js';
+import { entriesOf, hasServerTransport, SERVER_SEAMS, serverSubjects } from '../channel/quirks/unbound-server.js';
 import {
   loadContract,
   loadDefinition,
@@ -541,7 +541,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private newServer(): Server {
     const { telemetry } = this.dependencies;
     const probe = new Server({ 'grpc.enable_channelz': 0 });
-    const isTraced = hasTracedHandlers(probe);
+    const isTraced = hasTracedHandlers(probe, entriesOf(probe));
     if (telemetry === undefined) return this.serverWith(undefined, isTraced);
     this.stopTelemetry?.();
     const recorder = telemetry.forServer(isInstrumented(probe) ? 'none' : isTraced ? 'unless-active' : 'all');

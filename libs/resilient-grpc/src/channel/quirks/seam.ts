@@ -5,7 +5,7 @@ import { grpcJsVersion, isUntested, TESTED_VERSIONS } from './grpc-js-version.js
 export interface Seam {
   /** Kind of the object at which the paths start. */
   readonly on: string;
-  /** Paths from that object: 'transport.session'; '_handle.getpeername()' for a function; '[state].streams' for a symbol. */
+  /** Paths from that object: 'transport.session'; '_handle.getpeername()' for a function. */
   readonly needs: readonly string[];
   /** Features that are off if a name is missing. */
   readonly lostWithout: string;
@@ -26,20 +26,12 @@ function missingNames({ needs }: Seam, subject: unknown): readonly string[] {
 }
 
 /** Returns the value at `path`; `null` if the path reaches `null`, `undefined` if a name is missing. */
-export function reach(subject: unknown, path: string): unknown {
+function reach(subject: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((at, name) => {
     if (at === null) return null;
     if (typeof at !== 'object' && typeof at !== 'function') return undefined;
-    const symbol = /^\[(.+)\]$/.exec(name)?.[1];
-    if (symbol === undefined) return Reflect.get(at, name);
-    const key = symbolOf(at, symbol);
-    return key === undefined ? undefined : Reflect.get(at, key);
+    return Reflect.get(at, name);
   }, subject);
-}
-
-/** Returns the own symbol key of `subject` with this description; `undefined` if absent. */
-export function symbolOf(subject: object, description: string): symbol | undefined {
-  return Object.getOwnPropertySymbols(subject).find((symbol) => symbol.description === description);
 }
 
 /** The names of one seam that an object lacks. */

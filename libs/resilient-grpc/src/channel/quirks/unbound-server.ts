@@ -44,7 +44,7 @@ export const SERVER_SEAMS: readonly Seam[] = [
 export interface Entry {
   readonly path: string;
   readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi';
-  readonly func: Parameters<Server['register']>[1];
+  func: Parameters<Server['register']>[1];
   readonly serialize: (message: unknown) => Buffer;
   readonly deserialize: (bytes: Buffer) => unknown;
 }
@@ -100,10 +100,10 @@ export function runHandlerOf(server: Server): RunHandler {
   return (call, entry) => run.call(server, call, entry);
 }
 
-/** Returns the registered methods by their paths. */
+/** Returns the registered methods by their paths; an empty map if the installed grpc-js keeps them elsewhere. */
 export function entriesOf(server: Server): ReadonlyMap<string, Entry> {
   const handlers: unknown = Reflect.get(server, 'handlers');
-  return handlers as ReadonlyMap<string, Entry>;
+  return handlers instanceof Map ? (handlers as ReadonlyMap<string, Entry>) : new Map();
 }
 
 type Watcher = (context: SecureContextOptions | null) => void;

@@ -89,7 +89,7 @@ export class GrpcServer extends Server {
       else telemetry.serve(work);
     };
     // The cast is safe: grpc-js calls each handler with these arguments.
-    return registerTraced(this, path, serve as never, add);
+    return registerTraced(this.entries, path, serve as never, add);
   }
 
   // ── binding ──

@@ -23,6 +23,9 @@ interface InnerCall {
   callEventTracker?: Readonly<Record<string, (status: object) => void>> | null;
 }
 
+/** What grpc-js's `Server.register()` keeps, by path. */
+type Entries = ReadonlyMap<string, { func: UntypedHandleCall }>;
+
 /** State of a call: true if it has ended on the wire, and the trailers that its handler passed to the callback. */
 interface CallEnd {
   isOver?: boolean;
@@ -35,11 +38,11 @@ const LATE = { code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded',
 const PROBE = 'probe';
 
 /** True if a monitoring agent wraps the handlers of grpc-js servers, such as `server`, and so may create a span for each served call. */
-export function hasTracedHandlers(server: Server): boolean {
+export function hasTracedHandlers(server: Server, entries: Entries): boolean {
   const handler = (): void => undefined;
   const bytes = (): Buffer => Buffer.alloc(0);
   server.register(PROBE, handler, bytes, bytes, 'unary');
-  const entry = entryOf(server, PROBE);
+  const entry = entries.get(PROBE);
   server.unregister(PROBE);
   return entry !== undefined && entry.func !== handler;
 }
@@ -53,10 +56,11 @@ export function isInstrumented(prototype: Pick<Server, 'register'>): boolean {
 /**
  * Registers a handler that an agent wraps. The agent's span ends when the call does, as a span of Nest's server would, and the agent does
  * not change the response.
+ * @param entries what grpc-js has registered, by path
  * @param register registers a handler with `server` for `path`, and returns false if there is one already
  */
 export function registerTraced(
-  server: Server,
+  entries: Entries,
   path: string,
   handler: UntypedHandleCall,
   register: (handler: UntypedHandleCall) => boolean,
@@ -95,10 +99,11 @@ export function registerTraced(
 
   // The cast is safe: grpc-js calls a handler with these arguments.
   if (!register(serve as never)) return false;
-  const entry = entryOf(server, path);
+  const entry = entries.get(path);
   if (entry === undefined) return true;
-  const { func } = entry;
-  entry.func = function (call, callback) {
+  // The cast is safe: grpc-js calls `func` like this.
+  const func = entry.func as unknown as Handler;
+  const traced: Handler = function (call, callback) {
     const end: CallEnd = {};
     ends.set(call, end);
     trackEvents(call.call, end);
@@ -109,6 +114,8 @@ export function registerTraced(
     // Called as a method, because Datadog reads the `type` of the entry.
     func.call(this, call, callback && answer);
   };
+  // The cast is safe, as above.
+  entry.func = traced as never;
   return true;
 }
 
@@ -131,11 +138,4 @@ function trackEvents(call: InnerCall, end: CallEnd): void {
       given?.['onCallEnd']?.(status);
     },
   };
-}
-
-/** Returns what grpc-js has registered for a method; `undefined` if the installed grpc-js keeps it elsewhere. */
-function entryOf(server: Server, path: string): { func: Handler } | undefined {
-  const handlers: unknown = Reflect.get(server, 'handlers');
-  // The cast is safe: grpc-js's map contains only such entries.
-  return handlers instanceof Map ? (handlers.get(path) as { func: Handler } | undefined) : undefined;
 }

@@ -11,8 +11,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, Transport } from '@nestjs/microservices';
-import { interval, map } from 'rxjs';
+import { GrpcMethod, GrpcStreamMethod, Transport } from '@nestjs/microservices';
+import { Subject, interval, map, range } from 'rxjs';
 import { freePort } from '../test/support/free-port.mjs';
 import { executeCommands } from './child.mjs';
 import { ORDER, PROTO_PACKAGE, PROTO_PATH } from './contract.mjs';
@@ -66,8 +66,21 @@ let handled = 0;
 let handledLate = 0;
 
 class TestedController {
-  watch() {
-    return interval(MESSAGE_INTERVAL_MS).pipe(map((number) => ({ number: number + 1 })));
+  /** Sends `count` messages; without a count, one message at a time for ever. */
+  watch({ count, size }) {
+    if (!count) return interval(MESSAGE_INTERVAL_MS).pipe(map((number) => ({ number: number + 1 })));
+    const chunk = { data: Buffer.alloc(size, 'x') };
+    return range(count).pipe(map(() => chunk));
+  }
+  upload(chunks) {
+    const answer = new Subject();
+    let count = 0;
+    const complete = () => {
+      answer.next({ count });
+      answer.complete();
+    };
+    chunks.subscribe({ next: () => (count += 1), complete });
+    return answer;
   }
 }
 Controller()(TestedController);
@@ -83,6 +96,7 @@ prototype.get =
       };
 GrpcMethod('Bench', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
 GrpcMethod('Bench', 'Watch')(prototype, 'watch', Object.getOwnPropertyDescriptor(prototype, 'watch'));
+GrpcStreamMethod('Bench', 'Upload')(prototype, 'upload', Object.getOwnPropertyDescriptor(prototype, 'upload'));
 
 // Picks a port, because Nest does not report its port. Does not use a Unix socket: its buffers are small, and Node reads nothing while it
 // cannot write, so the two processes could wait for each other forever.

@@ -13,6 +13,7 @@ With a name, runs only that benchmark. The benchmarks, and their options with th
 ${names.map((name) => `  ${name}: ${JSON.stringify(SECTIONS[name].defaults).replaceAll('"', '')}`).join('\n')}
   --only A,B   run only these contenders and grpc-js; names: ${contenders.join(', ')}
   --tls        compare the contenders that can, over TLS
+  --kind       of server: unary, stream, upload, or bidi; --clients: a client, or own: each server's own
   --work A,B   handlers of overload; see bench/nest-server-process.mjs
   --json       print only one JSON object on one line: npm run --silent bench -- --json`;
 
@@ -62,6 +63,7 @@ function parse(argv) {
 /** Reads a value of the same kind as the default: a switch, names, a number, or numbers. */
 function valueOf(flag, value, usual) {
   if (value === undefined || typeof usual === 'boolean') return value ?? usual;
+  if (typeof usual === 'string') return value;
   const list = value.split(',');
   if (flag === 'work') return list;
   const wrong = list.find((part) => (flag === 'only' ? !contenders.includes(part) : !(Number(part) > 0)));

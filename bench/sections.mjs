@@ -4,7 +4,7 @@ import { firstCall } from './sections/first-call.mjs';
 import { overloadSection } from './sections/overload.mjs';
 import { packages } from './sections/package.mjs';
 import { recovery } from './sections/recovery.mjs';
-import { server } from './sections/server.mjs';
+import { server, serverStart } from './sections/server.mjs';
 import { openStreams } from './sections/streams.mjs';
 
 /**
@@ -30,5 +30,6 @@ export const SECTIONS = {
   package: packages,
   aging,
   server,
+  'server-start': serverStart,
   overload: overloadSection,
 };

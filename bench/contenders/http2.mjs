@@ -10,9 +10,10 @@ import { loadService } from '../load-contract.mjs';
  * metadata, and no backoff, and reports every status except OK as a plain error. After a lost connection, the next call reconnects.
  *
  * @param {string} address
+ * @param {Readonly<Record<string, string>>} [headers] Further headers of each call.
  * @returns {import('../contenders.mjs').Contender}
  */
-export function open(address) {
+export function open(address, headers = {}) {
   const { Get, Watch, Upload, Echo } = loadService();
   const { target, isSecure } = targetOf(address);
   /** @type {import('node:http2').ClientHttp2Session | undefined} */
@@ -36,6 +37,7 @@ export function open(address) {
       ':path': path,
       'content-type': 'application/grpc',
       te: 'trailers',
+      ...headers,
     });
   }
 

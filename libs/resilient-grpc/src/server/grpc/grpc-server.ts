@@ -49,6 +49,8 @@ interface Bound {
   readonly released: (() => void)[];
 }
 
+/** Number of characters of an unknown path that a status quotes. */
+const MAX_QUOTED_PATH = 200;
 /** A gRPC content type; `application/grpc-web` is another protocol. */
 const GRPC_CONTENT = /^application\/grpc(?:[+;]|$)/;
 
@@ -255,7 +257,7 @@ export class GrpcServer extends Server {
     const entry = this.entries.get(block.path ?? '');
     if (entry === undefined) {
       telemetry?.refused(StatusCode.UNIMPLEMENTED);
-      const details = `The server does not implement the method ${String(block.path)}`;
+      const details = `The server does not implement the method ${String(block.path).slice(0, MAX_QUOTED_PATH)}`;
       return { kind: 'grpc', status: { code: StatusCode.UNIMPLEMENTED, details } };
     }
     const status = refuse(block, peer);

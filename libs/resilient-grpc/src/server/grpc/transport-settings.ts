@@ -28,7 +28,9 @@ const HEADER_TABLE_SIZE = 4_096;
 const MAX_STREAMS = 2 ** 31 - 1;
 /** Number of cancelled calls on a connection whose handlers may still run: as many as an honest client cancels at once. */
 const MAX_CANCELLED_STREAMS = 10_000;
-const MAX_HELD_BYTES = 268_435_456;
+/** Memory of a connection, and least memory of all connections. */
+const MAX_HELD_BYTES = 1_073_741_824;
+const MIN_MEMORY_BYTES = 268_435_456;
 /** Number of the largest messages that a connection may hold, for limits of messages above the default. */
 const HELD_MESSAGES = 16;
 /** Share of the memory that the connections of a process may hold. */
@@ -62,7 +64,7 @@ export function transportSettings(
       headerTableSize: HEADER_TABLE_SIZE,
       maxConcurrentStreams: Math.min(options['grpc.max_concurrent_streams'] ?? MAX_STREAMS, MAX_STREAMS),
       maxCancelledStreams: MAX_CANCELLED_STREAMS,
-      maxHeldBytes: Math.max(MAX_HELD_BYTES, HELD_MESSAGES * largest),
+      maxHeldBytes: Math.max(Math.min(MAX_HELD_BYTES, processMemoryBytes()), HELD_MESSAGES * largest),
       // grpc-js tolerates any number of pings.
       minPingIntervalMs: 0,
     },
@@ -94,7 +96,7 @@ export function processMemoryBytes(): number {
   // Absent in older releases of Node, and 0 or huge without a limit.
   const constrained = (process as Partial<typeof process>).constrainedMemory?.() ?? 0;
   const available = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
-  return Math.max(MEMORY_SHARE * available, MAX_HELD_BYTES);
+  return Math.max(MEMORY_SHARE * available, MIN_MEMORY_BYTES);
 }
 
 /** Returns the names of given channel options that have no meaning on the transport of this library. */

@@ -195,9 +195,14 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
    * @param isBlocked true if the socket takes nothing more; `drained()` must follow
    */
   taken(isSent: boolean, isBlocked: boolean): void {
-    if (isSent) this.writer.sent();
+    if (isSent) this.sent();
     if (isBlocked) this.isBlocked = true;
     else if (!this.isBlocked) this.drained();
+  }
+
+  /** The socket does not need the memory of the output any more. */
+  sent(): void {
+    this.writer.sent();
   }
 
   /** The socket takes more. */

@@ -31,9 +31,13 @@ export class MemoryBudget {
     if (bytes > 0) this.relieve();
   }
 
+  get isExceeded(): boolean {
+    return this.usedBytes > this.maxBytes;
+  }
+
   /** Has the largest holder shed something if the bound is exceeded. */
   relieve(): void {
-    if (this.usedBytes <= this.maxBytes) return;
+    if (!this.isExceeded) return;
     let largest: Holder | undefined;
     for (const holder of this.holders)
       if (largest === undefined || holder.heldBytes > largest.heldBytes) largest = holder;

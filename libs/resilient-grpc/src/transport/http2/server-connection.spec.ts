@@ -476,9 +476,10 @@ describe('the client ends the connection', () => {
   });
 
   it('by DATA beyond the window of the connection', () => {
-    const scene = Scene.started({ connectionWindow: 65_535 });
+    // Above a quarter of the limit, there is no window for what is not read.
+    const scene = Scene.started({ connectionWindow: 65_535, maxHeldBytes: 160_000 });
     scene.reads = false;
-    scene.send(begin(1), body(1, message(40_000), false), begin(3), body(3, message(40_000)));
+    scene.send(begin(1), body(1, message(40_000), false), begin(3), body(3, message(60_000)));
     expect(scene.end?.details).toBe('DATA beyond the connection window');
   });
 
@@ -581,7 +582,7 @@ describe('cancelled calls', () => {
   });
 
   it('end the connection far beyond what the limit of streams explains', () => {
-    const scene = Scene.started();
+    const scene = Scene.started({ maxHeldBytes: 64 * MiB });
     scene.send(cancelled(50_000));
     expect(scene.end).toBeUndefined();
     scene.send(cancelled(10, 50_000));
@@ -664,6 +665,53 @@ describe('a drain', () => {
 });
 
 describe('memory', () => {
+  it('of unread uploads does not hold up other requests, until it is a quarter of the limit', () => {
+    const scene = Scene.started({ connectionWindow: 65_535, maxHeldBytes: 16 * MiB });
+    scene.reads = false;
+    for (let id = 1; id < 64; id += 2) scene.send(begin(id), body(id, message(60_000), false));
+    scene.reads = true;
+    scene.send(request(99));
+    expect(scene.calls.at(-1)?.events).toEqual(['message 3', 'ended']);
+    expect(scene.connection.heldBytes).toBeGreaterThan(2 * MiB);
+  });
+
+  it('of many small fields is counted', () => {
+    const scene = Scene.started();
+    const fields = Object.fromEntries(Array.from({ length: 400 }, (_, index) => [`a${String(index)}`, '']));
+    scene.onEnded = () => undefined;
+    scene.send(headers(1, { ...REQUEST, ...fields }, FLAG.endHeaders));
+    expect(scene.connection.heldBytes).toBeGreaterThan(400 * 128);
+  });
+
+  it('of input that arrives while output is blocked is bounded, and the input is read when the output has drained', () => {
+    const scene = Scene.started({ maxConcurrentStreams: 1_000 });
+    const [large, pauses] = [Buffer.alloc(60_000), scene.pauses];
+    scene.onEnded = () => undefined;
+    for (let id = 1; id < 12; id += 2) scene.send(request(id));
+    scene.connection.taken(false, true);
+    for (const { stream } of scene.calls) stream.head(60_100, (target, at) => at + large.copy(target, at));
+    scene.connection.takeOutput();
+    scene.connection.taken(false, true);
+    scene.connection.receive(request(21));
+    expect([scene.calls.length, scene.pauses]).toEqual([6, pauses + 1]);
+    expect(scene.connection.awaited).toBeUndefined();
+    scene.connection.drained();
+    scene.connection.resume();
+    expect(scene.calls).toHaveLength(7);
+  });
+
+  it('of resets that the client does not confirm is bounded', () => {
+    const scene = Scene.started({ maxConcurrentStreams: 10, maxHeldBytes: 256 * MiB });
+    scene.pongs = false;
+    scene.onRequest = (call) => {
+      call.trailers();
+      return call.request;
+    };
+    for (let id = 1; id < 220_000 && scene.end === undefined; id += 20_000)
+      scene.send(times(10_000, (index) => begin(id + 2 * index)));
+    expect(scene.end?.details).toBe('the client does not answer a PING');
+  });
+
   it('of messages that nobody reads is bounded by the windows, however small the messages are', () => {
     const scene = Scene.started({ connectionWindow: 100_000 });
     scene.reads = false;
@@ -683,7 +731,7 @@ describe('memory', () => {
         false,
       ),
     );
-    expect(scene.frames).toEqual([]);
+    expect(scene.frames).toEqual(['WINDOW_UPDATE 0 65000']);
     expect(scene.connection.heldBytes).toBeLessThan(113_000);
     const [first] = scene.calls;
     first?.request.request(Infinity);

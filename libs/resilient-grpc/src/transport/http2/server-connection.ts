@@ -34,6 +34,10 @@ const ROOM_SHARE = 1 / 4;
 const EXTRA_SHARE = 1 / 8;
 /** Memory of a stream and its call in Nest, apart from the bytes of the client, which might have sent no more than 60. */
 const STREAM_BYTES = 8_192;
+/** Memory of a field of a header list, apart from its characters. */
+const FIELD_BYTES = 96;
+/** Number of streams that this side has reset, of which the client has not acknowledged one by a PING. */
+const MAX_UNCONFIRMED_RESETS = 100_000;
 /** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
 const MAX_PING_STRIKES = 2;
 const EMPTY = Buffer.alloc(0);
@@ -94,9 +98,10 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private requestsLeft = 0;
   /** Input that waits for the next turn, or for the output. */
   private backlog: Buffer | undefined;
-  /** Bytes that were passed to the socket since it is blocked. */
+  /** Bytes that were passed to the socket: the latest, and all since it is blocked. */
+  private takenBytes = 0;
   private unsentBytes = 0;
-  /** Bytes that count for the connection itself: of an incomplete header block, and of unsent output. */
+  /** Bytes that count for the connection itself: of an incomplete header block, of input that waits, and of unsent output. */
   private bufferBytes = 0;
   private lastPingAt = -Infinity;
   private pingStrikes = 0;
@@ -120,6 +125,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   /** What the client has begun and not completed, such as `frame 12`; `undefined` if there is nothing. */
   get awaited(): string | undefined {
     if (!this.hasClientSettings) return 'preface and settings';
+    // The rest may have arrived.
+    if (this.isFull) return undefined;
     const frame = this.reader.incompleteFrame;
     return frame === undefined || this.backlog !== undefined ? undefined : `frame ${String(frame)}`;
   }
@@ -187,6 +194,9 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (this.isEnded) return end;
     if (!this.mayRead()) {
       this.backlog = Buffer.concat([this.backlog ?? EMPTY, bytes.subarray(at, end)]);
+      this.holdBuffers();
+      // The output may have become full since the last read.
+      this.owner.pause();
       return end;
     }
     const from = this.prefaceBytes < PREFACE.length ? this.readPreface(bytes, at, end) : at;
@@ -283,14 +293,15 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (id > this.nextId) this.skippedUpTo = id - 2;
     this.nextId = id + 2;
     const { limits } = this;
-    const isFull = this.heldBytes + STREAM_BYTES + block.size > limits.maxHeldBytes;
+    const headBytes = block.size + (FIELD_BYTES * block.fields.length) / 2;
+    const isFull = this.heldBytes + STREAM_BYTES + headBytes > limits.maxHeldBytes;
     if (isFull || this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams) {
       // Also before the client knows the limit. It may send the request again.
       this.writeReset(id, REFUSED_STREAM);
       this.countResets(1);
       return;
     }
-    const stream = new ServerStream(this, id, block.size, this.initialSendWindow, limits.streamWindow);
+    const stream = new ServerStream(this, id, headBytes, this.initialSendWindow, limits.streamWindow);
     this.streams.add(stream);
     this.hold(stream);
     const problem = block.isTooLarge ? undefined : requestProblem(block, isEnd);
@@ -320,6 +331,9 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (stream === undefined) this.creditConnection(length);
     else {
       stream.unreadBytes += length;
+      // Unread messages of one call do not hold up others, unless the connection holds much.
+      if (this.hasRoom) this.creditConnection(length);
+      else stream.owedBytes += length;
       if (stream.isRemoteEnded) this.reject(stream, STREAM_CLOSED, 'DATA after the end of the request');
     }
   }
@@ -396,6 +410,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private rememberReset(id: number): void {
     this.resetStreams.add(id);
     if (this.confirming.size === 0) this.confirmResets();
+    else if (this.resetStreams.size > MAX_UNCONFIRMED_RESETS)
+      this.endForViolation(ENHANCE_YOUR_CALM, 'the client does not answer a PING');
   }
 
   private confirmResets(): void {
@@ -417,9 +433,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     // What the client has sent on the stream before it knew.
     this.uselessFrames.extend(FRAMES_AFTER_END);
     if (!stream.isReleased) this.working += 1;
-    const { unreadBytes } = stream;
     stream.unreadBytes = 0;
-    if (unreadBytes > 0 && !this.isEnded) this.creditConnection(unreadBytes);
+    this.payOwed(stream, stream.owedBytes);
     this.heldBytes -= stream.heldBytes;
     this.memory.add(-stream.heldBytes);
     stream.heldBytes = 0;
@@ -482,9 +497,16 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   override takeOutput(): Buffer[] {
     this.shedStreams();
-    if (this.isBlocked) this.unsentBytes += this.writer.bytes;
-    this.holdBuffers();
+    this.takenBytes = this.writer.bytes;
     return super.takeOutput();
+  }
+
+  override taken(isSent: boolean, isBlocked: boolean): void {
+    super.taken(isSent, isBlocked);
+    if (!this.isBlocked) return;
+    this.unsentBytes += this.takenBytes;
+    this.takenBytes = 0;
+    this.holdBuffers();
   }
 
   override drained(): void {
@@ -504,11 +526,17 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const readBytes = stream.unreadBytes - unreadBytes;
     stream.unreadBytes = unreadBytes;
     stream.assembledBytes = assembledBytes;
-    if (readBytes !== 0) this.creditConnection(readBytes);
+    this.payOwed(stream, Math.min(readBytes, stream.owedBytes));
     this.hold(stream);
     const mustWait = assembledBytes > 0 && !this.mayAssemble(stream);
     this.credit(stream, mustWait ? unreadBytes + assembledBytes : unreadBytes);
     if (this.assembling !== undefined || this.waiting.length > 0) this.assembleNext(stream);
+  }
+
+  /** Gives the client window of the connection that was held back because the stream's messages were not read. */
+  private payOwed(stream: ServerStream, bytes: number): void {
+    stream.owedBytes -= bytes;
+    if (bytes > 0 && !this.isEnded) this.creditConnection(bytes);
   }
 
   private get hasRoom(): boolean {
@@ -551,7 +579,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private holdBuffers(): void {
-    const more = this.reader.blockBytes + this.unsentBytes - this.bufferBytes;
+    const more = this.reader.blockBytes + this.unsentBytes + (this.backlog?.length ?? 0) - this.bufferBytes;
     if (more === 0 || this.isEnded) return;
     this.bufferBytes += more;
     this.heldBytes += more;
@@ -568,6 +596,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const { shedding } = this;
     if (shedding === undefined) return;
     this.shedding = undefined;
+    // Some may have been freed meanwhile.
+    if (this.heldBytes <= this.limits.maxHeldBytes && !this.memory.isExceeded) return;
     do {
       let largest: ServerStream | undefined;
       for (const stream of this.streams.unordered()) if (stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;

@@ -38,6 +38,8 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
   unreadBytes = 0;
   assembledBytes = 0;
   isWaitingToAssemble = false;
+  /** Bytes for which the client has got no new window of the connection. */
+  owedBytes = 0;
   /** Announced size of the body that has not arrived yet; `undefined` if no size was announced. */
   missingBytes: number | undefined = undefined;
   private user: StreamReceiver | undefined = undefined;
@@ -46,7 +48,7 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
   constructor(
     private readonly host: ServerStreamHost,
     id: number,
-    /** Size of the request's header list. */
+    /** Memory of the request's header list. */
     readonly headBytes: number,
     sendWindow: number,
     receiveWindow: number,

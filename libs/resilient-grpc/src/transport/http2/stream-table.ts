@@ -1,3 +1,5 @@
+import { systemRandom } from '../../time/random.js';
+
 const MIN_CAPACITY = 64;
 
 /**
@@ -66,7 +68,14 @@ function emptyTable(capacity: number): undefined[] {
   return Array<undefined>(capacity).fill(undefined);
 }
 
-/** Spreads ids, because ids that follow each other would fill one run of places, which each deletion searches to its end. */
+const SEED = systemRandom() * 2 ** 32;
+
+/**
+ * Spreads ids, because ids that follow each other would fill one run of places, which each deletion searches to its end. The seed keeps a peer
+ * from choosing such ids.
+ */
 function placeOf(id: number, mask: number): number {
-  return Math.imul(id, 0x9e37_79b1) >>> Math.clz32(mask);
+  let hash = Math.imul(id ^ SEED, 0x85eb_ca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2_ae35);
+  return (hash ^ (hash >>> 16)) & mask;
 }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { systemClock, type Clock, type Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { Http2Connection } from '../http2/connection.js';
@@ -36,6 +37,7 @@ export abstract class Http2Socket {
   protected closeTimer: Timer | undefined;
   private error: NodeJS.ErrnoException | undefined;
   private isTimeout = false;
+  private isSecure = false;
   /** Number of calls that keepalive pings are for, and that keep a client running. */
   protected calls = 0;
   private pingTimer: Timer | undefined;
@@ -59,6 +61,7 @@ export abstract class Http2Socket {
   /** @param isRead true if somebody else passes the socket's bytes to `http2` */
   protected attach(socket: Socket, isRead: boolean): void {
     this.socket = socket;
+    this.isSecure = socket instanceof TLSSocket;
     if (!isRead) {
       socket.on('data', (bytes) => {
         this.trace?.receive(bytes);
@@ -121,14 +124,20 @@ export abstract class Http2Socket {
     if (socket?.writable !== true) return;
     const chunks = http2.takeOutput();
     if (this.trace !== undefined) for (const chunk of chunks) this.trace.send(chunk);
-    if (chunks.length === 1) socket.write(chunks[0]!);
+    // Over TLS, a write ends later.
+    const written = this.isSecure ? this.written : undefined;
+    if (chunks.length === 1) socket.write(chunks[0]!, written);
     else if (chunks.length > 1) {
       socket.cork();
-      for (const chunk of chunks) socket.write(chunk);
+      for (const [i, chunk] of chunks.entries()) socket.write(chunk, i === chunks.length - 1 ? written : undefined);
       socket.uncork();
     }
     http2.taken(socket.writableLength === 0, socket.writableNeedDrain);
     if (socket.writableNeedDrain) this.blocked();
+  };
+
+  private readonly written = (): void => {
+    if (this.socket?.writableLength === 0) this.http2.sent();
   };
 
   /** The socket takes more output. */

@@ -91,13 +91,6 @@ const problemsOf = async (work: Promise<unknown>): Promise<string[]> => {
 };
 
 describe('client name', () => {
-  it('creates one client for identical definitions of one name', async () => {
-    const first = await obtain({ ...shop, metadata: { a: ['b'] } });
-    const second = await obtain({ ...shop, metadata: { a: ['b'] } }, 'b.ts:2');
-    expect(second).toBe(first);
-    expect(made).toHaveLength(1);
-  });
-
   it('creates one client if modules share one definition, even if its factory returns different settings', async () => {
     const options = { ...shop };
     const first = await registry.obtain(define(options), {
@@ -130,13 +123,6 @@ describe('client name', () => {
     const [problem] = await problemsOf(obtain({ ...shop, metadata: { authorization: 'hush2' } }));
     expect(problem).toContain('with different metadata;');
     expect(problem).not.toContain('hush');
-  });
-
-  it('accepts symbols as client names, even two with the same description', async () => {
-    const [a, b] = [Symbol('shop'), Symbol('shop')];
-    await obtain({ ...shop, name: a });
-    await obtain({ ...shop, name: b, url: 'shop:2' });
-    expect(registry.get(a)).not.toBe(registry.get(b));
   });
 });
 
@@ -188,11 +174,6 @@ describe('startup', () => {
         '| safe to repeat: none (declare reads with idempotency_level in the proto, or with methods: { <method>: { idempotent: true } }) |',
       ),
     ]);
-  });
-
-  it('logs warnings with the name of the client', async () => {
-    await obtain({ ...shop, url: 'shop' });
-    expect(lines[1]).toBe("WARN [ResilientGrpc:shop] url 'shop' has no port; gRPC uses 443; add the port");
   });
 
   it('rejects a second forRoot, and a forRoot after a client was created', async () => {
@@ -603,18 +584,6 @@ describe('shutdown', () => {
 describe('service config that arrives later', () => {
   const makeConfigSource = () => new Subject<object>();
 
-  it('waits for the first service config of a client and takes load balancing from it', async () => {
-    const serviceConfig = makeConfigSource();
-    const obtained = obtain({ ...shop, serviceConfig });
-    expect(made).toEqual([]);
-    expect(() => registry.get('shop')).toThrow(/no client exists yet/);
-    serviceConfig.next({ loadBalancingConfig: [{ round_robin: {} }] });
-    await obtained;
-    expect(made[0]?.settings.channel.loadBalancing).toEqual([{ round_robin: {} }]);
-    expect(registry.get('shop')).toBe(await obtained);
-    made[0]?.settings.live?.close();
-  });
-
   it('creates one client for identical definitions that wait for their service config, and rejects a different definition meanwhile', async () => {
     const serviceConfig = makeConfigSource();
     const both = [obtain({ ...shop, serviceConfig }), obtain({ ...shop, serviceConfig }, 'b.ts:2')];
@@ -628,15 +597,6 @@ describe('service config that arrives later', () => {
     made[0]?.settings.live?.close();
   });
 
-  it('makes startup fail if the first service config is invalid', async () => {
-    const serviceConfig = makeConfigSource();
-    const problems = problemsOf(obtain({ ...shop, serviceConfig }));
-    serviceConfig.next({ methodConfig: 7 });
-    expect((await problems)[0]).toContain('clients.shop.serviceConfig.methodConfig: ');
-    expect(made).toEqual([]);
-    expect(serviceConfig.observed).toBe(false);
-  });
-
   it('creates no client, and unsubscribes from the service config, if the config arrives after startup has failed', async () => {
     const serviceConfig = makeConfigSource();
     const obtained = obtain({ ...shop, serviceConfig });
@@ -645,16 +605,6 @@ describe('service config that arrives later', () => {
     serviceConfig.next({});
     await failed;
     expect(made).toEqual([]);
-    expect(serviceConfig.observed).toBe(false);
-  });
-
-  it('creates no client if its factory resolves after startup has failed', async () => {
-    await problemsOf(obtain({ ...shop, name: 'other', timeoutMs: -1 }));
-    const serviceConfig = new BehaviorSubject<object>({});
-    for (const definition of [shop, { ...shop, serviceConfig }]) {
-      await expect(obtain(definition)).rejects.toThrow(/'shop': the application failed to start or is shutting down/);
-    }
-    expect([made, [...registry]]).toEqual([[], []]);
     expect(serviceConfig.observed).toBe(false);
   });
 
@@ -681,12 +631,5 @@ describe('service config that arrives later', () => {
     expect(() => registry.create({ ...shop, serviceConfig })).toThrow('clients.shop.serviceConfig.methodConfig: ');
     expect(serviceConfig.observed).toBe(false);
     expect([...registry]).toEqual([]);
-  });
-
-  it('does not wait for the service config of a client created at run time', () => {
-    const serviceConfig = makeConfigSource();
-    registry.create({ ...shop, serviceConfig });
-    expect(made).toHaveLength(1);
-    made[0]?.settings.live?.close();
   });
 });

@@ -3,7 +3,7 @@ import type { ConnectivityState } from '../call/connectivity.js';
 import { EventHub } from '../call/event-hub.js';
 import { channelSettings } from '../../../../test/unit-support/channel-settings.js';
 import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
-import { connectFailureOf } from './connection/connect-failure.js';
+import { connectFailure } from './connection/connect-failure.js';
 import { ManagedChannel } from './managed-channel.js';
 import type { SubchannelConnection } from './subchannel/subchannel-connection.js';
 import type { WireChannel } from './wire-channel.js';
@@ -87,7 +87,7 @@ function make(state: ConnectivityState = 'READY') {
   };
   /** Reports a failed connection attempt. */
   const fail = (index: number, isFurther = false) => {
-    const failure = connectFailureOf('connect ECONNREFUSED 10.0.0.7:50051');
+    const failure = connectFailure('refused', '10.0.0.7:50051', 'ECONNREFUSED');
     channel.handle(made[index] as unknown as WireChannel, {
       type: 'connect-failed',
       address: '10.0.0.7:50051',

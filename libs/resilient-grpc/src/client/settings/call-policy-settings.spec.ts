@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Metadata } from '@grpc/grpc-js';
+import { NEVER, Subject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { OutgoingCall } from '../interceptors/call-hooks.js';
@@ -273,6 +274,13 @@ describe('propagation settings', () => {
     expect(propagation({ deadline: true }, undefined, false)).toBeUndefined();
     expect(propagation({ deadline: true }, { cancellation: true }, false)).toMatchObject({ cancellation: true });
   });
+});
+
+it('does not subscribe to the service config if other settings are invalid', () => {
+  const source = new Subject<object>();
+  expect(problems({ serviceConfig: source, timeoutMs: -1 })).toHaveLength(1);
+  expect(source.observed).toBe(false);
+  expect(problems({ serviceConfig: NEVER })).toEqual([]);
 });
 
 describe('validation of call policy settings', () => {

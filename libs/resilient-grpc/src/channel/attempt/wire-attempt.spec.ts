@@ -13,6 +13,7 @@ import {
   type CallFacts,
   type ConnectionCallListener,
 } from '../subchannel/connection-call.js';
+import type { WireChannel } from '../wire-channel.js';
 import { DirectCall, type DirectCallListener } from './direct-call.js';
 import { WireAttempt } from './wire-attempt.js';
 
@@ -173,7 +174,8 @@ function make(change: Partial<AttemptRequest> = {}, isPlaced = true) {
     ...change,
   };
   const attempt = new WireAttempt(
-    owner,
+    // Safe: an attempt uses only these members.
+    owner as unknown as WireChannel,
     request,
     {
       onHeaders: () => reported.push('headers'),

@@ -81,6 +81,15 @@ describe('ConnectAttempt', () => {
     expect(attempt.failure('pinning failed')).toEqual({ kind: 'other', message });
   });
 
+  it.each([
+    ['127.0.0.1:1', 'refused'],
+    ['127.0.0.1:1#2', 'refused'],
+    ['/run/orders.sock', 'socket-refused'],
+  ])('reports how %s refused the connection by the code of the error', (key, kind) => {
+    const error = Object.assign(new Error('connect'), { code: 'ECONNREFUSED', syscall: 'connect' });
+    expect(new ConnectAttempt(key, 500, new BusyClock()).failure(error).kind).toBe(kind);
+  });
+
   it('describes an attempt to connect only if it has been running for 1.5 s', async () => {
     const { clock, attempt } = make(20_000);
     clock.advance(1_499);

@@ -121,7 +121,7 @@ export class ManagedChannel implements CallTransport {
       this.outageChanged.bind(this),
     );
     this.suspicion = new SuspicionWatch(
-      () => ({ ready: this.current.histories.ready, probe: ({ address }) => this.current.probe(address) }),
+      current,
       this.handleReplacementRequest.bind(this),
       () => this.replacement?.reason === 'suspicion' && this.replacement.channel.ready,
       clock,

@@ -15,13 +15,7 @@ import { DirectCall, type DirectCallListener, type MessageLimits } from './attem
 import { CLIENT_SEAMS, grpcJsSubjects, hasTransportNames } from './quirks/client-seams.js';
 import type { BalancingSettings } from './channel-settings.js';
 import { AddressHistories, type AddressHistoryEvent, type EndedConnection } from './connection/address-histories.js';
-import {
-  connectFailure,
-  connectFailureOf,
-  otherFailure,
-  plainError,
-  type ConnectFailure,
-} from './connection/connect-failure.js';
+import { connectFailure, otherFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
 import { httpProxy, withProxyVariables } from './connection/http-proxy.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
@@ -35,7 +29,7 @@ import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import { SilenceWatch } from './connection/silence-watch.js';
 import type { StreamCapacity } from './connection/policy-connections.js';
 import type { PolicyEvent } from './connection/policy-event.js';
-import { SeamReport } from './quirks/seam.js';
+import { reportMissing } from './quirks/seam.js';
 import { SocketSubchannels } from './quirks/socket-subchannel.js';
 import type { UntestedVersion } from '../call/call-event.js';
 import type { SubchannelConnection } from './subchannel/subchannel-connection.js';
@@ -104,7 +98,6 @@ export class WireChannel {
   state: ConnectivityState = 'IDLE';
   readonly histories: AddressHistories;
   readonly readBarrier: IdleReadBarrier;
-  readonly seams: SeamReport;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
@@ -152,9 +145,6 @@ export class WireChannel {
       holdOffMs: (key) => this.histories.holdOffMs(key),
       keepaliveThrottled: (keepaliveTimeMs) => handle(this, { type: 'keepalive-throttled', keepaliveTimeMs }),
     });
-    this.seams = new SeamReport(CLIENT_SEAMS, (untested) => {
-      handle(this, { type: 'untested-version', ...untested });
-    });
     this.readBarrier = new IdleReadBarrier(() => this.histories.ready, clock);
     this.silence = new SilenceWatch(
       () => this.histories.open,
@@ -185,7 +175,9 @@ export class WireChannel {
       maxSendBytes: settings.channelOptions['grpc.max_send_message_length'] ?? -1,
       maxReceiveBytes: settings.channelOptions['grpc.max_receive_message_length'] ?? DEFAULT_MAX_RECEIVE_BYTES,
     };
-    this.seams.checkStart(grpcJsSubjects());
+    reportMissing(CLIENT_SEAMS, grpcJsSubjects(), (untested) => {
+      handle(this, { type: 'untested-version', ...untested });
+    });
     this.watchPublicState();
   }
 
@@ -535,7 +527,9 @@ export class WireChannel {
     if (state === 'SHUTDOWN' || state === this.state) return;
     if (state === 'TRANSIENT_FAILURE') {
       this.connectFailed(
-        this.policy === undefined ? connectFailureOf('the connection failed') : this.resolutionFailure(),
+        this.policy === undefined
+          ? connectFailure('other', undefined, 'the connection failed')
+          : this.resolutionFailure(),
       );
     }
     this.enter(state);

@@ -63,18 +63,6 @@ function makeWatch(initial: Connectivity['state'] = 'READY') {
 }
 
 describe('ServingWatch', () => {
-  it('starts a health Watch for the checked service on a READY channel and returns the latest status', async () => {
-    const { watch, respond, requests, clock } = makeWatch();
-    const first = watch.status(1_000);
-    await clock.advanceAsync(10);
-    respond('SERVING');
-    expect(await first).toEqual({ kind: 'status', status: 'SERVING' });
-    respond('NOT_SERVING');
-    expect(await watch.status(1_000)).toEqual({ kind: 'status', status: 'NOT_SERVING' });
-    expect(requests).toEqual([{ service: 'orders.v1.Orders' }]);
-    expect(clock.pending).toBe(0);
-  });
-
   it('starts no health Watch and does not wait while the channel is not READY', async () => {
     const { watch, enter, begunAt, clock } = makeWatch('IDLE');
     expect(await watch.status(1_000)).toBeUndefined();
@@ -114,16 +102,6 @@ describe('ServingWatch', () => {
     enter('TRANSIENT_FAILURE');
     expect(await answer).toBeUndefined();
     expect(clock.pending).toBe(0);
-  });
-
-  it('reports a missing health status after the timeout and keeps the health Watch open', async () => {
-    const { watch, respond, clock, begunAt } = makeWatch();
-    const answer = watch.status(300);
-    await clock.advanceAsync(300);
-    expect(await answer).toEqual({ kind: 'unanswered', afterMs: 300 });
-    respond('SERVING');
-    expect(await watch.status(300)).toEqual({ kind: 'status', status: 'SERVING' });
-    expect(begunAt).toHaveLength(1);
   });
 
   it('returns a health status that arrived while the event loop was blocked', async () => {
@@ -211,24 +189,6 @@ describe('ServingWatch', () => {
     expect(begunAt).toEqual([0]);
     await clock.advanceAsync(1);
     expect(begunAt).toEqual([0, 1_001]);
-  });
-
-  it('reports that an intermediary answered a health Watch with an HTTP response, and describes the response', async () => {
-    const { end, clock, readAnswer } = makeWatch();
-    await clock.advanceAsync(1);
-    end({ code: StatusCode.UNIMPLEMENTED, details: '', http: 'Received HTTP status code 404' });
-    expect(await readAnswer()).toEqual({ kind: 'http', details: 'Received HTTP status code 404' });
-  });
-
-  it('restarts the health Watch on another connection if the first connection accepts no more calls while the channel is READY', async () => {
-    const { respond, end, begunAt, clock, readAnswer } = makeWatch();
-    await clock.advanceAsync(1);
-    respond('SERVING');
-    end();
-    await clock.advanceAsync(60);
-    expect(begunAt).toEqual([0, 51]);
-    respond('NOT_SERVING');
-    expect(await readAnswer()).toEqual({ kind: 'status', status: 'NOT_SERVING' });
   });
 
   it('retries the health Watch with backoff if a READY channel has no connection, or if the metadata function fails', async () => {

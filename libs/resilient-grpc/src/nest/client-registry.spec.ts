@@ -91,13 +91,6 @@ const problemsOf = async (work: Promise<unknown>): Promise<string[]> => {
 };
 
 describe('client name', () => {
-  it('creates one client for identical definitions of one name', async () => {
-    const first = await obtain({ ...shop, metadata: { a: ['b'] } });
-    const second = await obtain({ ...shop, metadata: { a: ['b'] } }, 'b.ts:2');
-    expect(second).toBe(first);
-    expect(made).toHaveLength(1);
-  });
-
   it('creates one client if modules share one definition, even if its factory returns different settings', async () => {
     const options = { ...shop };
     const first = await registry.obtain(define(options), {
@@ -130,13 +123,6 @@ describe('client name', () => {
     const [problem] = await problemsOf(obtain({ ...shop, metadata: { authorization: 'hush2' } }));
     expect(problem).toContain('with different metadata;');
     expect(problem).not.toContain('hush');
-  });
-
-  it('accepts symbols as client names, even two with the same description', async () => {
-    const [a, b] = [Symbol('shop'), Symbol('shop')];
-    await obtain({ ...shop, name: a });
-    await obtain({ ...shop, name: b, url: 'shop:2' });
-    expect(registry.get(a)).not.toBe(registry.get(b));
   });
 });
 
@@ -188,11 +174,6 @@ describe('startup', () => {
         '| safe to repeat: none (declare reads with idempotency_level in the proto, or with methods: { <method>: { idempotent: true } }) |',
       ),
     ]);
-  });
-
-  it('logs warnings with the name of the client', async () => {
-    await obtain({ ...shop, url: 'shop' });
-    expect(lines[1]).toBe("WARN [ResilientGrpc:shop] url 'shop' has no port; gRPC uses 443; add the port");
   });
 
   it('rejects a second forRoot, and a forRoot after a client was created', async () => {
@@ -274,22 +255,6 @@ describe('shutdown', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('reports not ready from the first shutdown hook on, and ends client streams after readinessDelayMs', async () => {
-    registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
-    await obtain(shop);
-    const { hooks, clock } = makeLifecycle();
-    hooks.onModuleDestroy();
-    await clock.advanceAsync(200);
-    const first = hooks.beforeApplicationShutdown();
-    await clock.advanceAsync(299);
-    expect([registry.accepting, made[0]?.methodCalls]).toEqual([false, []]);
-    await clock.advanceAsync(1);
-    await first;
-    expect(made[0]?.methodCalls).toEqual(['end streams']);
-    await hooks.onApplicationShutdown();
-    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 400']);
-  });
-
   it('keeps client streams open until the server in the same process has notified its streams', async () => {
     await obtain(shop);
     const { hooks } = makeLifecycle();
@@ -309,33 +274,6 @@ describe('shutdown', () => {
     await hooks.onApplicationShutdown();
   });
 
-  it('drains clients after the server in the same process has drained, even past the drain timeout, and logs no warning', async () => {
-    registry.configure({ drain: { timeoutMs: 1_000 } }, 'a.ts:1');
-    await obtain(shop);
-    lines = [];
-    const { hooks, clock } = makeLifecycle();
-    let over: () => void = () => undefined;
-    const drained = new Promise<void>((resolve) => (over = resolve));
-    hooks.endAfter({
-      draining: false,
-      cutOff: () => undefined,
-      streamsNotified: () => Promise.resolve(),
-      run: () => drained,
-    });
-    await hooks.beforeApplicationShutdown();
-    await clock.advanceAsync(4_000);
-    expect(made[0]?.methodCalls).toEqual(['end streams']);
-    over();
-    // Nest waits for the server, too.
-    await drained.then(() => hooks.onApplicationShutdown());
-    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
-    await clock.advanceAsync(0);
-    expect(lines.slice(1)).toEqual([
-      expect.stringMatching(/^LOG \[ResilientGrpc\] 1 client drained 4 s after the shutdown started/),
-    ]);
-    expect(clock.pending).toBe(0);
-  });
-
   it('drains clients even if the drain of a server in the same process fails', async () => {
     await obtain(shop);
     const { hooks } = makeLifecycle();
@@ -348,27 +286,6 @@ describe('shutdown', () => {
     await hooks.beforeApplicationShutdown();
     await hooks.onApplicationShutdown();
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 8000']);
-  });
-
-  it('drains clients when the drain timeout expires if the application does not close, and logs the open connections and calls', async () => {
-    await obtain(shop);
-    lines = [];
-    const { hooks, clock } = makeLifecycle();
-    await hooks.beforeApplicationShutdown();
-    await clock.advanceAsync(7_999);
-    expect(made[0]?.methodCalls).toEqual(['end streams']);
-    await clock.advanceAsync(1);
-    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
-    expect(lines).toEqual([
-      'LOG [ResilientGrpc] shutdown started with 1 call to /shop.v1.Shop/Buy running; calls that do not end within 8 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
-      'WARN [ResilientGrpc] the application did not close within 8 s (2 open HTTP connections, 1 call to /shop.v1.Shop/Buy); ' +
-        'closing gRPC clients now',
-      'LOG [ResilientGrpc] 1 client drained 8 s after the shutdown started: 2 calls finished, 1 stream completed, 0 cut off',
-    ]);
-    // Nest calls its last hook late.
-    await hooks.onApplicationShutdown();
-    expect(made[0]?.methodCalls).toHaveLength(2);
-    expect(clock.pending).toBe(0);
   });
 
   it.each([
@@ -470,24 +387,6 @@ describe('shutdown', () => {
     clock.advance(500);
     await hooks.onApplicationShutdown();
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 5500']);
-    expect(clock.pending).toBe(0);
-  });
-
-  it('drains clients when the drain timeout expires if Nest does not reach the second shutdown hook', async () => {
-    registry.configure({ drain: { readinessDelayMs: 500 } }, 'a.ts:1');
-    await obtain(shop);
-    lines = [];
-    const { hooks, clock } = makeLifecycle();
-    hooks.onModuleDestroy();
-    await clock.advanceAsync(7_999);
-    expect(made[0]?.methodCalls).toEqual([]);
-    await clock.advanceAsync(1);
-    expect(made[0]?.methodCalls).toEqual(['drain 0']);
-    expect(lines[1]).toContain('the application did not close within 8 s');
-    // The blocked hook ends late.
-    await hooks.beforeApplicationShutdown();
-    await hooks.onApplicationShutdown();
-    expect(made[0]?.methodCalls).toEqual(['drain 0']);
     expect(clock.pending).toBe(0);
   });
 
@@ -603,18 +502,6 @@ describe('shutdown', () => {
 describe('service config that arrives later', () => {
   const makeConfigSource = () => new Subject<object>();
 
-  it('waits for the first service config of a client and takes load balancing from it', async () => {
-    const serviceConfig = makeConfigSource();
-    const obtained = obtain({ ...shop, serviceConfig });
-    expect(made).toEqual([]);
-    expect(() => registry.get('shop')).toThrow(/no client exists yet/);
-    serviceConfig.next({ loadBalancingConfig: [{ round_robin: {} }] });
-    await obtained;
-    expect(made[0]?.settings.channel.loadBalancing).toEqual([{ round_robin: {} }]);
-    expect(registry.get('shop')).toBe(await obtained);
-    made[0]?.settings.live?.close();
-  });
-
   it('creates one client for identical definitions that wait for their service config, and rejects a different definition meanwhile', async () => {
     const serviceConfig = makeConfigSource();
     const both = [obtain({ ...shop, serviceConfig }), obtain({ ...shop, serviceConfig }, 'b.ts:2')];
@@ -628,15 +515,6 @@ describe('service config that arrives later', () => {
     made[0]?.settings.live?.close();
   });
 
-  it('makes startup fail if the first service config is invalid', async () => {
-    const serviceConfig = makeConfigSource();
-    const problems = problemsOf(obtain({ ...shop, serviceConfig }));
-    serviceConfig.next({ methodConfig: 7 });
-    expect((await problems)[0]).toContain('clients.shop.serviceConfig.methodConfig: ');
-    expect(made).toEqual([]);
-    expect(serviceConfig.observed).toBe(false);
-  });
-
   it('creates no client, and unsubscribes from the service config, if the config arrives after startup has failed', async () => {
     const serviceConfig = makeConfigSource();
     const obtained = obtain({ ...shop, serviceConfig });
@@ -645,16 +523,6 @@ describe('service config that arrives later', () => {
     serviceConfig.next({});
     await failed;
     expect(made).toEqual([]);
-    expect(serviceConfig.observed).toBe(false);
-  });
-
-  it('creates no client if its factory resolves after startup has failed', async () => {
-    await problemsOf(obtain({ ...shop, name: 'other', timeoutMs: -1 }));
-    const serviceConfig = new BehaviorSubject<object>({});
-    for (const definition of [shop, { ...shop, serviceConfig }]) {
-      await expect(obtain(definition)).rejects.toThrow(/'shop': the application failed to start or is shutting down/);
-    }
-    expect([made, [...registry]]).toEqual([[], []]);
     expect(serviceConfig.observed).toBe(false);
   });
 
@@ -681,12 +549,5 @@ describe('service config that arrives later', () => {
     expect(() => registry.create({ ...shop, serviceConfig })).toThrow('clients.shop.serviceConfig.methodConfig: ');
     expect(serviceConfig.observed).toBe(false);
     expect([...registry]).toEqual([]);
-  });
-
-  it('does not wait for the service config of a client created at run time', () => {
-    const serviceConfig = makeConfigSource();
-    registry.create({ ...shop, serviceConfig });
-    expect(made).toHaveLength(1);
-    made[0]?.settings.live?.close();
   });
 });

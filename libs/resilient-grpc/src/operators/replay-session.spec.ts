@@ -30,27 +30,6 @@ const optionsOf = () => sessionOptions(time);
 const start = sessionStarter(() => time);
 
 describe('replay session after a call', () => {
-  it('makes another call of a replay session after a call ends cleanly if the source continues or messages are unacknowledged', async () => {
-    const server = new MemorySessions();
-    const errors: unknown[] = [];
-    const onError = (error: unknown) => void errors.push(error);
-    const { ends } = start(server, new NumberedSource(6), { onError });
-    await turn();
-    server.call.ack(1, 2, 3, 4);
-    server.call.sink.complete();
-    await time.pass(100);
-    expect(errors).toEqual([]);
-    expect(server.call).toMatchObject({ received: [5, 6], halfClosed: true });
-    server.call.ack(5);
-    server.call.sink.complete();
-    expect(errors).toMatchObject([{ name: 'ReplayError', reason: 'unacknowledged', unacknowledged: 1 }]);
-    await time.pass(100);
-    expect(server.call.received).toEqual([6]);
-    server.call.ack(6);
-    server.call.sink.complete();
-    expect(ends).toEqual(['complete']);
-  });
-
   it('completes a replay session after a clean end of a call if the source has ended and all messages are acknowledged', async () => {
     const server = new MemorySessions(false);
     const { ends } = start(server, new NumberedSource(1));
@@ -224,19 +203,6 @@ describe('replay session at shutdown', () => {
     return { server, pushed, ends };
   }
 
-  it('sends the messages that an Observable pushed before the shutdown, and completes the replay session once all are acknowledged', async () => {
-    const { server, pushed, ends } = await startPushed();
-    expect(pushed.observed).toBe(false);
-    for (let id = 1; id <= 6; id++) {
-      expect(ends).toEqual([]);
-      server.call.ack(id);
-      await turn();
-    }
-    expect(server.call).toMatchObject({ received: [1, 2, 3, 4, 5, 6] });
-    expect(ends).toEqual(['complete']);
-    expect(time.pending).toBe(0);
-  });
-
   it('fails a replay session if its call ends during the shutdown while messages from an Observable are unsent', async () => {
     const { server, ends } = await startPushed();
     server.call.ack(1, 2);
@@ -255,18 +221,6 @@ describe('replay session at shutdown', () => {
     ]);
   });
 
-  it('fails a replay session if the shutdown starts during a backoff while messages from an Observable are unsent', async () => {
-    const server = new MemorySessions(false);
-    const pushed = new Subject<Numbered>();
-    const { ends } = start(server, pushed);
-    const { scope } = server.call;
-    server.call.sink.error(lost);
-    pushed.next({ id: 1 });
-    scope?.complete();
-    expect(ends).toEqual([lost]);
-    expect(server.calls).toHaveLength(1);
-  });
-
   it('reports the number of unsent messages in the error of a replay session that ends between two calls', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
@@ -282,31 +236,6 @@ describe('replay session at shutdown', () => {
 });
 
 describe('acknowledgment timeout', () => {
-  it('closes a replay call that receives no acknowledgment within acknowledgmentTimeoutMs, and makes another call', async () => {
-    const server = new MemorySessions();
-    const errors: unknown[] = [];
-    start(server, new NumberedSource(), {
-      acknowledgmentTimeoutMs: 1_000,
-      onError: (error) => void errors.push(error),
-    });
-    await time.pass(600);
-    server.call.ack(1);
-    await time.pass(600);
-    server.call.sink.next({ text: 'no acknowledgment' });
-    await time.pass(399);
-    expect(server.call.isUnsubscribed).toBe(false);
-    await time.pass(1);
-    expect(server.call.isUnsubscribed).toBe(true);
-    expect(errors).toMatchObject([{ reason: 'acknowledgment-timeout', code: 14, unacknowledged: 4 }]);
-    expect((errors[0] as Error).message).toBe('No acknowledgment within 1000 ms; 4 messages sent and not acknowledged');
-    await time.pass(100);
-    expect(server.calls).toHaveLength(2);
-    await time.pass(999);
-    expect(server.call.isUnsubscribed).toBe(false);
-    await time.pass(1);
-    expect(server.call.isUnsubscribed).toBe(true);
-  });
-
   it('runs the acknowledgment timeout of a replay session only while a sent message is unacknowledged', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(1), { acknowledgmentTimeoutMs: 1_000 });

@@ -28,21 +28,6 @@ const start = sessionStarter(() => time);
 const upTo = (count: number, first = 1): number[] => Array.from({ length: count }, (_, index) => first + index);
 
 describe('replay session', () => {
-  it('sends and delivers all messages of a replay session, and completes once all are acknowledged and the call has ended', async () => {
-    const server = new MemorySessions();
-    const { seen, ends } = start(server, new NumberedSource(3));
-    await turn();
-    expect(server.call).toMatchObject({ received: [1, 2, 3], halfClosed: true });
-    server.call.ack(1, 2);
-    server.call.sink.next({ text: 'by the way' });
-    server.call.ack(3);
-    expect(ends).toEqual([]);
-    server.call.sink.complete();
-    expect(ends).toEqual(['complete']);
-    expect(seen).toEqual([{ ack: 1 }, { ack: 2 }, { text: 'by the way' }, { ack: 3 }]);
-    expect(time.pending).toBe(0);
-  });
-
   it.each<[string, ObservableInput<Numbered>, number[]]>([
     ['an array', upTo(9).map((id) => ({ id })), upTo(9)],
     ['an Observable', from(upTo(9).map((id) => ({ id }))), upTo(9)],
@@ -197,17 +182,6 @@ describe('buffer limits', () => {
     server.call.ack(2);
     await turn();
     expect(source).toMatchObject({ pulls: 5, maxConcurrentPulls: 1 });
-  });
-
-  it('reads nothing from the source of a replay session while the server does not read', async () => {
-    const server = new MemorySessions(false);
-    const source = new NumberedSource();
-    start(server, source);
-    await turn();
-    expect(source.pulls).toBe(0);
-    void server.call.read();
-    await turn();
-    expect(source.pulls).toBe(1);
   });
 
   it('limits the total bytes of unacknowledged messages, and sends a message above the limit only if all earlier ones are acknowledged', async () => {
@@ -369,33 +343,6 @@ describe('end of a replay session', () => {
     expect(server.call).toMatchObject({ isUnsubscribed: true, halfClosed: false });
     expect(source.returned).toBe(1);
     expect(time.pending).toBe(0);
-  });
-
-  it('makes no further call of a replay session if the subscriber unsubscribes during a backoff', async () => {
-    const server = new MemorySessions();
-    const pushed = new Subject<Numbered>();
-    const { subscription, ends } = start(server, pushed);
-    server.call.sink.error(lost);
-    subscription.unsubscribe();
-    await time.pass(60_000);
-    expect(server.calls).toHaveLength(1);
-    expect(pushed.observed).toBe(false);
-    expect(ends).toEqual([]);
-  });
-
-  it('releases the call and the source if the reader of a replay session stops iterating', async () => {
-    const server = new MemorySessions();
-    const source = new NumberedSource();
-    const reader = replayUnacknowledged(server.factory, source, optionsOf())[Symbol.asyncIterator]();
-    await turn();
-    expect(server.calls).toEqual([]);
-    const first = reader.next();
-    await turn();
-    server.call.ack(1);
-    expect(await first).toEqual({ done: false, value: { ack: 1 } });
-    await reader.return?.();
-    expect(server.call.isUnsubscribed).toBe(true);
-    expect(source.returned).toBe(1);
   });
 
   it.each<[string, Partial<ReplayOptions<Numbered, Answer, any>>, Answer[], string | RegExp]>([

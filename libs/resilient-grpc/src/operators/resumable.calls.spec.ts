@@ -74,14 +74,6 @@ function make(
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('iterated resumable stream', () => {
-  it('starts no resumable-stream call before the first next()', async () => {
-    const { stream, calls } = make();
-    const reader = stream[Symbol.asyncIterator]();
-    expect(calls).toHaveLength(0);
-    await reader.return?.();
-    expect(calls).toHaveLength(0);
-  });
-
   it('stops reading a resumable stream at the prefetch limit, and continues when the reader reads', async () => {
     const { stream, calls } = make();
     const reader = stream[Symbol.asyncIterator]();
@@ -115,21 +107,6 @@ describe('iterated resumable stream', () => {
       { done: false, value: 3 },
       { done: true, value: undefined },
     ]);
-  });
-
-  it('starts no further resumable-stream call while the reader buffer is full', async () => {
-    const { stream, calls, scheduler } = make();
-    const reader = stream[Symbol.asyncIterator]();
-    const first = reader.next();
-    for (const message of [1, 2, 3]) calls[0]!.sink.next(message);
-    calls[0]!.sink.error(lost);
-    await first;
-    scheduler.flush();
-    expect(calls).toHaveLength(1);
-    expect((await reader.next()).value).toBe(2);
-    expect(calls.map(({ from }) => from)).toEqual([0, 3]);
-    await reader.return?.();
-    expect(calls[1]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
   it('clears all timers if the reader of a resumable stream stops while a call is due', async () => {

@@ -113,20 +113,6 @@ describe('reflection', () => {
     call.end();
   });
 
-  it('ends a reflection stream that its client keeps open, so that the shutdown completes', async () => {
-    const { server, serviceStreams, open } = await make();
-    const { call, replies, failures } = open();
-    call.write({ listServices: '*' });
-    await waitFor(() => replies.length === 1);
-    expect(serviceStreams.size).toBe(1);
-    let over = false;
-    server.tryShutdown(() => (over = true));
-    serviceStreams.end();
-    await waitFor(() => over && failures.length === 1);
-    expect(failures).toEqual(['14 The server is shutting down']);
-    expect(serviceStreams.size).toBe(0);
-  });
-
   it('adds no reflection service if the application already serves one', async () => {
     const { query } = await make({
       before: (server) => {

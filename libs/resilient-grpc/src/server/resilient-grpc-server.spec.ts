@@ -73,19 +73,6 @@ describe('ResilientGrpcServer', () => {
     await expect(server.close()).resolves.toBeUndefined();
   });
 
-  it('logs a warning once if a connected server has not started 5 s after the application started', () => {
-    const { server, clock, lines } = connectServer();
-    server.markBootstrapped();
-    clock.advance(4_999);
-    expect(lines).toEqual([]);
-    clock.advance(60_000);
-    expect(lines).toEqual([
-      'the server for 127.0.0.1:0 has not started 5 s after the application started, so it serves no calls; ' +
-        'call app.startAllMicroservices() after app.connectMicroservice(), or app.listen() after NestFactory.createMicroservice(); ' +
-        'ignore this line if the application starts the server later',
-    ]);
-  });
-
   it('logs no warning about a missing start if a connected server starts after the application', async () => {
     const { server, listen, clock, lines } = connectServer();
     server.markBootstrapped();

@@ -11,7 +11,7 @@ import type { ModulesContainer } from '@nestjs/core';
 import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
-import { SeamReport } from '../channel/quirks/seam.js';
+import { reportMissing } from '../channel/quirks/seam.js';
 import { entriesOf, hasServerTransport, SERVER_SEAMS, serverSubjects } from '../channel/quirks/unbound-server.js';
 import {
   loadContract,
@@ -125,7 +125,6 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Drain of the server, for the Nest lifecycle hooks of the module. @internal */
   readonly drain: ServerDrain;
   private readonly events: EventHub<GrpcServerEvent>;
-  private readonly seamReport: SeamReport;
   private readonly serviceStreams = new ServiceStreams();
   private readonly calls: ServerCalls;
   private readonly overloadState: OverloadState;
@@ -177,9 +176,6 @@ export class ResilientGrpcServer extends ServerGrpc {
     if (called !== undefined) throw new GrpcConfigurationError([{ path: called, message: CALLED_BY_OTHERS_MESSAGE }]);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
     this.events = events;
-    this.seamReport = new SeamReport(SERVER_SEAMS, (untested) => {
-      events.emit({ type: 'untested-version', ...untested });
-    });
     this.events$ = new Observable((subscriber) =>
       events.listen((event) => {
         subscriber.next(event);
@@ -475,7 +471,9 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Adds the services before it opens the port, so that clients never reach a server without services. */
   private async open(): Promise<void> {
     const server = this.newServer();
-    this.seamReport.checkStart(serverSubjects());
+    reportMissing(SERVER_SEAMS, serverSubjects(), (untested) => {
+      this.events.emit({ type: 'untested-version', ...untested });
+    });
     this.grpcClient = server;
     this.calls.captures = this.dependencies.captures();
     await this.bindEvents();

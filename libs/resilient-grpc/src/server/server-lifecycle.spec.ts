@@ -72,12 +72,6 @@ function makeLifecycle({ hasClients = true, listens = true } = {}) {
 }
 
 describe('ServerLifecycle', () => {
-  it('marks the server as bootstrapped when the application has started', () => {
-    const { made, log } = makeLifecycle();
-    made.onApplicationBootstrap();
-    expect(log).toEqual(['bootstrapped']);
-  });
-
   it.each([
     [
       'warns once about a missing enableShutdownHooks() call if the application has no clients and the process does not listen for signals',
@@ -118,22 +112,6 @@ describe('ServerLifecycle', () => {
     expect(log).toEqual(['begin', 'cut off']);
     made.onApplicationShutdown();
     expect(interrupts.size).toBe(0);
-  });
-
-  it('begins the drain in onModuleDestroy(), and makes beforeApplicationShutdown() wait for the readiness delay and then run the drain', async () => {
-    const { made, log, ready } = makeLifecycle();
-    made.onModuleDestroy();
-    const hook = made.beforeApplicationShutdown();
-    await Promise.resolve();
-    expect(log).toEqual(['begin']);
-    ready();
-    await hook;
-    expect(log).toEqual(['begin', 'run']);
-  });
-
-  it('passes the drain of the server to the clients of the process, so that the clients close after the drain', () => {
-    const { endAfter, server } = makeLifecycle();
-    expect(endAfter).toEqual([server.drain]);
   });
 
   it('logs the running calls and the drain timeout when the drain starts', () => {

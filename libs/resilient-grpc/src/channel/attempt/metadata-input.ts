@@ -23,11 +23,6 @@ const PRINTABLE = /^[ -~]*$/;
 /** Returns the problem with one entry; `undefined` if the entry is valid. The result contains no values, because they may be secrets. */
 export function metadataEntryProblem(key: string, value: unknown): string | undefined {
   if (/^grpc-/i.test(key)) return "expected a key that does not start with 'grpc-', which gRPC reserves";
-  return sentMetadataProblem(key, value);
-}
-
-/** Returns the problem with one metadata entry, whose key may be reserved, as in trailers; `undefined` if the entry is valid. */
-function sentMetadataProblem(key: string, value: unknown): string | undefined {
   if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", ".", and "-"';
   const binary = /-bin$/i.test(key);
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];

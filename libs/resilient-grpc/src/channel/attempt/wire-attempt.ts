@@ -29,23 +29,6 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
   sendMessageWithContext(context: { callback?: () => void; flags?: number }, message: unknown): void;
 };
 
-type AttemptChannel = Pick<
-  WireChannel,
-  | 'channel'
-  | 'ready'
-  | 'loads'
-  | 'placesCalls'
-  | 'startDirect'
-  | 'callCreated'
-  | 'attemptStarted'
-  | 'attemptEnded'
-  | 'timedOut'
-  | 'silenceRemedy'
-> & {
-  readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
-  readonly endpoints?: WireChannel['endpoints'];
-};
-
 /** Maximum delay of a status, in milliseconds. A grpcio server that is shutting down may send a status up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
 const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
@@ -104,7 +87,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private delayedStatus: DelayedStatus | undefined;
 
   constructor(
-    private readonly wireChannel: AttemptChannel,
+    private readonly wireChannel: WireChannel,
     private readonly request: AttemptRequest,
     private listener: AttemptListener,
     private readonly clock: Clock,

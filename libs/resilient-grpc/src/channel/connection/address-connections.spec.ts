@@ -175,26 +175,6 @@ const count = (feeds: readonly Feed[], state: Feed['state']): number =>
   feeds.filter((feed) => feed.state === state).length;
 
 describe('further connections', () => {
-  it('opens further connections to an address, up to maxConnectionsPerEndpoint, while calls wait, and starts the calls in their order of arrival', async () => {
-    const peer = await startPeer(2);
-    const { channel, startAll, reach } = await open(peer);
-    const feeds = startAll(8);
-    await reach(() => count(feeds, 'open') === 6);
-    expect(feeds.map(({ state }) => state).slice(6)).toEqual(['waiting', 'waiting']);
-    expect(peer.sessions).toHaveLength(3);
-    expect(channel.describe().connections.map(({ address }) => address)).toEqual([
-      peer.address,
-      `${peer.address}#2`,
-      `${peer.address}#3`,
-    ]);
-    expect(channel.whyNotReady()).toContain(
-      'the server allows 6 concurrent streams on 3 connections; maxConnectionsPerSubchannel: 3',
-    );
-    feeds[3]!.cancel();
-    await reach(() => feeds[6]!.state === 'open');
-    expect(feeds[7]!.state).toBe('waiting');
-  });
-
   it('opens further connections to an address one at a time if calls start while no stream is free', async () => {
     const peer = await startPeer(1);
     const { channel, start, startAnyway, reach } = await open(peer, { maxConnectionsPerEndpoint: 4 });
@@ -228,16 +208,6 @@ describe('further connections', () => {
     const [next] = startAll(1);
     await reach(() => next!.state === 'open');
     expect(peer.sessions).toHaveLength(4);
-  });
-
-  it('opens no further connection to an address if maxConnectionsPerEndpoint is 1', async () => {
-    const peer = await startPeer(1);
-    const { channel, startAll, reach, events } = await open(peer, { maxConnectionsPerEndpoint: 1 });
-    const feeds = startAll(3);
-    await reach(() => count(feeds, 'open') === 1);
-    await reach(() => events.some(({ type }) => type === 'stream-limit'));
-    expect(peer.sessions).toHaveLength(1);
-    expect(channel.describe()).toMatchObject({ waiting: 2, waitingForStream: 2 });
   });
 
   it('starts no outage if a further connection cannot be opened, and starts a waiting call on the next free stream', async () => {
@@ -322,22 +292,6 @@ describe('further connections', () => {
     for (const feed of feeds) feed.cancel();
     channel.close();
     await reach(() => peer.sessions.every(({ closed, destroyed }) => closed || destroyed));
-  });
-
-  it('opens further connections only if no endpoint has a free stream', async () => {
-    const [first, second] = [await startPeer(2), await startPeer(2)];
-    const { startAll, reach } = await open(
-      first,
-      { loadBalancing: [{ round_robin: {} }], maxConnectionsPerEndpoint: 2 },
-      `ipv4:${first.address},${second.address}`,
-    );
-    await reach(() => second.sessions.length === 1);
-    const feeds = startAll(4);
-    await reach(() => count(feeds, 'open') === 4);
-    expect([first.sessions.length, second.sessions.length]).toEqual([1, 1]);
-    const more = startAll(4);
-    await reach(() => count(more, 'open') === 4);
-    expect([first.sessions.length, second.sessions.length]).toEqual([2, 2]);
   });
 });
 

@@ -109,16 +109,7 @@ export class AddressConnections {
     if (this.count >= dependencies.maximum()) return false;
     let number = 2;
     while (further.some((connection) => connection.number === number)) number += 1;
-    const opened = new FurtherConnection(number, dependencies.create(number), dependencies.clock, {
-      isNeeded: () => this.first?.isReady !== true,
-      changed: () => {
-        for (const listener of [...this.listeners]) listener();
-      },
-      dropped: () => {
-        this.further = this.further.filter((connection) => connection !== opened);
-        dependencies.dropped();
-      },
-    });
+    const opened = new FurtherConnection(number, dependencies.create(number), dependencies.clock, this);
     this.further = [...further, opened];
     opened.connect();
     return true;
@@ -128,14 +119,16 @@ export class AddressConnections {
   release(): void {
     for (const connection of this.further) connection.drop();
   }
-}
 
-interface FurtherConnectionCallbacks {
-  /** Returns true if the connection must not be dropped while it is idle. */
-  readonly isNeeded: () => boolean;
-  /** Called after each change of the connection's state. */
-  readonly changed: () => void;
-  readonly dropped: () => void;
+  /** Called after each change of the state of a further connection. */
+  changed(): void {
+    for (const listener of [...this.listeners]) listener();
+  }
+
+  dropped(dropped: FurtherConnection): void {
+    this.further = this.further.filter((connection) => connection !== dropped);
+    this.dependencies.dropped();
+  }
 }
 
 function isReady({ subchannel }: FurtherConnection): boolean {
@@ -154,7 +147,7 @@ class FurtherConnection {
     readonly number: number,
     { connection, subchannel }: CreatedConnection,
     private readonly clock: Clock,
-    private readonly callbacks: FurtherConnectionCallbacks,
+    private readonly owner: AddressConnections,
   ) {
     this.connection = connection;
     this.subchannel = subchannel;
@@ -172,7 +165,7 @@ class FurtherConnection {
     this.timer?.clear();
     this.subchannel.removeConnectivityStateListener(this.stateChanged);
     this.subchannel.unref();
-    this.callbacks.dropped();
+    this.owner.dropped(this);
   }
 
   /**
@@ -181,13 +174,15 @@ class FurtherConnection {
    */
   private readonly stateChanged: experimental.ConnectivityStateListener = (_, from, to) => {
     if (stateName(to) === 'IDLE' && from !== to) this.drop();
-    this.callbacks.changed();
+    this.owner.changed();
   };
 
   private checkLater(): void {
     this.timer = this.clock.setTimer(() => {
       const { streams } = this.connection;
-      if (streams === undefined || streams.used > 0 || this.callbacks.isNeeded()) this.isUnused = false;
+      // While the first connection is not READY, calls need this one.
+      const isNeeded = this.owner.first?.isReady !== true;
+      if (streams === undefined || streams.used > 0 || isNeeded) this.isUnused = false;
       else if (this.isUnused) {
         this.drop();
         return;

@@ -12,18 +12,6 @@ function make(timeoutMs = 500, server?: string) {
 }
 
 describe('ConnectAttempt', () => {
-  it('aborts the signal of an attempt if TCP does not connect within the connect timeout', () => {
-    const { clock, attempt } = make();
-    const { signal } = attempt;
-    clock.advance(499);
-    expect(signal.aborted).toBe(false);
-    clock.advance(1);
-    expect(signal.aborted).toBe(true);
-    const message = '127.0.0.1:1 does not respond (timed out after 0.5 s)';
-    expect(String(signal.reason)).toContain(message);
-    expect(attempt.failure('')).toEqual({ kind: 'no-response', message });
-  });
-
   it('reports the incomplete step and the age of an attempt to connect', async () => {
     const { clock, attempt } = make(20_000);
     clock.advance(1_500);
@@ -70,18 +58,6 @@ describe('ConnectAttempt', () => {
     expect(signal.aborted).toBe(true);
   });
 
-  it('destroys the socket of an attempt to connect and rejects the handshake if the handshake times out', async () => {
-    const { clock, attempt } = make();
-    const socket = new Socket();
-    const handshake = attempt.secure(socket, new Promise<never>(() => undefined));
-    const failure = handshake.catch((error: unknown) => String(error));
-    clock.advance(500);
-    expect(socket.destroyed).toBe(true);
-    const message = '127.0.0.1:1 accepts the connection but does not respond (timed out after 0.5 s)';
-    expect(await failure).toContain(message);
-    expect(attempt.failure('')).toEqual({ kind: 'silent', message });
-  });
-
   it('destroys a socket that connects after the connect timeout', () => {
     const { clock, attempt } = make();
     clock.advance(500);
@@ -105,11 +81,13 @@ describe('ConnectAttempt', () => {
     expect(attempt.failure('pinning failed')).toEqual({ kind: 'other', message });
   });
 
-  it('clears the timer of an attempt to connect when the attempt ends', () => {
-    const { clock, attempt } = make();
-    attempt.end();
-    clock.advance(0);
-    expect(clock.pending).toBe(0);
+  it.each([
+    ['127.0.0.1:1', 'refused'],
+    ['127.0.0.1:1#2', 'refused'],
+    ['/run/orders.sock', 'socket-refused'],
+  ])('reports how %s refused the connection by the code of the error', (key, kind) => {
+    const error = Object.assign(new Error('connect'), { code: 'ECONNREFUSED', syscall: 'connect' });
+    expect(new ConnectAttempt(key, 500, new BusyClock()).failure(error).kind).toBe(kind);
   });
 
   it('describes an attempt to connect only if it has been running for 1.5 s', async () => {
@@ -121,16 +99,5 @@ describe('ConnectAttempt', () => {
     expect(attempt.slow).toEqual({ kind: 'no-response', message });
     await attempt.secure(new Socket(), Promise.resolve({ socket: new Socket() }));
     expect(attempt.slow?.kind).toBe('silent');
-  });
-
-  it('rejects the handshake, destroys the socket, and clears the timer of an attempt that is aborted', async () => {
-    const { clock, attempt } = make();
-    const socket = new Socket();
-    const handshake = attempt.secure(socket, new Promise<never>(() => undefined));
-    attempt.abort('the channel was closed');
-    await expect(handshake).rejects.toThrow('the channel was closed');
-    expect(socket.destroyed).toBe(true);
-    clock.advance(0);
-    expect(clock.pending).toBe(0);
   });
 });

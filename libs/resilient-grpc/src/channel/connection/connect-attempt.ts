@@ -1,17 +1,9 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import type { ConnectFailureFacts } from '../../policy/connect-failure/connect-failures.js';
+import { connectFailureKind, type ConnectFailureFacts } from '../../policy/connect-failure/connect-failures.js';
 import { maskAddress, errorMessage } from '../../errors/error-message.js';
-import {
-  CLOSED_BY_PEER,
-  codeIn,
-  connectFailure,
-  connectFailureOf,
-  plainError,
-  readConnectFailure,
-  type ConnectFailure,
-} from './connect-failure.js';
+import { connectFailure, plainError, type ConnectFailure } from './connect-failure.js';
 import { httpProxy } from './http-proxy.js';
 
 /** Age in milliseconds at which an attempt to connect counts as slow. The warning about an outage has the same delay. */
@@ -102,19 +94,19 @@ export class ConnectAttempt {
     if (this.timedOut !== undefined) return this.timedOut;
     const text = errorMessage(error);
     if (this.step === 'credentials') return this.credentialsFailure(plainError(text));
-    if (this.step === 'tcp') {
-      return this.proxyFailure('proxy-failed', plainError(text)) ?? connectFailureOf(text, this.key);
-    }
+    const ofProxy = this.step === 'tcp' ? this.proxyFailure('proxy-failed', plainError(text)) : undefined;
+    if (ofProxy !== undefined) return ofProxy;
     const { code, detail } = connectErrorOf(error);
-    const facts = {
+    const kind = connectFailureKind({
       phase: this.step,
       code,
       // A failure in step 'tls' shows that TLS is used, because the handshake ends immediately without TLS.
       isSecure: this.step === 'tls' || this.secured !== undefined,
       receivedBytes: (this.secured ?? this.socket)?.bytesRead ?? 0,
-    };
-    const failure = readConnectFailure(facts, this.subject, text);
-    return detail === undefined ? failure : connectFailure(failure.kind, this.subject, detail);
+      // All other addresses end with a port, and perhaps the number of the connection.
+      isUnixSocket: !/:\d+(?:#\d+)?$/.test(this.key),
+    });
+    return connectFailure(kind, this.subject, detail ?? (kind === 'other' ? plainError(text) : code));
   }
 
   /** Waits for the credentials before TCP connects. Rejects if the attempt is aborted before they are available. */
@@ -171,11 +163,12 @@ function connectErrorOf(error: unknown): { readonly code: string | undefined; re
     readonly cert?: { readonly subjectaltname?: unknown };
   };
   if (typeof code !== 'string') {
-    // Reads the message of an error without a code. For example, the application's checkServerIdentity() may have created the error.
+    // Of this library, or, for example, of the application's checkServerIdentity().
     const text = errorMessage(error);
-    if (CLOSED_BY_PEER.test(text)) return { code: undefined };
-    const known = codeIn(text);
-    return known === undefined ? { code: 'other', detail: text } : { code: known };
+    if (text === 'Failed to connect') return { code: undefined };
+    return text.startsWith('Protocol error')
+      ? { code: 'ERR_HTTP2_ERROR' }
+      : { code: 'other', detail: plainError(text) };
   }
   // Ignores ECONNRESET without a system call: Node reports it if the peer closed, but did not reset, the connection during the handshake.
   if (code === 'ECONNRESET' && syscall === undefined) return { code: undefined };

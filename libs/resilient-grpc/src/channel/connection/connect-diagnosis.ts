@@ -8,7 +8,7 @@ import {
 } from '../../policy/connect-failure/connect-failures.js';
 import type { ReconnectClass } from '../../policy/reconnect/reconnect-times.js';
 import type { Clock, Timer } from '../../time/clock.js';
-import { connectFailure, connectFailureOf, type ConnectFailure } from './connect-failure.js';
+import { connectFailure, type ConnectFailure } from './connect-failure.js';
 
 /** Failures that can show that the server uses TLS although the client does not. */
 const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set(['closed', 'not-http2']);
@@ -102,9 +102,8 @@ export class ConnectDiagnosis {
 
   /** Records the error that made the channel unusable. */
   channelFailed(error: string): void {
-    const { kind, message } = connectFailureOf(error);
-    this.lastError = kind === 'other' ? error : message;
-    this.kind = kind;
+    this.lastError = error;
+    this.kind = 'other';
   }
 
   connectionEnded(reason: string): void {

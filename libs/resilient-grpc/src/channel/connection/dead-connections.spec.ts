@@ -288,48 +288,6 @@ describe('black-holed connection', () => {
   });
 });
 
-describe('dead connection with several addresses', () => {
-  it('sends new calls to another address under pick_first after a connection is found dead', async () => {
-    const [a, b] = [await startServer(), await startServer()];
-    const { clock, callServer, timeOut, replacements, states } = await setUp([a.proxy, b.proxy]);
-    expect((await callServer()).peer).toBe(a.proxy.url);
-    a.proxy.holdBytes();
-    await a.proxy.staySilent();
-    await timeOut();
-    await clock.advanceAsync(VERDICT_MS);
-    // The first address does not respond. grpc-js tries the second after 250 ms of real time.
-    await waitFor(() => b.proxy.counters.bytesToClient > 0);
-    await waitForLastByte(b.proxy);
-    await clock.advanceAsync(1_000);
-    expect((await callServer()).peer).toBe(b.proxy.url);
-    expect(replacements()).toMatchObject([{ address: a.proxy.url, by: 'new-channel' }]);
-    expect(states()).toEqual(READY_THROUGHOUT);
-  });
-
-  it('closes only the dead connection under round_robin, and sends calls on the other connections', async () => {
-    const servers = [await startServer(), await startServer(), await startServer()] as const;
-    const [dead, ...live] = servers;
-    const proxies = servers.map(({ proxy }) => proxy);
-    const { clock, callServer, timeOut, replacements, states } = await setUp(proxies, { loadBalancing: 'round_robin' });
-    const open = () => servers.map(({ proxy }) => proxy.counters.open);
-    await waitFor(() => open().every((count) => count === 1));
-    await waitFor(async () => (await callServer()).peer === dead.proxy.url);
-    dead.proxy.holdBytes();
-    await dead.proxy.staySilent();
-    const timedOut = await timeOut(9);
-    expect(timedOut.filter((peer) => peer !== undefined)).toEqual(Array.from({ length: 3 }, () => dead.proxy.url));
-    await clock.advanceAsync(VERDICT_MS - 1_000);
-    await timeOut(9);
-    await waitFor(() => replacements().length > 0);
-    expect(replacements()).toMatchObject([{ address: dead.proxy.url, by: 'other-connections' }]);
-    // The client reconnects to the server and sends it no call until the connection is READY.
-    await waitFor(() => dead.proxy.counters.accepted === 2);
-    for (let i = 0; i < 6; i++) expect((await callServer()).peer).not.toBe(dead.proxy.url);
-    expect(live.map(({ proxy }) => proxy.counters.accepted)).toEqual([1, 1]);
-    expect(states()).toEqual(READY_THROUGHOUT);
-  });
-});
-
 describe('suspected connection with several addresses', () => {
   it('ends the suspicion of a connection if the connection is reset', async () => {
     const [a, b] = [await startServer(), await startServer()];

@@ -1,5 +1,5 @@
 import { createServer, type Http2Server, type ServerHttp2Session, type ServerOptions } from 'node:http2';
-import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { Channel, Metadata, connectivityState, credentials, type ChannelOptions } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
@@ -227,28 +227,6 @@ describe('load-balancing policy', () => {
     expect(state(channel)).toBe('TRANSIENT_FAILURE');
   });
 
-  it('reports a READY connection and its end', async () => {
-    const peer = await startPeer();
-    const { channel, seen } = openWatched(peer.address);
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.states.at(-1) === 'READY');
-    expect(state(channel)).toBe('READY');
-    expect(seen.connections.at(-1)).toBe(`${peer.address} CONNECTING>READY`);
-    for (const session of peer.sessions) session.destroy();
-    await waitFor(() => seen.states.at(-1) === 'IDLE');
-    expect(seen.connections).toContain(`${peer.address} READY>IDLE`);
-    expect(state(channel)).toBe('IDLE');
-  });
-
-  it('reports the end of a connection that receives GOAWAY', async () => {
-    const peer = await startPeer();
-    const { channel, seen } = openWatched(peer.address);
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.states.at(-1) === 'READY');
-    for (const session of peer.sessions) session.close();
-    await waitFor(() => seen.connections.includes(`${peer.address} READY>IDLE`));
-  });
-
   it('reports that the server rejected keepalive pings (too_many_pings)', async () => {
     const peer = await startPeer();
     const { channel, seen } = openWatched(peer.address, { pick_first: {} }, { 'grpc.keepalive_time_ms': 10_000 });
@@ -295,17 +273,6 @@ describe('endBackoff()', () => {
     await peer.listen();
     policy.control?.connections.endBackoff();
     await waitFor(() => seen.states.at(-1) === 'READY');
-  });
-
-  it('ignores endBackoff() if the connection is not in backoff', async () => {
-    const peer = await startPeer();
-    const { channel, seen, policy } = openWatched(peer.address);
-    channel.getConnectivityState(true);
-    policy.control?.connections.endBackoff();
-    await waitFor(() => seen.states.at(-1) === 'READY');
-    policy.control?.connections.endBackoff();
-    await passTurns();
-    expect(seen.connections).toEqual([`${peer.address} IDLE>CONNECTING`, `${peer.address} CONNECTING>READY`]);
   });
 });
 
@@ -358,18 +325,6 @@ describe('probe', () => {
     expect(b.pings).toBe(0);
   });
 
-  it('returns a liveness probe only for a READY connection', async () => {
-    const peer = await startPeer();
-    const { channel, seen, policy } = openWatched(peer.address);
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.states.at(-1) === 'READY');
-    expect(policy.control?.connections.at(peer.address)?.probe()).toBeDefined();
-    expect(policy.control?.connections.at('127.0.0.1:1')?.probe()).toBeUndefined();
-    for (const session of peer.sessions) session.destroy();
-    await waitFor(() => seen.states.at(-1) === 'IDLE');
-    expect(policy.control?.connections.at(peer.address)?.probe()).toBeUndefined();
-  });
-
   it('cancels the health check of a probe on end() and keeps the connection', async () => {
     const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
     const { channel, seen, policy } = openWatched(peer.address);
@@ -388,22 +343,6 @@ describe('probe', () => {
     await waitFor(() => peer.calls.length === 2);
     expect(peer.calls[1]).toMatch(/^\/a\/Second/);
     expect(seen.states.at(-1)).toBe('READY');
-  });
-
-  it('sends the PING of a probe even if no stream is free and the health check of the probe is queued', async () => {
-    const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
-    const { channel, seen, policy } = openWatched(peer.address);
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.states.at(-1) === 'READY');
-    begin(channel, '/a/First');
-    await waitFor(() => peer.calls.length === 1);
-    const probe = policy.control?.connections.at(peer.address)?.probe();
-    probe?.check(5_000);
-    await passTurns();
-    probe?.ping();
-    await waitFor(() => peer.pings === 1);
-    expect(peer.calls).toHaveLength(1);
-    probe?.end();
   });
 
   it('does not throw or reject if a probe runs check() and ping() after the end of its connection', async () => {
@@ -439,59 +378,6 @@ describe('hold-off', () => {
     seen.subchannels.endHoldOff(peer.address);
     await waitFor(() => seen.states.at(-1) === 'READY');
     expect(seen.count('IDLE>CONNECTING')).toBe(2);
-  });
-
-  it('drops a delayed attempt to connect when the channel is closed', async () => {
-    const peer = await startPeer();
-    const { channel, seen } = openWatched(peer.address);
-    seen.holdMs = 50;
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.heldOff.length > 0);
-    channel.close();
-    const closedAt = systemClock.now();
-    await waitFor(() => systemClock.now() - closedAt > 100);
-    expect(seen.connections).toEqual([`${peer.address} released`]);
-  });
-});
-
-describe('child policy', () => {
-  it('connects to one of two addresses under pick_first', async () => {
-    const [a, b] = [await startPeer(), await startPeer()];
-    const { channel, seen } = openWatched(`ipv4:${a.address},${b.address}`);
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.states.at(-1) === 'READY');
-    await passTurns();
-    expect(a.sessions.size + b.sessions.size).toBe(1);
-  });
-
-  it('connects to both addresses under round_robin and stays READY if one connection is lost', async () => {
-    const [a, b] = [await startPeer(), await startPeer()];
-    const { channel, seen } = openWatched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.count('CONNECTING>READY') === 2);
-    await passTurns();
-    // There is only one child policy. A second one would open two more connections.
-    expect(a.sessions.size).toBe(1);
-    expect(b.sessions.size).toBe(1);
-    await a.stop();
-    await waitFor(() => seen.connections.includes(`${a.address} READY>IDLE`));
-    expect(state(channel)).toBe('READY');
-    expect(b.sessions.size).toBe(1);
-  });
-
-  it('uses the first child policy that grpc-js supports', async () => {
-    const peer = await startPeer();
-    const seen = new Recorder();
-    const policy = observeConnections([{ not_known_yet: {} }, { pick_first: {} }], seen);
-    const channel = new Channel(peer.address, credentials.createInsecure(), {
-      'grpc.use_local_subchannel_pool': 1,
-      ...policy.channelOptions,
-      'grpc.service_config': JSON.stringify({ loadBalancingConfig: policy.loadBalancingConfig }),
-    });
-    seen.channel = channel;
-    onTestFinished(() => channel.close());
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.states.at(-1) === 'READY');
   });
 });
 
@@ -536,16 +422,6 @@ describe('enterIdle()', () => {
 });
 
 describe('connections of a channel', () => {
-  it('reports connection events only to the observer of their own channel', async () => {
-    const [a, b] = [await startPeer(), await startPeer()];
-    const [first, second] = [openWatched(a.address), openWatched(b.address)];
-    first.channel.getConnectivityState(true);
-    second.channel.getConnectivityState(true);
-    await waitFor(() => first.seen.states.at(-1) === 'READY' && second.seen.states.at(-1) === 'READY');
-    expect(first.seen.connections.every((change) => change.startsWith(`${a.address} `))).toBe(true);
-    expect(second.seen.connections.every((change) => change.startsWith(`${b.address} `))).toBe(true);
-  });
-
   it('does not connect if the channel is closed during name resolution', async () => {
     const peer = await startPeer();
     const closed = openWatched(peer.address);
@@ -558,25 +434,6 @@ describe('connections of a channel', () => {
     await waitFor(() => next.seen.states.at(-1) === 'READY');
     await passTurns();
     expect(peer.sessions.size).toBe(1);
-  });
-
-  it('releases an attempt to connect when the channel is closed', async () => {
-    const sockets: Socket[] = [];
-    const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => undefined).resume()));
-    await new Promise<void>((resolve) => {
-      silent.listen(0, '127.0.0.1', resolve);
-    });
-    onTestFinished(async () => {
-      await new Promise((resolve) => silent.close(resolve));
-    });
-    // Safe: the server listens on TCP.
-    const { channel, seen } = openWatched(`127.0.0.1:${(silent.address() as AddressInfo).port}`);
-    channel.getConnectivityState(true);
-    await waitFor(() => sockets.length === 1);
-    channel.close();
-    await waitFor(() => seen.states.at(-1) === 'IDLE');
-    expect(seen.connections.at(-1)).toMatch(/ released$/);
-    await waitFor(() => sockets[0]!.closed);
   });
 });
 
@@ -644,25 +501,6 @@ describe('external service config', () => {
     await passTurns();
     expect(victim.policy.control).toBe(control);
     expect(victim.seen.states.at(-1)).toBe('READY');
-  });
-
-  it('fails a channel whose service config nests the internal policy in itself', async () => {
-    const peer = await startPeer();
-    const { channel } = openWatched(peer.address, { nestjs_resilient_grpc: { child: [{ pick_first: {} }] } });
-    expect((await statusOf(channel)).details).toMatch(INTERNAL);
-  });
-
-  it('fails a channel whose service config names the internal policy of another copy of this library, and records the reason', async () => {
-    const peer = await startPeer();
-    openWatched(peer.address);
-    vi.resetModules();
-    const copy = await import('./load-balancing-policy.js');
-    const policy = copy.observeConnections([{ pick_first: {} }], new Recorder());
-    const named = [{ nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } }];
-    const serviceConfig = JSON.stringify({ loadBalancingConfig: named });
-    const channel = openOther(peer, { ...policy.channelOptions, 'grpc.service_config': serviceConfig });
-    expect((await statusOf(channel)).details).toMatch(INTERNAL);
-    expect(policy.refusal).toMatch(INTERNAL);
   });
 
   it('does not expose the policy owner in the channel options that grpc-js traces', async () => {

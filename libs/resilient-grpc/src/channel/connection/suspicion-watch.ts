@@ -10,24 +10,9 @@ import {
 } from '../../policy/suspicion/next-suspicion.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
-
-export interface WatchedConnection {
-  readonly address: string;
-  readonly bytesRead: number;
-  destroy(): void;
-}
-
-export interface WatchedConnections {
-  readonly ready: readonly WatchedConnection[];
-  /** Creates a liveness probe; `undefined` if the connection is not READY. */
-  probe(connection: WatchedConnection): WatchedProbe | undefined;
-}
-
-export interface WatchedProbe {
-  check(timeoutMs: number): void;
-  ping(): void;
-  end(): void;
-}
+import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
+import type { WireChannel } from '../wire-channel.js';
+import type { LivenessProbe } from './liveness-probe.js';
 
 /** Action requested for the channel that replaces a channel with a dead connection. */
 export type ReplacementRequest =
@@ -41,11 +26,11 @@ export type ReplacementRequest =
 type Dead = Extract<SuspicionState, { readonly kind: 'dead' | 'replaceable' | 'abandoned' }>;
 
 interface Suspect {
-  readonly connection: WatchedConnection;
+  readonly connection: SubchannelConnection;
   state: SuspicionState;
-  probe: WatchedProbe | undefined;
+  probe: LivenessProbe | undefined;
   /** Bytes that the other connections had received when the probe began. */
-  othersRead: ReadonlyMap<WatchedConnection, number>;
+  othersRead: ReadonlyMap<SubchannelConnection, number>;
 }
 
 /** Interval of the checks in milliseconds while a connection is suspected. */
@@ -69,7 +54,7 @@ export class SuspicionWatch {
   replacedByOthers = 0;
 
   constructor(
-    private readonly connections: () => WatchedConnections,
+    private readonly current: () => WireChannel,
     private readonly request: (request: ReplacementRequest) => void,
     private readonly isReplacementReady: () => boolean,
     private readonly clock: Clock,
@@ -78,12 +63,12 @@ export class SuspicionWatch {
   ) {}
 
   /** Reports that a call on `connection`, or a call that waited for a stream, timed out on the client after `waitedMs`. */
-  timedOut(connection: WatchedConnection, waitedMs: number): void {
+  timedOut(connection: SubchannelConnection, waitedMs: number): void {
     let suspect = this.suspects.get(connection.address);
     if (suspect?.connection !== connection) {
       // A previous connection to the address ended without a report, so its suspicion ends here.
       this.ended(connection.address);
-      if (this.connections().probe(connection) === undefined) return;
+      if (this.current().probe(connection.address) === undefined) return;
       suspect = { connection, state: NOT_SUSPECTED, probe: undefined, othersRead: new Map() };
       this.suspects.set(connection.address, suspect);
     }
@@ -168,7 +153,7 @@ export class SuspicionWatch {
 
   private probe(suspect: Suspect): void {
     const { connection } = suspect;
-    suspect.probe = this.connections().probe(connection);
+    suspect.probe = this.current().probe(connection.address);
     if (suspect.probe === undefined) {
       this.ended(connection.address);
       return;
@@ -177,8 +162,8 @@ export class SuspicionWatch {
     suspect.probe.check(POLICY.probeMs);
   }
 
-  private othersOf(connection: WatchedConnection): readonly WatchedConnection[] {
-    return this.connections().ready.filter((other) => other !== connection);
+  private othersOf(connection: SubchannelConnection): readonly SubchannelConnection[] {
+    return this.current().histories.ready.filter((other) => other !== connection);
   }
 
   private handleDead(suspect: Suspect, state: Dead): void {
@@ -201,7 +186,7 @@ export class SuspicionWatch {
     if (![...this.suspects.values()].some(({ state }) => isDead(state))) this.request('close');
   }
 
-  private report({ address }: WatchedConnection, state: Dead, by: 'new-channel' | 'other-connections'): void {
+  private report({ address }: SubchannelConnection, state: Dead, by: 'new-channel' | 'other-connections'): void {
     if (!this.events.wanted) return;
     const { since, timeouts } = state.evidence;
     const silentMs = this.clock.now() - since;

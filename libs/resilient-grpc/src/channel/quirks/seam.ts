@@ -5,7 +5,7 @@ import { grpcJsVersion, isUntested, TESTED_VERSIONS } from './grpc-js-version.js
 export interface Seam {
   /** Kind of the object at which the paths start. */
   readonly on: string;
-  /** Paths from that object: 'transport.session'; '_handle.getpeername()' for a function. */
+  /** Paths from that object: 'internalChannel.defaultAuthority'; 'internalChannel.onCallStart()' for a function. */
   readonly needs: readonly string[];
   /** Features that are off if a name is missing. */
   readonly lostWithout: string;
@@ -16,22 +16,18 @@ export function isPresent(seam: Seam, subject: unknown): boolean {
   return missingNames(seam, subject).length === 0;
 }
 
-/** Returns the missing paths of a seam. A path that reaches `null` counts as present, because an ended connection holds `null`. */
 function missingNames({ needs }: Seam, subject: unknown): readonly string[] {
   return needs.filter((path) => {
-    const found = reach(subject, path.replace('()', ''));
-    if (found === null) return false;
+    const found = path
+      .replace('()', '')
+      .split('.')
+      .reduce<unknown>((at, name) => (isReadable(at) ? Reflect.get(at, name) : undefined), subject);
     return path.endsWith('()') ? typeof found !== 'function' : found === undefined;
   });
 }
 
-/** Returns the value at `path`; `null` if the path reaches `null`, `undefined` if a name is missing. */
-function reach(subject: unknown, path: string): unknown {
-  return path.split('.').reduce<unknown>((at, name) => {
-    if (at === null) return null;
-    if (typeof at !== 'object' && typeof at !== 'function') return undefined;
-    return Reflect.get(at, name);
-  }, subject);
+function isReadable(value: unknown): value is object {
+  return (typeof value === 'object' && value !== null) || typeof value === 'function';
 }
 
 /** The names of one seam that an object lacks. */
@@ -44,35 +40,29 @@ interface Missing {
 const probed = new Set<string>();
 let isVersionReported = false;
 
-/** Reports the private names that the installed grpc-js or Node lacks, once per process and kind of object. */
-export class SeamReport {
-  constructor(
-    private readonly seams: readonly Seam[],
-    private readonly report: (untested: UntestedVersion) => void,
-  ) {}
+/**
+ * Reports the private names that the installed grpc-js or Node lacks, and an untested version of grpc-js, once per process and kind of
+ * object.
+ * @param subjects objects of the installed grpc-js, by the kinds that `seams` name
+ */
+export function reportMissing(
+  seams: readonly Seam[],
+  subjects: Readonly<Record<string, unknown>>,
+  report: (untested: UntestedVersion) => void,
+): void {
+  const missing = Object.entries(subjects).flatMap(([on, subject]) => missingFrom(seams, on, subject));
+  const isNew = !isVersionReported && isUntested(grpcJsVersion());
+  isVersionReported = true;
+  if (isNew || missing.length > 0) report(untestedVersion(missing));
+}
 
-  /** Probes the objects that exist before the first connection, and checks the version of grpc-js. */
-  checkStart(subjects: Readonly<Record<string, unknown>>): void {
-    const missing = Object.entries(subjects).flatMap(([on, subject]) => this.missing(on, subject));
-    const isNew = !isVersionReported && isUntested(grpcJsVersion());
-    isVersionReported = true;
-    if (isNew || missing.length > 0) this.report(untestedVersion(missing));
-  }
-
-  /** Probes `subject`, if it is the first of its kind. */
-  check(on: string, subject: unknown): void {
-    const missing = this.missing(on, subject);
-    if (missing.length > 0) this.report(untestedVersion(missing));
-  }
-
-  private missing(on: string, subject: unknown): readonly Missing[] {
-    if (probed.has(on)) return [];
-    probed.add(on);
-    return this.seams
-      .filter((seam) => seam.on === on)
-      .map((seam) => ({ names: missingNames(seam, subject), lost: seam.lostWithout }))
-      .filter(({ names }) => names.length > 0);
-  }
+function missingFrom(seams: readonly Seam[], on: string, subject: unknown): readonly Missing[] {
+  if (probed.has(on)) return [];
+  probed.add(on);
+  return seams
+    .filter((seam) => seam.on === on)
+    .map((seam) => ({ names: missingNames(seam, subject), lost: seam.lostWithout }))
+    .filter(({ names }) => names.length > 0);
 }
 
 function untestedVersion(missing: readonly Missing[]): UntestedVersion {

@@ -107,24 +107,6 @@ describe('hedging delay that follows latency', () => {
     return { clock, transport, runtime, begin, answer, makeCalls, delayMs };
   }
 
-  it('sends no hedge until 100 first attempts have been measured, then hedges after the 95th percentile of their latencies', () => {
-    const { clock, transport, runtime, begin, answer, makeCalls, delayMs } = setUp();
-    makeCalls(98, 20);
-    begin();
-    clock.advance(60_000);
-    expect(transport.attempts).toHaveLength(99);
-    answer();
-    expect(runtime.hedgingDelays).toEqual([{ path: '/memory.Echo/Get', percentile: 'p95' }]);
-    makeCalls(1, 20);
-    expect(delayMs()).toBeGreaterThanOrEqual(20);
-    expect(delayMs()).toBeLessThan(21);
-    begin();
-    clock.advance(19);
-    expect(transport.attempts).toHaveLength(101);
-    clock.advance(2);
-    expect(transport.attempts).toHaveLength(102);
-  });
-
   it.each<[effect: 'measures' | 'ignores', outcome: string, afterMs: number]>([
     ['measures', 'answered, or lost to a hedge', 100],
     ['measures', 'cancelled', 100],
@@ -146,14 +128,6 @@ describe('hedging delay that follows latency', () => {
     makeCalls(32, 20);
     if (effect === 'measures') expect(delayMs()).toBeGreaterThan(99);
     else expect(delayMs()).toBeLessThan(21);
-  });
-
-  it('keeps the latencies measured for the hedging delay if the policy of the method changes', () => {
-    const { runtime, makeCalls, delayMs } = setUp();
-    makeCalls(100, 20);
-    const policy = { safeToRepeat: true, hedging: { ...HEDGING, maxAttempts: 3 }, hedgingDelay: 'p95' };
-    const context = runtime.contextOf(MEMORY_METHOD, policy as Partial<ResolvedMethodPolicy> as ResolvedMethodPolicy);
-    expect(context.hedging?.policy).toMatchObject({ maxAttempts: 3, hedgingDelayMs: delayMs() });
   });
 
   it('does not measure latencies for a fixed hedging delay', () => {

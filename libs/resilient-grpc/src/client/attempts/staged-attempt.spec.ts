@@ -42,15 +42,6 @@ function make(change: Partial<Omit<AttemptRequest, 'deadline'>> & { deadlineMs?:
 }
 
 describe('attempt timeout', () => {
-  it.each([Infinity, 1_001])('sends the attempt timeout as grpc-timeout if the call has %d ms left', (deadlineMs) => {
-    const { request, wire, sentTimeout } = make({ deadlineMs });
-    expect(sentTimeout()).toEqual(['1000m']);
-    expect(wire.request.sentTimeout).toMatchObject({ ms: 1_000 });
-    // If the request had a deadline, grpc-js would replace grpc-timeout with the time until that deadline.
-    expect(wire.request.deadline).toBe(Infinity);
-    expect(request.metadata.get('grpc-timeout')).toEqual([]);
-  });
-
   it.each<[string, Parameters<typeof make>[0]]>([
     ['the attempt timeout does not expire before the deadline of the call', { deadlineMs: 1_000 }],
     ['the response is a stream', { method: { requestStream: false, responseStream: true } as MethodDescriptor }],
@@ -61,15 +52,6 @@ describe('attempt timeout', () => {
     expect(sentTimeout()).toEqual([]);
     expect(wire.request.sentTimeout).toBeUndefined();
     expect(wire.request.deadline).toBe(request.deadline);
-  });
-
-  it('fails an attempt with attempt-timeout when its timeout expires', () => {
-    const { clock, kinds } = make({ deadlineMs: 60_000 });
-    clock.advance(999);
-    expect(kinds()).toEqual([]);
-    clock.advance(1);
-    expect(kinds()).toEqual(['attempt-timeout']);
-    expect(clock.pending).toBe(0);
   });
 
   it('fails an attempt at the deadline of its call if a blocked event loop delays the attempt timeout beyond the deadline', () => {

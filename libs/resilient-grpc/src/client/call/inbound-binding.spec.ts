@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import type { CapturedCall, Propagation } from '../../call/inbound-call.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { currentInbound, currentCallerContext, runInbound } from './caller-context.js';
-import { messageSource } from '../requests/request-source.js';
 import { argumentsInContext, inboundBinding, sinkInContext } from './inbound-binding.js';
 
 const clock = new VirtualClock();
@@ -22,34 +21,11 @@ const makePropagation = (...metadata: string[]) => ({ deadline: true, cancellati
 const NOOP_SINK = { next: () => true, error: () => undefined, complete: () => undefined };
 
 describe('inboundBinding', () => {
-  it('binds a call to the inbound call in whose context it begins', async () => {
-    const [first, second] = [inbound(), inbound()];
-    const bound = () => inboundBinding(makePropagation(), undefined, clock)?.inbound;
-    await Promise.all(
-      [first, second].map((call) =>
-        runInbound(call, async () => {
-          expect(bound()).toBe(call);
-          await new Promise(setImmediate);
-          expect(bound()).toBe(call);
-        }),
-      ),
-    );
-    expect(bound()).toBeUndefined();
-  });
-
   it('binds a call to the inbound call in which it was created if it begins outside any inbound call', () => {
     const [made, begun] = [inbound(), inbound()];
     expect(inboundBinding(makePropagation(), undefined, clock, made)?.inbound).toBe(made);
     runInbound(begun, () => {
       expect(inboundBinding(makePropagation(), undefined, clock, made)?.inbound).toBe(begun);
-    });
-  });
-
-  it('does not bind a call to the inbound call if the client or the call options disable propagation', () => {
-    runInbound(inbound(), () => {
-      expect(inboundBinding(undefined, undefined, clock)).toBeUndefined();
-      expect(inboundBinding(makePropagation(), { propagate: false }, clock)).toBeUndefined();
-      expect(inboundBinding(makePropagation(), { propagate: undefined }, clock)).toBeDefined();
     });
   });
 
@@ -142,38 +118,6 @@ describe('context of callbacks', () => {
     expect(options?.timeoutMs).toBe(5);
     const plain = { metadata: undefined, options: { timeoutMs: 5 } };
     expect(argumentsInContext(plain)).toBe(plain);
-  });
-
-  it("pulls request messages in the caller's context", async () => {
-    const [own, other] = [inbound(), inbound()];
-    const contexts: (CapturedCall | undefined)[] = [];
-    async function* requests() {
-      for (const one of [1, 2]) {
-        contexts.push(currentInbound());
-        yield one;
-      }
-    }
-    const consumer = {
-      maxQueuedBytes: Infinity,
-      encode: (message: unknown) => message,
-      bytesOf: () => 0,
-      defer: setImmediate,
-      onMessage: () => undefined,
-      onEncodedMessage: () => undefined,
-      onOverflow: () => undefined,
-      onBurst: () => undefined,
-      onMessagesEnd: () => undefined,
-      onMessagesError: () => undefined,
-    };
-    const source = runInbound(own, () => messageSource(requests(), consumer));
-    for (let n = 0; n < 2; n++) {
-      runInbound(other, () => {
-        source.pull();
-      });
-      await new Promise(setImmediate);
-    }
-    expect(contexts).toEqual([own, own]);
-    void source.close();
   });
 
   it("forwards the return value of next() from a sink that is called in the caller's context", () => {

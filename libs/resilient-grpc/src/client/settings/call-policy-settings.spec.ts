@@ -1,14 +1,12 @@
 import { join } from 'node:path';
 import { Metadata } from '@grpc/grpc-js';
-import { BehaviorSubject, NEVER, Subject } from 'rxjs';
+import { NEVER, Subject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
-import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import type { GrpcClientDefaults, PropagationOptions } from './client-options.js';
 import { loadContract, type Services } from './contract.js';
 import { resolveSettings } from './resolve-settings.js';
-import { withInitialServiceConfig } from './resolved-settings.js';
 
 const loaded = loadContract({ protoPath: join(import.meta.dirname, 'fixtures/shop.proto') }, 'clients.shop');
 if (!loaded.ok) throw new Error('the fixture does not load');
@@ -278,59 +276,11 @@ describe('propagation settings', () => {
   });
 });
 
-describe('service config from an Observable', () => {
-  const config = (maxAttempts: number) => ({
-    methodConfig: [
-      {
-        name: [{}],
-        retryPolicy: {
-          maxAttempts,
-          initialBackoff: '0.1s',
-          maxBackoff: '1s',
-          backoffMultiplier: 2,
-          retryableStatusCodes: [14],
-        },
-      },
-    ],
-  });
-  const attempts = (settings: ReturnType<typeof resolve>) =>
-    settings.live?.policyOf('/shop.v1.Orders/Create')?.retry?.maxAttempts;
-
-  it('applies valid service config updates to later calls and logs invalid ones', async () => {
-    const source = new BehaviorSubject<object>(config(2));
-    const settings = resolve({ serviceConfig: source });
-    await settings.live?.first;
-    expect(attempts(settings)).toBe(2);
-    source.next(config(3));
-    expect(attempts(settings)).toBe(3);
-    source.next({ methodConfig: 7 });
-    expect(attempts(settings)).toBe(3);
-    expect(warnings).toEqual([expect.stringContaining('clients.shop.serviceConfig.methodConfig')]);
-    settings.live?.close();
-    expect(source.observed).toBe(false);
-  });
-
-  it('makes startup fail if the first service config is invalid', async () => {
-    const settings = resolve({ serviceConfig: new BehaviorSubject({ methodConfig: 7 }) });
-    await expect(settings.live?.first).rejects.toBeInstanceOf(GrpcConfigurationError);
-  });
-
-  it('takes load balancing from the first service config', async () => {
-    const source = new Subject<object>();
-    const settings = resolve({ serviceConfig: source }, { loadBalancing: 'pick_first' });
-    expect(withInitialServiceConfig(settings)).toBe(settings);
-    source.next({ loadBalancingConfig: [{ round_robin: {} }] });
-    await settings.live?.first;
-    expect(withInitialServiceConfig(settings).channel.loadBalancing).toEqual([{ round_robin: {} }]);
-    settings.live?.close();
-  });
-
-  it('does not subscribe to the service config if other settings are invalid', () => {
-    const source = new Subject<object>();
-    expect(problems({ serviceConfig: source, timeoutMs: -1 })).toHaveLength(1);
-    expect(source.observed).toBe(false);
-    expect(problems({ serviceConfig: NEVER })).toEqual([]);
-  });
+it('does not subscribe to the service config if other settings are invalid', () => {
+  const source = new Subject<object>();
+  expect(problems({ serviceConfig: source, timeoutMs: -1 })).toHaveLength(1);
+  expect(source.observed).toBe(false);
+  expect(problems({ serviceConfig: NEVER })).toEqual([]);
 });
 
 describe('validation of call policy settings', () => {

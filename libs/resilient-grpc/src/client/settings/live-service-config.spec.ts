@@ -109,19 +109,6 @@ describe('first service config', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('delays startup until the first service config arrives', async () => {
-    const source = new Subject<unknown>();
-    const { live: subject, timeoutMs, clock } = live(source);
-    expect(await outcomeOf(subject)).toBe('pending');
-    expect(subject.config).toBeUndefined();
-    expect(timeoutMs()).toBe(9_000);
-    source.next(JSON.stringify(config('2s')));
-    expect(await outcomeOf(subject)).toBe('began');
-    expect(timeoutMs()).toBe(2_000);
-    clock.advance(0);
-    expect(clock.pending).toBe(0);
-  });
-
   it('makes startup fail with the path of the problem, and unsubscribes, if the first service config is invalid', async () => {
     for (const source of [new Subject<unknown>(), new BehaviorSubject<unknown>(WRONG)]) {
       const { live: subject, warnings, clock } = live(source);
@@ -204,13 +191,6 @@ describe('service config update', () => {
     expect(kept?.timeoutMs).toBe(1_000);
     expect(Object.isFrozen(kept)).toBe(true);
     expect(timeoutMs()).toBe(2_000);
-  });
-
-  it('removes policies that a service config update does not contain', () => {
-    const source = new BehaviorSubject<unknown>(config('1s'));
-    const { timeoutMs } = live(source);
-    source.next({});
-    expect(timeoutMs()).toBe(9_000);
   });
 
   it('logs an invalid service config and keeps the previous one', () => {

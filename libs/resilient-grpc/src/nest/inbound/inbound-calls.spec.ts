@@ -29,33 +29,9 @@ describe('HttpInboundCall', () => {
   const makeHttpCall = (headers: Record<string, string | string[]> = {}, response = new Response()) =>
     new HttpInboundCall({ headers }, response, clock);
 
-  it('derives the deadline of an HTTP request from grpc-timeout', () => {
-    expect(makeHttpCall({ 'grpc-timeout': '250m' }).deadline?.getTime()).toBe(clock.epoch() + 250);
-    expect(makeHttpCall({ 'grpc-timeout': '99999999H' }).deadline).toBeUndefined();
-    expect(makeHttpCall({ 'grpc-timeout': 'soon' }).deadline).toBeUndefined();
-    expect(makeHttpCall().deadline).toBeUndefined();
-  });
-
   it('returns the headers of an inbound HTTP request and joins repeated values', () => {
     const call = makeHttpCall({ 'x-one': 'a', 'set-cookie': ['a', 'b'] });
     expect([call.get('X-One'), call.get('set-cookie'), call.get('x-none')]).toEqual(['a', 'a, b', undefined]);
-  });
-
-  it('aborts the signal of an HTTP request if the client disconnects before the response ends', () => {
-    const response = new Response();
-    const { signal } = makeHttpCall({}, response);
-    expect(signal.aborted).toBe(false);
-    response.emit('close');
-    expect(signal.aborted).toBe(true);
-    expect(String(signal.reason)).toContain('disconnected');
-  });
-
-  it('does not abort the signal of an HTTP request after the response has ended', () => {
-    const response = new Response();
-    const { signal } = makeHttpCall({}, response);
-    response.writableEnded = true;
-    response.emit('close');
-    expect(signal.aborted).toBe(false);
   });
 
   it('returns an aborted signal if the HTTP client disconnected before the signal was read', () => {

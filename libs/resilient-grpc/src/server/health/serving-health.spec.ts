@@ -61,21 +61,6 @@ async function make() {
 }
 
 describe('GrpcServerHealth', () => {
-  it.each([
-    ['the port opens first', ['markListening', 'markBootstrapped']],
-    ['the application starts first', ['markBootstrapped', 'markListening']],
-  ] as const)(
-    'reports SERVING after the port is open and the application has started (%s)',
-    async (_what, [first, second]) => {
-      const { health, check } = await make();
-      expect(await check()).toBe('NOT_SERVING');
-      health[first]();
-      expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
-      health[second]();
-      expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'SERVING']);
-    },
-  );
-
   it('reports NOT_SERVING after the shutdown starts, even if the status is set to SERVING', async () => {
     const { health, check, serve } = await make();
     serve();
@@ -83,16 +68,6 @@ describe('GrpcServerHealth', () => {
     health.setServing('');
     health.setServing(ORDERS);
     expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
-  });
-
-  it('sets the health status of each name separately', async () => {
-    const { health, check, serve } = await make();
-    serve();
-    health.setNotServing(ORDERS);
-    expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'NOT_SERVING']);
-    health.setNotServing('');
-    health.setServing(ORDERS);
-    expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'SERVING']);
   });
 
   it('keeps a health status that was set before the application started', async () => {

@@ -60,17 +60,6 @@ const CIRCUIT = {
 } as const;
 
 describe('outage', () => {
-  it('logs an outage of less than a second only at debug', () => {
-    const { clock, calls, take, aboveDebug, lines } = make();
-    calls.waiting = 5;
-    take(OUTAGE);
-    clock.advance(990);
-    take({ ...END, durationMs: 990 });
-    clock.advance(120_000);
-    expect(aboveDebug()).toEqual([]);
-    expect(lines.length).toBeGreaterThan(0);
-  });
-
   it('logs a warning while calls wait, a warning when the grace period ends, and the end of the outage', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 12;
@@ -158,25 +147,6 @@ describe('outage', () => {
     expect(aboveDebug()).toEqual([expect.stringMatching(/^warn outage has lasted 1.5 s: /)]);
   });
 
-  it('logs nothing above debug for an outage that affects no call', () => {
-    const { clock, take, aboveDebug } = make();
-    take(OUTAGE);
-    clock.advance(30_000);
-    take({ ...END, waitedCalls: 0, failedCalls: 0 });
-    clock.advance(120_000);
-    expect(aboveDebug()).toEqual([]);
-  });
-
-  it('logs an outage in which calls fail and none is waiting', () => {
-    const { clock, calls, take, aboveDebug } = make();
-    take(OUTAGE);
-    calls.failed = 8;
-    clock.advance(1_500);
-    expect(aboveDebug()).toEqual([
-      `warn outage: connect ECONNREFUSED 10.0.0.7:50051; 8 calls failed, and none is waiting; to diagnose, run: ${DOCTOR}`,
-    ]);
-  });
-
   it('logs an outage without a grace period only after a call fails during the outage, and then logs its end', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.failed = 7;
@@ -190,15 +160,6 @@ describe('outage', () => {
     ]);
     take(END);
     expect(aboveDebug()[1]).toMatch(/^log reconnected after/);
-  });
-
-  it('logs an outage in which only waitForReady() is waiting', () => {
-    const { clock, calls, fields, take, aboveDebug } = make();
-    take(OUTAGE);
-    calls.awaitsReady = true;
-    clock.advance(1_500);
-    expect(aboveDebug()).toEqual([expect.stringMatching(/; only waitForReady\(\) is waiting;/)]);
-    expect(fields.at(-1)).toMatchObject({ event: 'outage', waiting: 0, failed: 0 });
   });
 
   it('logs one outage warning if the first call fails long after the grace period', () => {

@@ -26,6 +26,7 @@ import {
   headers,
   settings,
 } from '../../../../../test/unit-support/frames.js';
+import { freePort } from '../../../../../test/support/free-port.mjs';
 import { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { systemClock } from '../../time/clock.js';
@@ -535,6 +536,12 @@ describe('server on the transport of this library', () => {
       });
     expect(new Set([port, ...(await Promise.all([bind(), bind()]))]).size).toBe(3);
     expect(() => server.unbind('localhost:0')).toThrow('Cannot unbind port 0');
+    const address = `127.0.0.1:${String(await freePort())}`;
+    const cancelled = new Promise((resolve) => {
+      server.bindAsync(address, ServerCredentials.createInsecure(), resolve);
+    });
+    server.unbind(address);
+    expect(await cancelled).toMatchObject({ message: 'bindAsync operation cancelled by unbind call' });
     // eslint-disable-next-line @typescript-eslint/no-deprecated -- older applications still call it
     server.start();
   });

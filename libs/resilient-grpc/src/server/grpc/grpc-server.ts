@@ -47,6 +47,7 @@ interface Bound {
   readonly listeners: ServerListener[];
   /** Called when the address is not bound any more. */
   readonly released: (() => void)[];
+  isUnbound: boolean;
 }
 
 /** Number of characters of an unknown path that a status quotes. */
@@ -110,7 +111,8 @@ export class GrpcServer extends Server {
     const bound = earlier ?? this.bindTarget(port, credentials);
     bound.port.then(
       (found) => {
-        callback(null, found);
+        if (bound.isUnbound) callback(new Error('bindAsync operation cancelled by unbind call'), 0);
+        else callback(null, found);
       },
       (error: unknown) => {
         callback(error instanceof Error ? error : new Error(String(error)), 0);
@@ -121,7 +123,8 @@ export class GrpcServer extends Server {
   private bindTarget(target: string, credentials: ServerCredentials): Bound {
     const listeners: ServerListener[] = [];
     const released: (() => void)[] = [];
-    const bound = { credentials, listeners, released, port: this.listen(target, credentials, listeners, released) };
+    const port = this.listen(target, credentials, listeners, released);
+    const bound: Bound = { credentials, listeners, released, port, isUnbound: false };
     // As in grpc-js, an address with port 0 is known by its actual port, when it has one.
     const isAnyPort = /:0$/.test(target);
     if (!isAnyPort) this.bound.set(target, bound);
@@ -195,6 +198,7 @@ export class GrpcServer extends Server {
     if (/:0$/.test(port)) throw new Error('Cannot unbind port 0');
     const bound = this.bound.get(port);
     this.bound.delete(port);
+    if (bound !== undefined) bound.isUnbound = true;
     void bound?.port.then(
       () => {
         for (const release of bound.released) release();

@@ -45,6 +45,10 @@ export interface RequestSource {
   readonly pushes?: boolean;
   /** True if a push source has pushed all its messages. Some of them may still be buffered. */
   readonly complete?: boolean;
+  /** Subscribes to a push source. If a message was requested before, messages are delivered while the source emits them. */
+  open?(): void;
+  /** Delivers what a push source has buffered. */
+  flush?(): void;
   /** Unsubscribes from a push source. Buffered messages are delivered before the end. */
   finish?(): void;
   /** Requests one message. The consumer receives it now or later. */

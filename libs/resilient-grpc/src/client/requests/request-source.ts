@@ -13,6 +13,8 @@ export function messageSource(input: unknown, consumer: MessageConsumer | Unlimi
   if (origin === undefined) return source;
   return {
     pushes: source.pushes === true,
+    open: () => source.open?.(),
+    flush: () => source.flush?.(),
     get complete() {
       return source.complete === true;
     },
@@ -86,16 +88,19 @@ class ObservableRequests implements RequestSource {
   private burstMessages = 0;
   private isPullPending = false;
   complete = false;
-  private readonly subscription: Unsubscribable;
+  private subscription: Unsubscribable | undefined;
   private closed = false;
   private readonly limits: MessageConsumer | undefined;
 
   constructor(
-    input: Subscribable,
+    private readonly input: Subscribable,
     private readonly consumer: MessageConsumer | UnlimitedConsumer,
   ) {
     this.limits = 'maxQueuedBytes' in consumer ? consumer : undefined;
-    this.subscription = input.subscribe({
+  }
+
+  open(): void {
+    this.subscription = this.input.subscribe({
       next: (message: unknown) => {
         this.pushMessage(message);
       },
@@ -108,6 +113,8 @@ class ObservableRequests implements RequestSource {
         this.end();
       },
     });
+    // The consumer might have closed this source, or finished it, during the subscription.
+    if (this.closed || this.complete) this.release();
   }
 
   pull(): void {
@@ -120,6 +127,10 @@ class ObservableRequests implements RequestSource {
     if (this.earlierItems > 0) this.earlierItems -= 1;
     this.queuedBytes -= item.bytes;
     this.give(item.kind, item.value);
+  }
+
+  flush(): void {
+    while (!this.closed && this.buffer.size > 0) this.pull();
   }
 
   finish(): void {
@@ -141,7 +152,7 @@ class ObservableRequests implements RequestSource {
 
   private release(): void {
     try {
-      this.subscription.unsubscribe();
+      this.subscription?.unsubscribe();
     } catch {
       // The source is no longer used, and the error cannot be reported.
     }

@@ -81,7 +81,8 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       this.takeNothing(message);
       return;
     }
-    this.wire.write(message, this.onTaken);
+    // The handler might have ended the call itself.
+    if (!this.wire.writableEnded) this.wire.write(message, this.onTaken);
     this.pump();
   }
 
@@ -108,13 +109,18 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   onMessagesEnd(): void {
     this.isRequested = false;
     if (this.ending || this.over) return;
-    this.sources.pop();
+    const source = this.sources.pop();
     if (this.sources.length > 0) {
       this.pump();
     } else {
       this.ending = true;
-      endStream(this.wire, undefined, this.okTrailers);
-      this.release();
+      const end = (): void => {
+        endStream(this.wire, undefined, this.okTrailers);
+        this.release();
+      };
+      // Where an Observable completes, the handler may end the call itself next, with trailers or an error.
+      if (source?.pushes === true) process.nextTick(end);
+      else end();
     }
   }
 
@@ -204,22 +210,31 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 
   private pull(messages: unknown): void {
-    let source: RequestSource;
     try {
       // A locked web stream cannot be iterated and throws here.
-      source = messageSource(messages, this);
+      const source = messageSource(messages, this);
+      this.sources.push(source);
+      if (source.pushes === true) this.flushBeforeEnd(source);
+      this.pump();
+      // Each message is sent when it is emitted, because the handler might write to the call itself, or end it, between two of them.
+      source.open?.();
     } catch (error) {
       this.onError(error, false);
-      return;
     }
-    // The Observable might have ended the call during the subscription.
-    if (this.over || this.ending) {
-      void source.close();
-      this.release();
-      return;
-    }
-    this.sources.push(source);
-    this.pump();
+  }
+
+  /** Sends what the Observable has emitted before the handler ends the call itself. */
+  private flushBeforeEnd(source: RequestSource): void {
+    const { wire } = this;
+    const end = wire.end.bind(wire);
+    wire.end = (trailers) => {
+      if (!this.ending) {
+        this.isPumping = true;
+        source.flush?.();
+        this.isPumping = false;
+      }
+      return end(trailers);
+    };
   }
 
   /** Pulls messages while the client can accept them. The guard prevents recursion by sources that deliver synchronously. */

@@ -5,11 +5,8 @@ export const UNSENDABLE = Symbol('unsendable');
 
 /** Messages that a push source has buffered ahead of the connection. */
 export interface BufferedMessages {
-  /** Bytes of the buffered messages that count toward the limit, including the message being pushed. */
-  readonly bytes: number;
-  /** Bytes and number of the messages that were pushed since a message was last taken, and that count toward the limit. */
+  /** Bytes of the messages that were pushed since a message was last taken, and that count toward the limit. */
   readonly bytesSinceTaken: number;
-  readonly messagesSinceTaken: number;
   /** Value of `now()` when the oldest buffered message was pushed; `undefined` if the consumer has no `now`. */
   readonly oldestAt: number | undefined;
 }

@@ -82,7 +82,6 @@ class ObservableRequests implements RequestSource {
   private earlierItems = 0;
   private queuedBytes = 0;
   private bytesSinceTaken = 0;
-  private messagesSinceTaken = 0;
   private hasItemsInTurn = false;
   /** Number of messages buffered in this turn that are not counted toward the limit. */
   private burstMessages = 0;
@@ -123,7 +122,7 @@ class ObservableRequests implements RequestSource {
       this.isPullPending = true;
       return;
     }
-    this.bytesSinceTaken = this.messagesSinceTaken = 0;
+    this.bytesSinceTaken = 0;
     if (this.earlierItems > 0) this.earlierItems -= 1;
     this.queuedBytes -= item.bytes;
     this.give(item.kind, item.value);
@@ -169,17 +168,14 @@ class ObservableRequests implements RequestSource {
     if (payload === UNSENDABLE) return;
     const bytes = limits.bytesOf(payload) + MESSAGE_OVERHEAD_BYTES;
     this.bytesSinceTaken += bytes;
-    this.messagesSinceTaken += 1;
     if (this.exceedsLimit(limits, this.queuedBytes + bytes)) limits.onOverflow(this.queuedBytes);
     else this.push('encoded', payload, bytes);
   }
 
   private exceedsLimit(limits: MessageConsumer, bytes: number): boolean {
-    const { bytesSinceTaken, messagesSinceTaken } = this;
     if (bytes <= limits.maxQueuedBytes) return false;
-    return (
-      limits.exceedsLimit?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.buffer.first?.at }) ?? true
-    );
+    const { bytesSinceTaken } = this;
+    return limits.exceedsLimit?.({ bytesSinceTaken, oldestAt: this.buffer.first?.at }) ?? true;
   }
 
   private push(kind: Item['kind'], value: unknown, bytes: number): void {

@@ -247,6 +247,21 @@ describe('server on the transport of this library', () => {
     expect((await scene.unary('x')).error).toMatchObject({ code: status.NOT_FOUND, details: received });
   });
 
+  it.each<[string, object, object]>([
+    ['text that is an object', { message: { a: 1 } }, { code: status.NOT_FOUND, details: '[object Object]' }],
+    ['text that is a number', { message: 7 }, { code: status.NOT_FOUND, details: '7' }],
+    ['text without a string', { message: Object.create(null) }, { code: status.INTERNAL }],
+    ['metadata that are none', { message: 'why', metadata: {} }, { code: status.INTERNAL }],
+  ])('ends a call whose status has %s', async (_what, given, received) => {
+    const scene = await Scene.start({
+      Unary: (_call, answer) => {
+        answer({ code: status.NOT_FOUND, ...given } as never);
+      },
+    });
+    expect((await scene.unary('x')).error).toMatchObject(received);
+    expect(scene.problems).toHaveLength('details' in received ? 0 : 1);
+  });
+
   it('keeps the code of a status that exceeds the limit of the client: error details go first, then metadata, then text', async () => {
     const scene = await Scene.start({
       Unary: (call, answer) => {

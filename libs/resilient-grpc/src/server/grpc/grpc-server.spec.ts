@@ -255,11 +255,26 @@ describe('server on the transport of this library', () => {
   ])('ends a call whose status has %s', async (_what, given, received) => {
     const scene = await Scene.start({
       Unary: (_call, answer) => {
-        answer({ code: status.NOT_FOUND, ...given } as never);
+        answer({ code: status.NOT_FOUND, ...given });
       },
     });
     expect((await scene.unary('x')).error).toMatchObject(received);
     expect(scene.problems).toHaveLength('details' in received ? 0 : 1);
+  });
+
+  it('accepts 160 KB of metadata, or as much as it is told to accept, and answers more with RESOURCE_EXHAUSTED', async () => {
+    const codes = async (options: ServerOptions, ...sizes: number[]) => {
+      const scene = await Scene.start({ Unary: echo }, options);
+      const outcomes = sizes.map((size) => {
+        const metadata = new Metadata();
+        for (let at = 0; at < size; at += 8_000) metadata.set(`k${at}`, 'Az9-'.repeat(2_000));
+        return scene.unary('x', metadata);
+      });
+      return (await Promise.all(outcomes)).map(({ error }) => error?.code ?? status.OK);
+    };
+    expect(await codes({}, 160_000, 280_000)).toEqual([status.OK, status.RESOURCE_EXHAUSTED]);
+    const limited = await codes({ 'grpc.max_metadata_size': 20_000 }, 16_000, 40_000);
+    expect(limited).toEqual([status.OK, status.RESOURCE_EXHAUSTED]);
   });
 
   it('keeps the code of a status that exceeds the limit of the client: error details go first, then metadata, then text', async () => {

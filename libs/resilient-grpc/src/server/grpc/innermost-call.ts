@@ -308,7 +308,8 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.callEventTracker?.onCallEnd(status);
     try {
       // JavaScript handlers may omit the text, or set anything; as in grpc-js, its string is sent.
-      const details = String((status as Partial<PartialStatus>).details ?? '');
+      const text: unknown = (status as Partial<PartialStatus>).details ?? '';
+      const details = typeof text === 'string' ? text : errorMessage(text);
       this.sentStatus = recorded(code, details);
       const isWhole = sendStatus(stream, this.hasHead, { code, details, metadata: this.withMetrics(metadata) });
       if (!isWhole) settings.onCut(entry.path);

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { connect } from 'node:net';
+import { finished } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import {
   Client,
@@ -333,6 +334,23 @@ describe('server on the transport of this library', () => {
     });
     await waitFor(() => cancelled.length > 0);
     expect(Math.abs(deadlines.at(-1)! - deadline)).toBeLessThan(1_000);
+  });
+
+  it('tells the handler of a bidirectional call that it has closed before it counts as cancelled', async () => {
+    const cancelled: boolean[] = [];
+    const scene = await Scene.start({
+      Chat: (call) => {
+        finished(call, () => cancelled.push(call.cancelled));
+        call.on('cancelled', () => cancelled.push(call.cancelled));
+        call.on('data', (part: string) => call.write(part));
+        call.on('end', () => call.end());
+      },
+    });
+    const call = scene.client.makeBidiStreamRequest('/a.B/Chat', text.serialize, text.deserialize);
+    call.end('x');
+    expect(await call.toArray()).toEqual(['x']);
+    await waitFor(() => cancelled.length === 2);
+    expect(cancelled).toEqual([false, true]);
   });
 
   it('tells the handler that its caller has cancelled', async () => {

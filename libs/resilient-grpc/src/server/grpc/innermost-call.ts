@@ -456,7 +456,13 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
     this.connection.callEnded();
     if (!this.isHandled) this.stream.release();
-    process.nextTick(reportEnd, this);
+    // As in grpc-js, a bidirectional call that ended normally is not yet `cancelled` when its handler is told that it has closed.
+    if (sentStatus === undefined || this.hasOneRequest || this.hasOneResponse) process.nextTick(reportEnd, this);
+    else {
+      this.settings.clock.defer(() => {
+        this.report();
+      });
+    }
   }
 
   /** Tells the listener that the call is over: as in grpc-js, at the end of every call. */

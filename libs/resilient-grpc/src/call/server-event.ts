@@ -68,8 +68,8 @@ export type GrpcServerEvent = {
   /** A handler is still running after its call has ended. */
   | { readonly type: 'handler-leak'; readonly path: string; readonly overMs: number }
   /**
-   * A call failed because the buffered responses of its Observable exceeded 8 MiB, and the client had stopped reading or
-   * read too slowly to catch up. `bytes` is the size of the buffered messages.
+   * A call failed because the buffered responses of its Observable exceeded 8 MiB, and the client had taken none of the last
+   * 64 MiB, or the oldest had waited for 30 s. `bytes` is the size of the buffered messages.
    */
   | { readonly type: 'responses-overflow'; readonly path: string; readonly bytes: number }
   /**

@@ -114,13 +114,16 @@ export function channelOptionProblems(options: Given, path: string): Configurati
   return problems;
 }
 
-/** Returns the options that Nest forwards and grpc-js's server ignores. */
-export function ignoredByGrpcJs({ keepalive = {}, maxMetadataSize }: Given): readonly string[] {
+/** Returns the options that Nest forwards and that have no effect on servers on `transport`. */
+export function ignoredOptions(
+  { keepalive = {}, maxMetadataSize }: Given,
+  transport: ResolvedServerOptions['transport'],
+): readonly string[] {
   const given = Object.entries(keepalive as Readonly<Record<string, unknown>>);
   const pings = given
     .filter(([key, value]) => value !== undefined && (key.startsWith('http2') || key === 'keepalivePermitWithoutCalls'))
     .map(([key]) => `keepalive.${key}`);
-  return maxMetadataSize ? ['maxMetadataSize', ...pings] : pings;
+  return maxMetadataSize && transport === 'grpc-js' ? ['maxMetadataSize', ...pings] : pings;
 }
 
 function keepaliveOptions({ keepalive = {} }: ResolvedServerOptions['nest']): Record<string, unknown> {

@@ -192,6 +192,7 @@ describe('resolveServerOptions', () => {
   it('warns about server options that have no effect, conflict with each other, or rely on the default port', () => {
     const { warnings } = resolve({
       url: '0.0.0.0',
+      transport: 'grpc-js',
       maxMetadataSize: 8_192,
       keepalive: {
         http2MaxPingStrikes: 2,

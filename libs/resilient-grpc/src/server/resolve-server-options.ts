@@ -12,7 +12,7 @@ import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { drainWarning, resolveDrain } from '../nest/module-options.js';
 import { flattenNestOptions } from '../nest/nest-grpc-options.js';
-import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
+import { channelOptionProblems, connectionLimits, ignoredOptions } from './grpc-server-options.js';
 import { optionsWithoutMeaning } from './grpc/transport-settings.js';
 import { requireProtoLoader } from './proto-loader.js';
 import {
@@ -166,7 +166,7 @@ function warningsOf(
   options: ResilientGrpcServerOptions,
   { drain, maxConnectionAgeMs, maxConnectionAgeGraceMs, transport }: Omit<ResolvedServerOptions, 'warnings'>,
 ): string[] {
-  const ignored = ignoredByGrpcJs(options);
+  const ignored = ignoredOptions(options, transport);
   const warnings: string[] = [];
   if (options.url !== undefined && lacksPort(options.url)) {
     warnings.push(`url '${options.url}' has no port; gRPC uses 443; add the port`);

@@ -5,11 +5,8 @@ export const UNSENDABLE = Symbol('unsendable');
 
 /** Messages that a push source has buffered ahead of the connection. */
 export interface BufferedMessages {
-  /** Bytes of the buffered messages that count toward the limit, including the message being pushed. */
-  readonly bytes: number;
-  /** Bytes and number of the messages that were pushed since a message was last taken, and that count toward the limit. */
+  /** Bytes of the messages that were pushed since a message was last taken, and that count toward the limit. */
   readonly bytesSinceTaken: number;
-  readonly messagesSinceTaken: number;
   /** Value of `now()` when the oldest buffered message was pushed; `undefined` if the consumer has no `now`. */
   readonly oldestAt: number | undefined;
 }
@@ -45,6 +42,10 @@ export interface RequestSource {
   readonly pushes?: boolean;
   /** True if a push source has pushed all its messages. Some of them may still be buffered. */
   readonly complete?: boolean;
+  /** Subscribes to a push source. If a message was requested before, messages are delivered while the source emits them. */
+  open?(): void;
+  /** Delivers what a push source has buffered. */
+  flush?(): void;
   /** Unsubscribes from a push source. Buffered messages are delivered before the end. */
   finish?(): void;
   /** Requests one message. The consumer receives it now or later. */

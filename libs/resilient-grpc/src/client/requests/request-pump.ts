@@ -51,6 +51,7 @@ export class RequestPump implements MessageConsumer {
   ) {
     this.buffer = new RequestBuffer(context.client.replayLimits);
     this.source = messageSource(input, this);
+    this.source.open?.();
   }
 
   /** True if another attempt can send all previous messages again. */

@@ -13,6 +13,8 @@ export function messageSource(input: unknown, consumer: MessageConsumer | Unlimi
   if (origin === undefined) return source;
   return {
     pushes: source.pushes === true,
+    open: () => source.open?.(),
+    flush: () => source.flush?.(),
     get complete() {
       return source.complete === true;
     },
@@ -80,22 +82,24 @@ class ObservableRequests implements RequestSource {
   private earlierItems = 0;
   private queuedBytes = 0;
   private bytesSinceTaken = 0;
-  private messagesSinceTaken = 0;
   private hasItemsInTurn = false;
   /** Number of messages buffered in this turn that are not counted toward the limit. */
   private burstMessages = 0;
   private isPullPending = false;
   complete = false;
-  private readonly subscription: Unsubscribable;
+  private subscription: Unsubscribable | undefined;
   private closed = false;
   private readonly limits: MessageConsumer | undefined;
 
   constructor(
-    input: Subscribable,
+    private readonly input: Subscribable,
     private readonly consumer: MessageConsumer | UnlimitedConsumer,
   ) {
     this.limits = 'maxQueuedBytes' in consumer ? consumer : undefined;
-    this.subscription = input.subscribe({
+  }
+
+  open(): void {
+    this.subscription = this.input.subscribe({
       next: (message: unknown) => {
         this.pushMessage(message);
       },
@@ -108,6 +112,8 @@ class ObservableRequests implements RequestSource {
         this.end();
       },
     });
+    // The consumer might have closed this source, or finished it, during the subscription.
+    if (this.closed || this.complete) this.release();
   }
 
   pull(): void {
@@ -116,10 +122,14 @@ class ObservableRequests implements RequestSource {
       this.isPullPending = true;
       return;
     }
-    this.bytesSinceTaken = this.messagesSinceTaken = 0;
+    this.bytesSinceTaken = 0;
     if (this.earlierItems > 0) this.earlierItems -= 1;
     this.queuedBytes -= item.bytes;
     this.give(item.kind, item.value);
+  }
+
+  flush(): void {
+    while (!this.closed && this.buffer.size > 0) this.pull();
   }
 
   finish(): void {
@@ -141,7 +151,7 @@ class ObservableRequests implements RequestSource {
 
   private release(): void {
     try {
-      this.subscription.unsubscribe();
+      this.subscription?.unsubscribe();
     } catch {
       // The source is no longer used, and the error cannot be reported.
     }
@@ -158,17 +168,14 @@ class ObservableRequests implements RequestSource {
     if (payload === UNSENDABLE) return;
     const bytes = limits.bytesOf(payload) + MESSAGE_OVERHEAD_BYTES;
     this.bytesSinceTaken += bytes;
-    this.messagesSinceTaken += 1;
     if (this.exceedsLimit(limits, this.queuedBytes + bytes)) limits.onOverflow(this.queuedBytes);
     else this.push('encoded', payload, bytes);
   }
 
   private exceedsLimit(limits: MessageConsumer, bytes: number): boolean {
-    const { bytesSinceTaken, messagesSinceTaken } = this;
     if (bytes <= limits.maxQueuedBytes) return false;
-    return (
-      limits.exceedsLimit?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.buffer.first?.at }) ?? true
-    );
+    const { bytesSinceTaken } = this;
+    return limits.exceedsLimit?.({ bytesSinceTaken, oldestAt: this.buffer.first?.at }) ?? true;
   }
 
   private push(kind: Item['kind'], value: unknown, bytes: number): void {

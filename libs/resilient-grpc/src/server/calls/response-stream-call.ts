@@ -7,18 +7,16 @@ import { StatusCode } from '../../status/status-code.js';
 import { ServedCall } from './served-call.js';
 import { endStream, type StatusLike } from './wire-call.js';
 
-/** Maximum number of bytes of responses that an Observable can push ahead of its client; each counts as its size plus 128 bytes. */
+/**
+ * Bytes of responses that an Observable can push ahead of its client, however slowly the client reads; each message counts as its size plus
+ * 128 bytes.
+ */
 const MAX_QUEUED_RESPONSE_BYTES = 8 * 1024 * 1024;
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
-/**
- * Number of messages pushed since the client last took one, above which the client counts as not reading. Exceeding the byte limit alone
- * does not suffice, because a client that has not yet read a few large messages might just be busy.
- */
-const MAX_UNREAD_MESSAGES = 128;
-/** Bytes pushed since the client last took a message, as a multiple of the byte limit, above which the client counts as not reading. */
-const MAX_UNREAD_LIMITS = 16;
-/** Age in milliseconds of the oldest buffered message, above which a client that reads slowly is not expected to catch up. */
+/** Bytes pushed since the client last took a message, above which the client counts as not reading: a distant one takes none for a while. */
+const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
+/** Age in milliseconds of the oldest buffered message, above which a client is not expected to catch up. */
 const MAX_MESSAGE_AGE_MS = 30_000;
 
 /**
@@ -54,12 +52,9 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 
   /** True if the client has stopped reading or is too slow to catch up. Called only if the buffer exceeds its limit. */
-  exceedsLimit({ bytesSinceTaken, messagesSinceTaken, oldestAt }: BufferedMessages): boolean {
-    const maxBytes = this.maxQueuedBytes;
-    const isUnread = messagesSinceTaken > MAX_UNREAD_MESSAGES || bytesSinceTaken > maxBytes * MAX_UNREAD_LIMITS;
-    return (
-      (bytesSinceTaken > maxBytes && isUnread) || (oldestAt !== undefined && this.now() - oldestAt > MAX_MESSAGE_AGE_MS)
-    );
+  exceedsLimit({ bytesSinceTaken, oldestAt }: BufferedMessages): boolean {
+    const isTooOld = oldestAt !== undefined && this.now() - oldestAt > MAX_MESSAGE_AGE_MS;
+    return isTooOld || bytesSinceTaken > MAX_UNREAD_BYTES;
   }
 
   now(): number {
@@ -81,7 +76,8 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       this.takeNothing(message);
       return;
     }
-    this.wire.write(message, this.onTaken);
+    // The handler might have ended the call itself.
+    if (!this.wire.writableEnded) this.wire.write(message, this.onTaken);
     this.pump();
   }
 
@@ -108,13 +104,18 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   onMessagesEnd(): void {
     this.isRequested = false;
     if (this.ending || this.over) return;
-    this.sources.pop();
+    const source = this.sources.pop();
     if (this.sources.length > 0) {
       this.pump();
     } else {
       this.ending = true;
-      endStream(this.wire, undefined, this.okTrailers);
-      this.release();
+      const end = (): void => {
+        endStream(this.wire, undefined, this.okTrailers);
+        this.release();
+      };
+      // Where an Observable completes, the handler may end the call itself next, with trailers or an error.
+      if (source?.pushes === true) process.nextTick(end);
+      else end();
     }
   }
 
@@ -204,22 +205,31 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 
   private pull(messages: unknown): void {
-    let source: RequestSource;
     try {
       // A locked web stream cannot be iterated and throws here.
-      source = messageSource(messages, this);
+      const source = messageSource(messages, this);
+      this.sources.push(source);
+      if (source.pushes === true) this.flushBeforeEnd(source);
+      this.pump();
+      // Each message is sent when it is emitted, because the handler might write to the call itself, or end it, between two of them.
+      source.open?.();
     } catch (error) {
       this.onError(error, false);
-      return;
     }
-    // The Observable might have ended the call during the subscription.
-    if (this.over || this.ending) {
-      void source.close();
-      this.release();
-      return;
-    }
-    this.sources.push(source);
-    this.pump();
+  }
+
+  /** Sends what the Observable has emitted before the handler ends the call itself. */
+  private flushBeforeEnd(source: RequestSource): void {
+    const { wire } = this;
+    const end = wire.end.bind(wire);
+    wire.end = (trailers) => {
+      if (!this.ending) {
+        this.isPumping = true;
+        source.flush?.();
+        this.isPumping = false;
+      }
+      return end(trailers);
+    };
   }
 
   /** Pulls messages while the client can accept them. The guard prevents recursion by sources that deliver synchronously. */

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { connect } from 'node:net';
+import { finished } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import {
   Client,
@@ -247,6 +248,36 @@ describe('server on the transport of this library', () => {
     expect((await scene.unary('x')).error).toMatchObject({ code: status.NOT_FOUND, details: received });
   });
 
+  it.each<[string, object, object]>([
+    ['text that is an object', { message: { a: 1 } }, { code: status.NOT_FOUND, details: '[object Object]' }],
+    ['text that is a number', { message: 7 }, { code: status.NOT_FOUND, details: '7' }],
+    ['text without a string', { message: Object.create(null) }, { code: status.INTERNAL }],
+    ['metadata that are none', { message: 'why', metadata: {} }, { code: status.INTERNAL }],
+  ])('ends a call whose status has %s', async (_what, given, received) => {
+    const scene = await Scene.start({
+      Unary: (_call, answer) => {
+        answer({ code: status.NOT_FOUND, ...given });
+      },
+    });
+    expect((await scene.unary('x')).error).toMatchObject(received);
+    expect(scene.problems).toHaveLength('details' in received ? 0 : 1);
+  });
+
+  it('accepts 160 KB of metadata, or as much as it is told to accept, and answers more with RESOURCE_EXHAUSTED', async () => {
+    const codes = async (options: ServerOptions, ...sizes: number[]) => {
+      const scene = await Scene.start({ Unary: echo }, options);
+      const outcomes = sizes.map((size) => {
+        const metadata = new Metadata();
+        for (let at = 0; at < size; at += 8_000) metadata.set(`k${at}`, 'Az9-'.repeat(2_000));
+        return scene.unary('x', metadata);
+      });
+      return (await Promise.all(outcomes)).map(({ error }) => error?.code ?? status.OK);
+    };
+    expect(await codes({}, 160_000, 280_000)).toEqual([status.OK, status.RESOURCE_EXHAUSTED]);
+    const limited = await codes({ 'grpc.max_metadata_size': 20_000 }, 16_000, 40_000);
+    expect(limited).toEqual([status.OK, status.RESOURCE_EXHAUSTED]);
+  });
+
   it('keeps the code of a status that exceeds the limit of the client: error details go first, then metadata, then text', async () => {
     const scene = await Scene.start({
       Unary: (call, answer) => {
@@ -303,6 +334,23 @@ describe('server on the transport of this library', () => {
     });
     await waitFor(() => cancelled.length > 0);
     expect(Math.abs(deadlines.at(-1)! - deadline)).toBeLessThan(1_000);
+  });
+
+  it('tells the handler of a bidirectional call that it has closed before it counts as cancelled', async () => {
+    const cancelled: boolean[] = [];
+    const scene = await Scene.start({
+      Chat: (call) => {
+        finished(call, () => cancelled.push(call.cancelled));
+        call.on('cancelled', () => cancelled.push(call.cancelled));
+        call.on('data', (part: string) => call.write(part));
+        call.on('end', () => call.end());
+      },
+    });
+    const call = scene.client.makeBidiStreamRequest('/a.B/Chat', text.serialize, text.deserialize);
+    call.end('x');
+    expect(await call.toArray()).toEqual(['x']);
+    await waitFor(() => cancelled.length === 2);
+    expect(cancelled).toEqual([false, true]);
   });
 
   it('tells the handler that its caller has cancelled', async () => {

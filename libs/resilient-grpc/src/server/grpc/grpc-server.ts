@@ -256,7 +256,8 @@ export class GrpcServer extends Server {
   private find(block: HeaderBlock, peer: string): Entry | Rejection {
     const { telemetry, refuse } = this.dependencies;
     const isGrpc = GRPC_CONTENT.test(block.contentType ?? '');
-    if (block.isTooLarge) return isGrpc ? TOO_LARGE : TOO_LARGE_HTTP;
+    // The content type may be among the fields that were not read.
+    if (block.isTooLarge) return isGrpc || block.contentType === undefined ? TOO_LARGE : TOO_LARGE_HTTP;
     if (!isGrpc) return NOT_GRPC;
     const entry = this.entries.get(block.path ?? '');
     if (entry === undefined) {

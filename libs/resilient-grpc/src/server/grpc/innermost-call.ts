@@ -301,16 +301,25 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   sendStatus(status: PartialStatus): void {
     if (this.isOver || this.isAnswered) return;
     this.isAnswered = true;
-    const { stream } = this;
+    const { stream, entry, settings } = this;
     const { code, metadata } = status;
-    // JavaScript handlers may omit them.
-    const details = (status as Partial<PartialStatus>).details ?? '';
     this.request.stop();
-    this.sentStatus = recorded(code, details);
     this.callEventTracker?.onStreamEnd(true);
     this.callEventTracker?.onCallEnd(status);
-    const isWhole = sendStatus(stream, this.hasHead, { code, details, metadata: this.withMetrics(metadata) });
-    if (!isWhole) this.settings.onCut(this.entry.path);
+    try {
+      // JavaScript handlers may omit the text, or set anything; as in grpc-js, its string is sent.
+      const text: unknown = (status as Partial<PartialStatus>).details ?? '';
+      const details = typeof text === 'string' ? text : errorMessage(text);
+      this.sentStatus = recorded(code, details);
+      const isWhole = sendStatus(stream, this.hasHead, { code, details, metadata: this.withMetrics(metadata) });
+      if (!isWhole) settings.onCut(entry.path);
+    } catch (error) {
+      // Nothing can be sent, and the call must not stay open.
+      settings.conversions.onUnserializable(entry.path, errorMessage(error), error);
+      this.sentStatus = recorded(StatusCode.INTERNAL, 'Error serializing response');
+      stream.cancel(HTTP2_ERROR_CODES.INTERNAL_ERROR);
+      this.over();
+    }
     if (stream.isClosed) this.over();
   }
 
@@ -447,7 +456,13 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
     this.connection.callEnded();
     if (!this.isHandled) this.stream.release();
-    process.nextTick(reportEnd, this);
+    // As in grpc-js, a bidirectional call that ended normally is not yet `cancelled` when its handler is told that it has closed.
+    if (sentStatus === undefined || this.hasOneRequest || this.hasOneResponse) process.nextTick(reportEnd, this);
+    else {
+      this.settings.clock.defer(() => {
+        this.report();
+      });
+    }
   }
 
   /** Tells the listener that the call is over: as in grpc-js, at the end of every call. */

@@ -8,6 +8,7 @@ const APPLIED: ReadonlySet<string> = new Set([
   'grpc.max_concurrent_streams',
   'grpc.max_send_message_length',
   'grpc.max_receive_message_length',
+  'grpc.max_metadata_size',
   'grpc.keepalive_time_ms',
   'grpc.keepalive_timeout_ms',
   'grpc.max_connection_age_ms',
@@ -22,10 +23,12 @@ const APPLIED: ReadonlySet<string> = new Set([
 /** Windows as in node:http2, which grow with the delay and bandwidth of the client. */
 const STREAM_WINDOW = 65_535;
 const CONNECTION_WINDOW = 1_048_576;
+/** Above what Node's servers accept in practice. */
+const MAX_HEADER_LIST_SIZE = 262_144;
 /** As in node:http2. */
-const MAX_HEADER_LIST_SIZE = 65_536;
 const HEADER_TABLE_SIZE = 4_096;
-const MAX_STREAMS = 2 ** 31 - 1;
+/** Stands for no limit. */
+const MAX_SETTING = 2 ** 31 - 1;
 /** Number of cancelled calls on a connection whose handlers may still run: as many as an honest client cancels at once. */
 const MAX_CANCELLED_STREAMS = 10_000;
 /** Memory of a connection, and least memory of all connections. */
@@ -60,9 +63,9 @@ export function transportSettings(
     settings: {
       streamWindow: window ?? STREAM_WINDOW,
       connectionWindow: Math.max(window ?? 0, CONNECTION_WINDOW),
-      maxHeaderListSize: MAX_HEADER_LIST_SIZE,
+      maxHeaderListSize: maxMetadataBytes(options),
       headerTableSize: HEADER_TABLE_SIZE,
-      maxConcurrentStreams: Math.min(options['grpc.max_concurrent_streams'] ?? MAX_STREAMS, MAX_STREAMS),
+      maxConcurrentStreams: Math.min(options['grpc.max_concurrent_streams'] ?? MAX_SETTING, MAX_SETTING),
       maxCancelledStreams: MAX_CANCELLED_STREAMS,
       maxHeldBytes: Math.max(Math.min(MAX_HELD_BYTES, processMemoryBytes()), HELD_MESSAGES * largest),
       // grpc-js tolerates any number of pings.
@@ -85,6 +88,11 @@ export function maxReceiveBytes(options: ServerOptions): number {
 /** Maximum size of a response message in bytes; `Infinity` for any. */
 export function maxSendBytes(options: ServerOptions): number {
   return limitOf(options['grpc.max_send_message_length'] ?? -1);
+}
+
+function maxMetadataBytes(options: ServerOptions): number {
+  const bytes: unknown = options['grpc.max_metadata_size'];
+  return typeof bytes === 'number' && bytes > 0 ? Math.min(bytes, MAX_SETTING) : MAX_HEADER_LIST_SIZE;
 }
 
 function limitOf(bytes: number): number {

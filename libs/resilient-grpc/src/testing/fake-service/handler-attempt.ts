@@ -92,6 +92,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
       this.method.answersOnce = !isStream(answer);
       // The result is opened even if the call has been cancelled, because only an open result can be closed.
       this.answers = messageSource(this.method.answersOnce ? [answer ?? {}] : answer, this);
+      this.answers.open?.();
       if (this.isOpen()) this.pull();
       else void this.answers.close();
     } catch (error) {

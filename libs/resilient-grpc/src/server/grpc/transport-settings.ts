@@ -92,7 +92,10 @@ export function maxSendBytes(options: ServerOptions): number {
 
 function maxMetadataBytes(options: ServerOptions): number {
   const bytes: unknown = options['grpc.max_metadata_size'];
-  return typeof bytes === 'number' && bytes > 0 ? Math.min(bytes, MAX_SETTING) : MAX_HEADER_LIST_SIZE;
+  // A smaller value has no effect, as on servers of grpc-js.
+  return typeof bytes === 'number'
+    ? Math.min(Math.max(bytes, MAX_HEADER_LIST_SIZE), MAX_SETTING)
+    : MAX_HEADER_LIST_SIZE;
 }
 
 function limitOf(bytes: number): number {

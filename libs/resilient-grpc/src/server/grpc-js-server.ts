@@ -92,14 +92,7 @@ export class GrpcJsServer extends Server {
     };
     const add = (added: UntypedHandleCall) => super.register(path, added, serializeOrReport, deserializeOrReport, type);
     if (!isTraced) return add(handler);
-    const serve = (call: object, ...more: unknown[]): void => {
-      const work = (): unknown => Reflect.apply(handler, undefined, [call, ...more]);
-      const telemetry = observedCallOf(call)?.telemetry;
-      if (telemetry === undefined) work();
-      else telemetry.serve(work);
-    };
-    // The cast is safe: grpc-js calls each handler with these arguments.
-    return registerTraced(entriesOf(this), path, serve as never, add);
+    return registerTraced(entriesOf(this), path, handler, add, (call) => observedCallOf(call)?.telemetry);
   }
 }
 

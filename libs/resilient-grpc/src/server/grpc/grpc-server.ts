@@ -85,14 +85,7 @@ export class GrpcServer extends Server {
   ): boolean {
     const add = (added: UntypedHandleCall): boolean => super.register(path, added, write, read, type);
     if (!this.dependencies.isTraced) return add(handler);
-    const serve = (call: object, ...more: unknown[]): void => {
-      const work = (): unknown => Reflect.apply(handler, undefined, [call, ...more]);
-      const telemetry = innermostCallOf(call)?.telemetry;
-      if (telemetry === undefined) work();
-      else telemetry.serve(work);
-    };
-    // The cast is safe: grpc-js calls each handler with these arguments.
-    return registerTraced(this.entries, path, serve as never, add);
+    return registerTraced(this.entries, path, handler, add, (call) => innermostCallOf(call)?.telemetry);
   }
 
   // ── binding ──

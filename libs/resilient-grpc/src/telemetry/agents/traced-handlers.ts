@@ -3,6 +3,7 @@ import { errorMonitor, type EventEmitter } from 'node:events';
 import type { Server, UntypedHandleCall } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
 import { systemClock } from '../../time/clock.js';
+import type { ServedCallTelemetry } from '../grpc-telemetry.js';
 
 type Callback = (error: object | null | undefined, value: unknown, ...more: readonly unknown[]) => void;
 
@@ -57,13 +58,15 @@ export function isInstrumented(prototype: Pick<Server, 'register'>): boolean {
  * Registers a handler that an agent wraps. The agent's span ends when the call does, as a span of Nest's server would, and the agent does
  * not change the response.
  * @param entries what grpc-js has registered, by path
- * @param register registers a handler with `server` for `path`, and returns false if there is one already
+ * @param register registers a handler with the server for `path`, and returns false if there is one already
+ * @param telemetryOf returns this library's telemetry of a call
  */
 export function registerTraced(
   entries: Entries,
   path: string,
   handler: UntypedHandleCall,
   register: (handler: UntypedHandleCall) => boolean,
+  telemetryOf: (call: object) => ServedCallTelemetry | undefined,
 ): boolean {
   const ends = new WeakMap<TracedCall, CallEnd>();
 
@@ -79,7 +82,10 @@ export function registerTraced(
         end.more = more;
         callback(error, value, ...more);
       });
-    Reflect.apply(handler, undefined, [call, answer]);
+    const work = (): unknown => Reflect.apply(handler, undefined, [call, answer]);
+    const telemetry = telemetryOf(call);
+    if (telemetry === undefined) work();
+    else telemetry.serve(work);
     if (isEndedByAgent) return;
     const whenOver = (): void => {
       // Deferred, so that the handler can end its call first.

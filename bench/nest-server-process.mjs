@@ -12,7 +12,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, GrpcStreamMethod, Transport } from '@nestjs/microservices';
-import { Subject, interval, map, range } from 'rxjs';
+import { interval, map, range, reduce } from 'rxjs';
 import { freePort } from '../test/support/free-port.mjs';
 import { executeCommands } from './child.mjs';
 import { ORDER, PROTO_PACKAGE, PROTO_PATH } from './contract.mjs';
@@ -73,14 +73,10 @@ class TestedController {
     return range(count).pipe(map(() => chunk));
   }
   upload(chunks) {
-    const answer = new Subject();
-    let count = 0;
-    const complete = () => {
-      answer.next({ count });
-      answer.complete();
-    };
-    chunks.subscribe({ next: () => (count += 1), complete });
-    return answer;
+    return chunks.pipe(
+      reduce((count) => count + 1, 0),
+      map((count) => ({ count })),
+    );
   }
 }
 Controller()(TestedController);
@@ -94,9 +90,16 @@ prototype.get =
         const worked = doWork();
         return worked instanceof Promise ? worked.then(() => ({ id })) : { id };
       };
-GrpcMethod('Bench', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
-GrpcMethod('Bench', 'Watch')(prototype, 'watch', Object.getOwnPropertyDescriptor(prototype, 'watch'));
-GrpcStreamMethod('Bench', 'Upload')(prototype, 'upload', Object.getOwnPropertyDescriptor(prototype, 'upload'));
+for (const [name, decorate] of [
+  ['get', GrpcMethod('Bench', 'Get')],
+  ['watch', GrpcMethod('Bench', 'Watch')],
+  ['upload', GrpcStreamMethod('Bench', 'Upload')],
+]) {
+  const descriptor = Object.getOwnPropertyDescriptor(prototype, name);
+  decorate(prototype, name, descriptor);
+  // GrpcStreamMethod replaces the function in the descriptor.
+  Object.defineProperty(prototype, name, descriptor);
+}
 
 // Picks a port, because Nest does not report its port. Does not use a Unix socket: its buffers are small, and Node reads nothing while it
 // cannot write, so the two processes could wait for each other forever.

@@ -26,7 +26,6 @@ import { hasLibraryResolver, WATCH_OPTION, WatchReceiver } from './quirks/librar
 import type { Endpoints } from './connection/endpoints.js';
 import { observeConnections, supported, type PolicyOwner } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
-import { SilenceWatch } from './connection/silence-watch.js';
 import type { StreamCapacity } from './connection/policy-connections.js';
 import type { PolicyEvent } from './connection/policy-event.js';
 import { reportMissing } from './quirks/seam.js';
@@ -105,7 +104,6 @@ export class WireChannel {
   private readonly subchannels: SocketSubchannels;
   private readonly policy: PolicyOwner | undefined;
   private readonly refresh: DnsRefresh | undefined;
-  private readonly silence: SilenceWatch;
   private readonly direct: DirectChannel | ChannelPathReason;
   private readonly limits: MessageLimits;
   private readonly hasKeepalive: boolean;
@@ -146,11 +144,6 @@ export class WireChannel {
       keepaliveThrottled: (keepaliveTimeMs) => handle(this, { type: 'keepalive-throttled', keepaliveTimeMs }),
     });
     this.readBarrier = new IdleReadBarrier(() => this.histories.ready, clock);
-    this.silence = new SilenceWatch(
-      () => this.histories.open,
-      () => this.active > 0,
-      clock,
-    );
     this.doctorCommand = settings.doctorCommand;
     this.target = settings.target;
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
@@ -300,7 +293,6 @@ export class WireChannel {
   attemptStarted(): void {
     this.active += 1;
     this.readBarrier.used();
-    this.silence.wake();
   }
 
   /** Reserves a stream for `attempt`, which grpc-js's channel starts, if streams are limited. Its stream exists in the next turn. */
@@ -382,7 +374,6 @@ export class WireChannel {
     if (this.closed) return;
     this.closed = true;
     this.state = 'SHUTDOWN';
-    this.silence.stop();
     this.releaseTimer?.clear();
     this.refresh?.close();
     this.subchannels.isClosed = true;

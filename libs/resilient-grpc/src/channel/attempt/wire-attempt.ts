@@ -37,6 +37,8 @@ const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 
  * error of a database driver or of another call, such as "context canceled".
  */
 const TIMEOUT_CODES: ReadonlySet<number> = new Set([StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.INTERNAL]);
+/** Delay in milliseconds of a deadline above which this process is assumed not to have run. */
+const MAX_LATE_MS = 50;
 /**
  * Minimum share of a sent timeout that must have passed for such a status to count as its end. The server's timer starts later than the
  * client's. However, a server that forwards the deadline to other servers receives their failure slightly before its own deadline.
@@ -408,7 +410,9 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     // No remedy after headers, because they prove that the server responded.
     if (this.headersReceived || !TIMEOUT_ENDS.has(this.endedHere)) return undefined;
     if (this.unsentBecause === AWAITS_CREDENTIALS) return CREDENTIALS_REMEDY;
-    const silence = this.wireChannel.silenceRemedy(this.address, this.startedAt);
+    // If this process was blocked, what the peer has sent may be unread.
+    const isLate = this.clock.epoch() - this.request.deadline > MAX_LATE_MS;
+    const silence = isLate ? undefined : this.wireChannel.silenceRemedy(this.address, this.startedAt);
     if (this.halfClosed || !this.request.method.requestStream) return silence;
     return silence === undefined ? REQUESTS_OPEN : `${REQUESTS_OPEN}; ${silence}`;
   }

@@ -23,7 +23,6 @@ function make(clock = new VirtualClock()) {
 
 /** A connection that a test closes. */
 class FakeConnection {
-  isOpen = true;
   readonly close: () => void;
   private closed: () => void = () => undefined;
 

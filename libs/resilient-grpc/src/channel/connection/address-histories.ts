@@ -76,8 +76,6 @@ const MAX_KNOWN_ADDRESSES = 256;
 
 export class AddressHistories {
   private readonly histories = new Map<string, ConnectionHistory>();
-  /** Connections that accept no more calls (for example, after GOAWAY) and whose sockets are still open. */
-  private readonly draining = new Set<SubchannelConnection>();
   /** True if the server has not responded since the last connection was established. */
   private unanswered = true;
   /** True if a connection is undecided. `answeredTo` has no effect otherwise. */
@@ -91,10 +89,6 @@ export class AddressHistories {
 
   get ready(): readonly SubchannelConnection[] {
     return [...this.histories.values()].flatMap(({ connection }) => connection ?? []);
-  }
-
-  get open(): readonly SubchannelConnection[] {
-    return this.draining.size === 0 ? this.ready : [...this.ready, ...this.draining];
   }
 
   get known(): readonly ConnectionSnapshot[] {
@@ -185,7 +179,6 @@ export class AddressHistories {
     history.isReleased = false;
     history.connection = connection;
     connection.whenClosed(() => {
-      this.draining.delete(connection);
       // Reports only a released connection: the policy reports the end of a connection in use, together with the new state of the channel.
       if (history.connection === connection && history.isReleased) {
         if (connection.end === 'unknown') this.closed(address, history);
@@ -216,7 +209,6 @@ export class AddressHistories {
     const { answered, connection } = history;
     const livedMs = connection === undefined ? 0 : now - connection.readyAt;
     const reason = connection?.end ?? 'unknown';
-    if (connection?.isOpen === true) this.draining.add(connection);
     this.forget(history);
     const isShortLived = livedMs < SHORT_LIVED_MS && !answered;
     const isUndecided = isShortLived && reason === 'GOAWAY NO_ERROR' && connection !== undefined;

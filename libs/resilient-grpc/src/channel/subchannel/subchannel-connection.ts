@@ -3,7 +3,7 @@ import { TLSSocket } from 'node:tls';
 import type { ChannelOptions, experimental } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import type { ConnectionEnd } from '../../call/call-event.js';
-import { checkReceived, silenceMs, type ReceivedBytes } from '../../policy/deadline/silent-peer.js';
+import { silenceMs } from '../../policy/deadline/silent-peer.js';
 import { DROPPED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Clock } from '../../time/clock.js';
 import { MAX_MEASURED_WINDOW } from '../../transport/http2/bdp-estimator.js';
@@ -80,7 +80,6 @@ export class SubchannelConnection implements SocketOwner {
   readyAt = Infinity;
   /** The TCP socket; with TLS, the underlying one. */
   private tcp: Socket | undefined;
-  private received: ReceivedBytes | undefined;
   private scheme = 'http';
   private readonly heads = new Map<string, RequestHead>();
   private readonly userAgent: string;
@@ -145,25 +144,16 @@ export class SubchannelConnection implements SocketOwner {
     return this.tcp?.bytesRead ?? 0;
   }
 
-  /** Records how many bytes have been received. Called periodically while calls are active. */
-  checkReceived(now: number): void {
-    this.received = checkReceived(this.received, this.bytesRead, now);
-  }
-
   /**
    * Milliseconds without received data during an attempt that began at `startedAt`, counted from `countFrom` if the silence began earlier;
    * `undefined` if unknown, if below 250 ms, or if the silence began more than 500 ms after `startedAt`.
    */
   silenceMs(startedAt: number, now: number, countFrom = startedAt): number | undefined {
     if (startedAt < this.readyAt) return undefined;
-    return silenceMs(this.received, this.bytesRead, startedAt, now, countFrom);
+    return silenceMs(this.socket.readAt, startedAt, now, countFrom);
   }
 
   // ── end ──
-
-  get isOpen(): boolean {
-    return this.tcp?.closed === false;
-  }
 
   /** True if Node has read the data of the socket to its end, or has destroyed the socket. The channel might not have been notified yet. */
   get isEnding(): boolean {

@@ -35,12 +35,16 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
     buffer: readBuffer,
     callback: (bytes: number, buffer: Uint8Array): boolean => {
       this.trace?.receive(buffer.subarray(0, bytes));
+      this.readAt = this.clock.now();
       // Safe: it is `readBuffer`.
       this.http2.receive(buffer as Buffer, 0, bytes);
       return true;
     },
   };
+  /** Time at which something was last received, in monotonic milliseconds. */
+  readAt = 0;
   private isDraining = false;
+
   constructor(
     settings: ConnectionSettings,
     private readonly owner: SocketOwner,
@@ -64,6 +68,7 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
   }
 
   protected received(bytes: Buffer): void {
+    this.readAt = this.clock.now();
     this.http2.receive(bytes);
   }
 

@@ -89,7 +89,6 @@ const WRONG: readonly [path: string, imports: () => DynamicModule[]][] = [
   ['forRootAsync', () => [forRootAsync(undefined)]],
   ['forRootAsync', () => [forRootAsync(Object.defineProperty({}, 'useFactory', throwing))]],
   ['forRoot', () => [forRoot(Object.defineProperty({}, 'propagate', throwing))]],
-  ['clients.orders.protoPath', clientWith({ protoPath: '/dev/zero' })],
   [
     'clients.orders.packageDefinition',
     clientWith({ protoPath: undefined, packageDefinition: { 'orders.v1.Orders': { Get: null } } }),

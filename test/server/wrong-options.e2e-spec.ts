@@ -140,10 +140,7 @@ describe('start with invalid TLS credentials', () => {
     cipher: 'aes-256-cbc',
     passphrase: 'x',
   });
-  const [wrongCert, wrongKey] = [
-    /\.credentials: expected PEM certificates in `cert_chain`, got data that node:crypto cannot read \(ERR_OSSL_PEM_.*; write a certificate in `cert_chain` and its key in `private_key`; convert DER with 'openssl x509 -inform der'$/,
-    /\.credentials: expected a PEM private key in `private_key`, got data that node:crypto cannot read \(ERR_OSSL_UNSUPPORTED\); write a key in `private_key`; convert DER with 'openssl pkey -inform der'$/,
-  ];
+  const rejected = /\.credentials: expected TLS material that node:tls accepts, got an error \(ERR_OSSL_\w+\)$/;
 
   it.each<[string, Buffer, Buffer | string, RegExp]>([
     [
@@ -152,17 +149,12 @@ describe('start with invalid TLS credentials', () => {
       tlsFile('next-key'),
       /\.credentials: expected the private key of the first certificate in `cert_chain`, got another key; write a matching pair$/,
     ],
-    ['swapped files', key, cert, wrongCert],
-    ['a certificate that is not PEM', Buffer.from([0x30, 0x82]), key, wrongCert],
-    ['an empty certificate', Buffer.alloc(0), key, wrongCert],
-    [
-      'a truncated certificate',
-      Buffer.from(cert.toString().replace(/\n[^-\n]+\n---/, '\n---')),
-      key,
-      /\.credentials: expected PEM certificates in `cert_chain`, got data .* \(ERR_OSSL_ASN1_/,
-    ],
-    ['a certificate as the key', cert, cert, wrongKey],
-    ['an empty key', cert, Buffer.alloc(0), wrongKey],
+    ['swapped files', key, cert, rejected],
+    ['a certificate that is not PEM', Buffer.from([0x30, 0x82]), key, rejected],
+    ['an empty certificate', Buffer.alloc(0), key, rejected],
+    ['a truncated certificate', Buffer.from(cert.toString().replace(/\n[^-\n]+\n---/, '\n---')), key, rejected],
+    ['a certificate as the key', cert, cert, rejected],
+    ['an empty key', cert, Buffer.alloc(0), rejected],
     [
       'an encrypted key',
       cert,

@@ -1,10 +1,11 @@
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { loadBalancingProblem } from '../channel/channel-checks.js';
 import { dnsNameOf } from '../channel/dns/dns-refresh.js';
 import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from '../channel/dns/dns-service-config.js';
-import { readBoundedFile, errorCode } from '../channel/tls/tls-material.js';
+import { errorCode } from '../channel/tls/tls-material.js';
 import { loadContract } from '../client/settings/contract.js';
 import { methodWarnings } from '../client/settings/settings-and-service-config.js';
 import { errorMessage } from '../errors/error-message.js';
@@ -44,7 +45,7 @@ export function serviceConfigCheck(
   if (contract?.ok === false) return result('failed', 'cannot read the methods', undefined, contract.problems);
   let text: string;
   try {
-    text = readBoundedFile(file).toString();
+    text = readFileSync(file, 'utf8');
   } catch (error) {
     return result('failed', `cannot read ${file} (${errorCode(error)})`, WORKING_DIRECTORY);
   }
@@ -75,8 +76,7 @@ export function serviceConfigCheck(
 
 function contractOf(protoFile: string): ReturnType<typeof loadContract> {
   try {
-    // Checks the file size first, because the .proto parser reads without a limit.
-    readBoundedFile(protoFile);
+    accessSync(protoFile, constants.R_OK);
   } catch (error) {
     const message = `cannot be read (${errorCode(error)}); ${WORKING_DIRECTORY}`;
     return { ok: false, problems: [{ path: '--proto', message }] };

@@ -220,22 +220,6 @@ describe('TLS file reload', () => {
     expect(reports).toEqual([expect.stringContaining('ENOENT'), expect.stringContaining('private key')]);
   });
 
-  it.each([
-    ['an endless device', () => symlinkSync('/dev/zero', join(folder, 'tls.key'))],
-    ['a file of more than 1 MiB', () => writeFileSync(join(folder, 'tls.key'), Buffer.alloc(2 ** 20 + 1))],
-  ])('keeps the old certificate and key if a file is replaced with %s', async (_what, replace) => {
-    place('client');
-    const source = open(paths());
-    const before = source.current;
-    rmSync(join(folder, 'tls.key'));
-    replace();
-    await source.check();
-    expect(source.current).toBe(before);
-    expect(reports).toEqual([
-      expect.stringMatching(/cannot be read: key '[^']+tls\.key' \(EFBIG\).*the old ones stay/),
-    ]);
-  });
-
   it('keeps the old certificate and key if the new certificate has expired', async () => {
     place('client');
     const source = open(paths());

@@ -1,9 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { escapeControls, maskCredentials } from '../../errors/error-message.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { CredentialsSource } from '../channel-settings.js';
 import {
-  reloadBoundedFile,
   TLS_PARTS,
   errorCode,
   materialProblems,
@@ -93,7 +93,7 @@ class TlsCredentials implements CredentialsSource {
     const paths = tlsPaths(this.options);
     for (const [part, path] of paths) {
       try {
-        next[part] = await reloadBoundedFile(path);
+        next[part] = await readFile(path);
       } catch (error) {
         // Reported immediately, although a replacement in several steps can cause this error. In that case, the next check succeeds.
         this.reject(`cannot be read: ${part} ${shown(path)} (${errorCode(error)})`);

@@ -1,8 +1,8 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { escapeControls, errorMessage, isError, maskCredentials } from '../../errors/error-message.js';
-import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
 
 /** TLS options of a client. A string that contains '-----BEGIN' is PEM; any other string is a path. A Buffer is PEM. */
 export interface TlsOptions {
@@ -78,7 +78,7 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
     return "expected PEM text, got PEM text in base64; write Buffer.from(value, 'base64')";
   else {
     try {
-      bytes = readBoundedFile(value);
+      bytes = readFileSync(value);
     } catch (error) {
       // Long text and base64 are not printed, because the value may be a key without its first line.
       const isPath = value.length <= 120 && !value.includes('\n') && !/^[\w+/=-]{32,}$/.test(value);
@@ -140,16 +140,7 @@ export function serverCredentialsProblem(error: unknown): string | undefined {
   const code = errorCode(error);
   if (!/^ERR_(?:OSSL|SSL|TLS|CRYPTO)_/.test(code)) return undefined;
   if (code.endsWith('_MISMATCH') && code.includes('_KEY_')) return otherKey('cert_chain');
-  if (/_(?:BAD_DECRYPT|INTERRUPTED_OR_CANCELLED|BAD_PASSWORD_READ)$/.test(code)) return ENCRYPTED_KEY;
-  // OpenSSL 3 reports unreadable keys only with this code, and unreadable certificates only with the codes below.
-  if (code === 'ERR_OSSL_UNSUPPORTED') {
-    return `${unreadable('a PEM private key in `private_key`', error)}; write a key in \`private_key\`; ${CONVERT_KEY}`;
-  }
-  if (/^ERR_OSSL_(?:PEM|ASN1|EVP)_/.test(code)) {
-    const remedy = `write a certificate in \`cert_chain\` and its key in \`private_key\`; ${CONVERT_CERTIFICATE}`;
-    return `${unreadable('PEM certificates in `cert_chain`', error)}; ${remedy}`;
-  }
-  return rejected(error);
+  return /_(?:BAD_DECRYPT|INTERRUPTED_OR_CANCELLED|BAD_PASSWORD_READ)$/.test(code) ? ENCRYPTED_KEY : rejected(error);
 }
 
 function certificate(part: TlsPart, pem: Buffer, problems: TlsProblem[]): X509Certificate | undefined {
@@ -184,46 +175,4 @@ export function sameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
 /** Returns the code of a system or crypto error, or its message if it has none. */
 export function errorCode(error: unknown): string {
   return isError(error) && 'code' in error ? String(error.code) : errorMessage(error);
-}
-
-/** Maximum size in bytes of a file that an option names. */
-const MAX_FILE_BYTES = 2 ** 20;
-
-/**
- * Reads a file or a pipe. The size is bounded, because a device such as /dev/zero has no end.
- *
- * @throws Error with code 'EFBIG' if the file has more than `MAX_FILE_BYTES` bytes
- */
-export function readBoundedFile(path: string): Buffer {
-  const file = openSync(path, 'r');
-  try {
-    const chunks: Buffer[] = [];
-    for (let total = 0; ;) {
-      const chunk = Buffer.allocUnsafe(65_536);
-      const count = readSync(file, chunk, 0, chunk.length, null);
-      if (count === 0) return Buffer.concat(chunks);
-      chunks.push(chunk.subarray(0, count));
-      total += count;
-      if (total > MAX_FILE_BYTES) throw tooLarge(path);
-    }
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** Like `readBoundedFile`, but does not block the process. Used to read a file again while calls run. */
-export async function reloadBoundedFile(path: string): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let total = 0;
-  for await (const chunk of createReadStream(path)) {
-    // Safe: a stream without an encoding emits buffers.
-    chunks.push(chunk as Buffer);
-    total += (chunk as Buffer).length;
-    if (total > MAX_FILE_BYTES) throw tooLarge(path);
-  }
-  return Buffer.concat(chunks);
-}
-
-function tooLarge(path: string): Error {
-  return Object.assign(new Error(`${path} has more than ${String(MAX_FILE_BYTES)} bytes`), { code: 'EFBIG' });
 }

@@ -69,16 +69,13 @@ export const POLICIES = [
   },
 ];
 
-/**
- * Constants that have no effect here. `budget.togetherMs` has no effect, because all calls of a lost connection fail at once. The simulated
- * channel ignores `release.maxBoundMs`, so that `release.boundGraces` can be varied beyond this maximum.
- */
-const INEFFECTIVE_CONSTANTS = ['budget.togetherMs', 'release.maxBoundMs'];
+/** The simulated channel ignores this constant, so that `release.boundGraces` can be varied beyond this maximum. */
+const INEFFECTIVE_CONSTANT = 'release.maxBoundMs';
 
 /** Names of the constants that can be varied, such as 'release.growth'. */
 export const VARIABLE_CONSTANTS = Object.entries(CONSTANTS)
   .flatMap(([group, constants]) => Object.keys(constants).map((name) => `${group}.${name}`))
-  .filter((path) => !INEFFECTIVE_CONSTANTS.includes(path));
+  .filter((path) => path !== INEFFECTIVE_CONSTANT);
 
 /**
  * Returns a policy of this library for each value of a constant.

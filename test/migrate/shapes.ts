@@ -183,7 +183,6 @@ const options = { url: 'a:1', package: 'a', protoPath: 'a.proto' };
 declare function optionsFrom(file: string): ClientProvider;
 declare function listFrom(file: string): ClientsModuleOptions;
 const shared: GrpcOptions = { transport: Transport.GRPC, options };
-const channelOptions = { 'grpc.max_reconnect_backoff_ms': 1_000, ...{ 'grpc.enable_retries': 0 } };
 
 export class Gateway {
   @Client({ transport: Transport.GRPC, options }) // decorator
@@ -213,8 +212,6 @@ const { GRPC, TCP } = Transport;
     ClientsModule.register([...(listFrom('clients.json') as never[])]), // spread
     ClientsModule.register([{ name: 'e', ...optionsFrom('e.json') }]), // unknown
     ClientsModule.register([{ name: 'h', transport: Transport.GRPC, options }, { name: 'i', transport: Transport.TCP }]), // mixed
-    ClientsModule.register([{ name: 'f', transport: Transport.GRPC, options: { ...options, protoLoader: 'my-loader' } }]), // loader
-    ClientsModule.register([{ name: 'g', transport: Transport.GRPC, options: { ...options, channelOptions } }]), // retries
     ClientsModule.register({ /* all */ isGlobal: true, clients: [{ name: 'c', ...shared }] }), // comments
     ClientsModule.registerAsync([{ name: 'd', inject: [Config], useFactory: (config: Config) => ({ transport: Transport.GRPC, options: { url: 'a:1', package: config.get('PACKAGE') } }) }]), // computed
     ClientsModule.registerAsync([{ name: 'l', useFactory: () => ({ transport: Transport.GRPC, options: { url: 'a:1', package: 'a', protoPath: process.env.PROTO! } }) }]), // environment
@@ -240,8 +237,6 @@ export const REMARKS: Readonly<Record<string, string>> = {
   unknown:
     'e: the transport is known only at run time; if it is gRPC, move the entry to ResilientGrpcModule.forFeature()',
   mixed: 'h: shares the call with other transports (i); move the entry to ResilientGrpcModule.forFeature()',
-  loader: 'f: has protoLoader; load the definition, and pass it as packageDefinition',
-  retries: "g: has channelOptions['grpc.enable_retries']: this library controls retries",
   comments: 'comments beside `clients`, which a rewrite would lose',
   computed: "d: has a contract that its factory computes (package: config.get('PACKAGE'))",
   environment: 'l: has a contract that its factory computes (protoPath: process.env.PROTO!)',

@@ -130,28 +130,11 @@ describe('ChildServer', () => {
     },
   );
 
-  it('reports a child server that is still draining after the timeout of terminate() although its wrapper has exited', async () => {
-    const other = await startWrapped('forward-sigterm');
-    await expect(other.terminate(100)).rejects.toThrow(
-      'a process that it started still runs and keeps its output open',
-    );
-    expect(other.running).toBe(false);
-    await other.close();
-  });
-
   it('keeps reading the output and messages of a child server whose start script has put it in the background and exited', async () => {
     const other = await startWrapped('run-in-background');
     other.send('drain');
     await waitFor(() => !other.running);
     expect(other.output.slice(1)).toEqual(['draining', 'drained']);
-  });
-
-  it('reports a surviving process in both close() and terminate() if close() interrupts terminate()', async () => {
-    const other = await startWrapped('run-in-background');
-    const terminated = rejection(other.terminate());
-    const closed = rejection(other.close());
-    for (const error of [await closed, await terminated])
-      expect(String(error)).toContain('a process that it started still runs and keeps its output open');
   });
 
   it('rejects ChildServer.start() with the exit code and output of a server that exits before it reports its port, even if a process that the server started still runs', async () => {
@@ -163,45 +146,23 @@ describe('ChildServer', () => {
     );
   });
 
-  it('reports the wrong port of a restarted child server even if a process that it started survives kill()', async () => {
-    const drainSlowly = fileURLToPath(new URL('./fixtures/drain-slowly.mjs', import.meta.url));
-    let port = 50_000;
-    const args = () => [process.execPath, drainSlowly, String((port += 1))];
-    const other = await startWrapped('run-in-background', { args });
-    await expect(other.kill()).rejects.toThrow('still runs');
-    const error = await rejection(other.restart());
-    expect(error).toMatchObject({ cause: { message: expect.stringContaining('still runs') as string } });
-    expect(String(error)).toContain('to listen on port 50001 again, got 50002;');
-  });
-
-  it('reports a killed child server as not running, although a process that the server started keeps the output of the server open', async () => {
+  it('kills a child server that a shell script started without exec, even after the script was killed', async () => {
     const other = await startWrapped('run-command');
     process.kill(other.pid ?? 0, 'SIGKILL');
     await waitFor(() => !other.running);
     expect(other.pid).toBeUndefined();
     expect(() => other.freeze()).toThrow('ChildServer is not running');
-    await expect(other.close()).rejects.toThrow('a process that it started still runs and keeps its output open');
+    const { port } = other;
+    await other.restart();
+    expect(other.port).toBe(port);
+    await other.close();
   });
 
-  it('reports a process that survives kill() because the start script did not use exec, and closes the IPC channel of the process', async () => {
-    const exitWithParent = fileURLToPath(
-      new URL('../../libs/resilient-grpc/assets/exit-with-parent.cjs', import.meta.url),
-    );
-    const command = [process.execPath, '-r', exitWithParent, fileURLToPath(echo)];
-    const other = await ChildServer.start({
-      script: new URL('./fixtures/run-command.sh', import.meta.url),
-      execPath: '/bin/sh',
-      args: (port) => [...command, '--port', String(port)],
-    });
-    await expect(other.kill()).rejects.toThrow(
-      `ChildServer: process ${other.pid} ended (SIGKILL), but a process that it started still runs and keeps its output open; ` +
-        `in a shell script, start the server with exec; its output:\nlistening on ${other.url}`,
-    );
-    expect(other.running).toBe(false);
-    const otherClient = new EchoClient(other.url);
-    await waitFor(async () => (await otherClient.unary({})).error !== undefined);
-    otherClient.close();
+  it('fails terminate() if a child server still drains after the timeout although its wrapper has exited, and ends it in close()', async () => {
+    const other = await startWrapped('forward-sigterm');
+    await expect(other.terminate(100)).rejects.toThrow('to end after SIGTERM');
     await other.close();
+    expect(other.running).toBe(false);
   });
 
   it('freezes a child server with open connections until thaw()', async () => {

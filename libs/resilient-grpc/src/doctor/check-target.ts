@@ -7,6 +7,8 @@ import { resolveSettings } from '../client/settings/resolve-settings.js';
 import { errorMessage } from '../errors/error-message.js';
 import { connectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import { selectEndpoints } from '../policy/kubernetes/select-endpoints.js';
+import { missingEndpoints, parseKubernetesTarget } from '../kubernetes/kubernetes-target.js';
+import type { WatchState } from '../kubernetes/service-watch.js';
 import { counted, duration, oneLine } from '../telemetry/log/log-text.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
@@ -262,7 +264,7 @@ const INSTALL =
   'install the client library in the application: npm i @kubernetes/client-node; before Node 22.19, npm i @kubernetes/client-node@1';
 
 /**
- * Registers the resolver for `kubernetes:` targets, and reports the number of the service's pods by condition, or the problem that prevents
+ * Registers the resolver for `kubernetes:` targets, watches the service as it does, and reports the number of the service's pods by condition, or the problem that prevents
  * calls.
  */
 async function kubernetesCheck(target: string, timeoutMs: number): Promise<CheckResult> {
@@ -271,14 +273,13 @@ async function kubernetesCheck(target: string, timeoutMs: number): Promise<Check
     // The resolver requires the optional client library.
     modules = {
       ...(await import('../kubernetes/register-kubernetes-resolver.js')),
-      ...(await import('../kubernetes/kubernetes-target.js')),
-      ...(await import('../kubernetes/api-server.js')),
+      ...(await import('../kubernetes/service-watch.js')),
     };
   } catch (error) {
     const message = `@kubernetes/client-node cannot be loaded: ${oneLine(errorMessage(error))}`;
     return resultsOf('kubernetes')('failed', message, INSTALL);
   }
-  const { register, parseKubernetesTarget, inspectSlices, requestFailure, missingEndpoints } = modules;
+  const { register, ServiceWatch } = modules;
   let server;
   let service;
   try {
@@ -293,20 +294,24 @@ async function kubernetesCheck(target: string, timeoutMs: number): Promise<Check
   }
   const { namespace = server.namespace } = service;
   const facts = { server: server.url, namespace, service: service.service };
-  const timeout = new AbortController();
-  const request = inspectSlices(server, { service: service.service, namespace }, timeout.signal);
-  let slices;
-  try {
-    slices = await within(timeoutMs, request, undefined);
-    if (slices === undefined) throw new Error(`no response within ${duration(timeoutMs)}`);
-  } catch (error) {
+  const dependencies = { server, clock: systemClock, random: systemRandom };
+  const watch = new ServiceWatch({ service: service.service, namespace }, dependencies);
+  let end = (): void => undefined;
+  // An open watch shows both permissions: to list, and to watch.
+  const settled = new Promise<WatchState>((resolve) => {
+    const onChange = (state: WatchState) => (state.state === 'listing' ? undefined : resolve(state));
+    end = watch.subscribe({ onChange });
+  });
+  const found = await within(timeoutMs, settled, undefined);
+  end();
+  const late = {
+    message: `cannot watch EndpointSlices at ${server.url}: no response within ${duration(timeoutMs)}`,
+    remedy: undefined,
+  };
+  const { slices = [], failure } = found ?? { failure: late };
+  if (failure !== undefined) {
     const remedy = `check the credentials, and that ${server.url} is reachable from here`;
-    const found = requestFailure(error, server, namespace);
-    return resultsOf('kubernetes', facts)('failed', found.message, found.remedy ?? remedy);
-  } finally {
-    // Ends the request after a timeout.
-    request.catch(() => undefined);
-    timeout.abort();
+    return resultsOf('kubernetes', facts)('failed', failure.message, failure.remedy ?? remedy);
   }
   const selection = selectEndpoints(slices, service.port);
   const { counts } = selection;

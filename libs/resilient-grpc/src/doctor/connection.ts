@@ -229,8 +229,9 @@ export class Session implements SocketOwner {
     this.resolveOver('ended');
   }
 
+  /** Whole milliseconds since the connection became idle, or was opened. */
   get idleMs(): number {
-    return systemClock.now() - this.restedAt;
+    return Math.round(systemClock.now() - this.restedAt);
   }
 
   get isUnused(): boolean {

@@ -97,6 +97,7 @@ export function readArguments(args: readonly string[]) {
     protoFile,
     shutdown: checksShutdown
       ? {
+          // That of the clients or of the server, whichever is longer, because they drain in parallel.
           drainMs: time('drain', DEFAULT_DRAIN.timeoutMs, true),
           readinessDelayMs: time('readiness-delay', DEFAULT_DRAIN.readinessDelayMs, true),
           gracePeriodMs: time('grace-period', DEFAULT_GRACE_PERIOD_MS),
@@ -108,14 +109,7 @@ export function readArguments(args: readonly string[]) {
   return problems.length === 0 ? ({ kind: 'run', options } as const) : ({ kind: 'wrong', problems } as const);
 }
 
-export interface ShutdownTimes {
-  /** `drain.timeoutMs` of the clients or of the server, whichever is longer, because they drain in parallel. */
-  readonly drainMs: number;
-  readonly readinessDelayMs: number;
-  readonly gracePeriodMs: number;
-  /** Duration of the `preStop` hook, which runs before SIGTERM. */
-  readonly preStopMs: number;
-}
+export type ShutdownTimes = NonNullable<DoctorOptions['shutdown']>;
 
 export const DEFAULT_GRACE_PERIOD_MS = 30_000;
 

@@ -111,9 +111,15 @@ export async function measureIdle(
   }
 }
 
-async function openIdle(address: TargetAddress, parameters: ConnectParameters): Promise<Session | string> {
+/** Opens a connection, or returns the reason why it cannot be used. */
+async function openOrExplain(address: TargetAddress, parameters: ConnectParameters): Promise<Session | string> {
   const { session, probe } = await openSession(address, parameters);
-  if (session === undefined) return probe.failure?.message ?? 'the certificate was rejected';
+  return session ?? probe.failure?.message ?? 'the certificate was rejected';
+}
+
+async function openIdle(address: TargetAddress, parameters: ConnectParameters): Promise<Session | string> {
+  const session = await openOrExplain(address, parameters);
+  if (typeof session === 'string') return session;
   // Makes a first call, because proxies apply different timeouts to connections that never carried a call. By default, clients have no such
   // connections.
   const answer = await session.call(parameters.connectTimeoutMs);
@@ -167,14 +173,15 @@ const SAFE_SHARE = 0.8;
 const CLIENT_CLOSES_FIRST = `clients of this library close an idle connection first, after ${duration(CLIENT_IDLE_TIMEOUT_MS)} (connections.idleMs)`;
 
 export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
-  const result = resultsOf('idle', { limitMs, outcome: factsOf(outcome), ...settingsFor(outcome) });
+  const settings = settingsFor(outcome);
+  const result = resultsOf('idle', { limitMs, outcome, ...settings });
   switch (outcome.kind) {
     case 'kept':
       return result('ok', `connections that were idle for ${duration(limitMs)} still work; no setting is required`);
     case 'closed':
-      return result(...closedVerdict(outcome));
+      return result(...closedVerdict(outcome, settings));
     case 'dropped':
-      return result(...droppedVerdict(outcome));
+      return result(...droppedVerdict(outcome, settings));
     case 'ended-in-use': {
       const { afterMs, end } = outcome;
       const message = `a connection in use was closed after ${duration(afterMs)} (${describeEnd(end)})`;
@@ -190,36 +197,43 @@ export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
   }
 }
 
-function closedVerdict({ idleMs, end }: Extract<IdleOutcome, { kind: 'closed' }>): Verdict {
+function closedVerdict({ idleMs, end }: Extract<IdleOutcome, { kind: 'closed' }>, settings: IdleSettings): Verdict {
   const message = `idle connections are closed after ${duration(idleMs)} (${describeEnd(end)})`;
   if (end.how === 'goaway') return ['ok', `${message}; no call is lost, and the next call opens a connection`];
   if (CLIENT_IDLE_TIMEOUT_MS <= idleMs * SAFE_SHARE) return ['ok', `${message}; ${CLIENT_CLOSES_FIRST}`];
   const cause = 'a call sent as the connection closes is lost, because the peer sends no GOAWAY';
-  return ['warning', `${message}; ${cause}`, recommendation(idleMs)];
+  return ['warning', `${message}; ${cause}`, recommendation(settings)];
 }
 
-function droppedVerdict({ answeredMs, lostMs, how }: Extract<IdleOutcome, { kind: 'dropped' }>): Verdict {
+function droppedVerdict(
+  { answeredMs, lostMs, how }: Extract<IdleOutcome, { kind: 'dropped' }>,
+  settings: IdleSettings,
+): Verdict {
   const effect = how === 'silent' ? 'received no response' : 'was reset when it was used';
   const working = answeredMs === 0 ? '' : ` (one that was idle for ${duration(answeredMs)} still worked)`;
   const message = `a connection that was idle for ${duration(lostMs)} ${effect}${working}: a load balancer, NAT, or firewall has dropped it silently`;
   if (answeredMs === 0) return ['warning', message, `measure shorter times: --idle ${seconds(lostMs)}`];
-  const pingMs = safeMs(answeredMs, MIN_KEEPALIVE_TIME_MS);
+  const { keepaliveTimeMs: pingMs } = settings;
   const pings =
     pingMs === undefined
       ? 'a stream without messages is dropped, too; send frequent heartbeat messages on quiet streams'
       : `for streams without messages, set keepalive: { keepaliveTimeMs: ${String(pingMs)} } (check it with --keepalive ${seconds(pingMs)})`;
   if (CLIENT_IDLE_TIMEOUT_MS <= answeredMs) return ['ok', `${message}; ${CLIENT_CLOSES_FIRST}`, pings];
-  return ['warning', message, `${recommendation(answeredMs)}; ${pings}`];
+  return ['warning', message, `${recommendation(settings)}; ${pings}`];
 }
 
-function recommendation(idleMs: number): string {
-  const timeoutMs = safeMs(idleMs, MIN_IDLE_TIMEOUT_MS);
-  return timeoutMs === undefined
+function recommendation({ idleTimeoutMs }: IdleSettings): string {
+  return idleTimeoutMs === undefined
     ? 'increase the idle timeout of the server, proxy, or firewall; it is too short for any connections.idleMs'
-    : `set connections.idleMs to ${String(timeoutMs)} or less in the client, or increase the idle timeout of the server, proxy, or firewall`;
+    : `set connections.idleMs to ${String(idleTimeoutMs)} or less in the client, or increase the idle timeout of the server, proxy, or firewall`;
 }
 
-function settingsFor(outcome: IdleOutcome): Readonly<Record<string, number | undefined>> {
+interface IdleSettings {
+  readonly idleTimeoutMs?: number | undefined;
+  readonly keepaliveTimeMs?: number | undefined;
+}
+
+function settingsFor(outcome: IdleOutcome): IdleSettings {
   if (outcome.kind === 'closed') return { idleTimeoutMs: safeMs(outcome.idleMs, MIN_IDLE_TIMEOUT_MS) };
   if (outcome.kind !== 'dropped') return {};
   const { answeredMs } = outcome;
@@ -250,13 +264,6 @@ function describeEnd({ how: ended, details }: PeerEnd): string {
   return details === undefined ? name : `${name}: ${details}`;
 }
 
-function factsOf(outcome: IdleOutcome): object {
-  // `JSON.stringify` passes all nested numbers to the replacer.
-  return JSON.parse(
-    JSON.stringify(outcome, (_key, value: unknown) => (typeof value === 'number' ? Math.round(value) : value)),
-  ) as object;
-}
-
 const ACK_TIMEOUT_MS = 5_000;
 
 /** Checks whether the server tolerates a ping every `everyMs` milliseconds, on a separate connection with an open call. */
@@ -265,20 +272,8 @@ export async function keepaliveCheck(
   parameters: ConnectParameters,
   everyMs: number,
 ): Promise<CheckResult> {
-  const { session, probe } = await openSession(address, parameters);
-  if (session === undefined)
-    return resultsOf('keepalive')(
-      'skipped',
-      `no connection: ${probe.failure?.message ?? 'the certificate was rejected'}`,
-    );
-  try {
-    return await pingCheck(session, everyMs);
-  } finally {
-    session.close();
-  }
-}
-
-async function pingCheck(session: Session, everyMs: number): Promise<CheckResult> {
+  const session = await openOrExplain(address, parameters);
+  if (typeof session === 'string') return resultsOf('keepalive')('skipped', `no connection: ${session}`);
   // Servers apply different ping limits to connections without calls. By default, clients send keepalive pings only during calls.
   const call = { isOpen: true };
   session.watch(() => (call.isOpen = false));
@@ -290,6 +285,7 @@ async function pingCheck(session: Session, everyMs: number): Promise<CheckResult
   }
   const tookMs = (await Promise.all(pings)).filter((ms) => ms !== undefined);
   const { end } = session;
+  session.close();
   const sent = pings.length;
   const slowestMs = Math.round(Math.max(0, ...tookMs));
   const facts = { everyMs, sent, acknowledged: tookMs.length, slowestMs, withCall: call.isOpen, end };

@@ -9,22 +9,24 @@ import { errorCode } from '../channel/tls/tls-material.js';
 import { loadContract } from '../client/settings/contract.js';
 import { methodWarnings } from '../client/settings/settings-and-service-config.js';
 import { errorMessage } from '../errors/error-message.js';
-import { problemCount, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { problemCount } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import { chooseServiceConfig } from '../policy/service-config/choose-service-config.js';
-import { parseServiceConfig } from '../policy/service-config/parse-service-config.js';
+import { parseServiceConfig, type ServiceConfigResult } from '../policy/service-config/parse-service-config.js';
 import { counted } from '../telemetry/log/log-text.js';
 import { systemRandom } from '../time/random.js';
 import { resultsOf, type CheckResult } from './check-result.js';
 
 const WORKING_DIRECTORY = 'check the path, which is relative to the working directory';
 
-function serviceConfigProblems(value: unknown, path: string): readonly ConfigurationProblem[] {
+/** Parses a service config as a client does, including the policies that the installed grpc-js does not support. */
+function parse(value: unknown, path: string): ServiceConfigResult {
   const parsed = parseServiceConfig(value, path);
-  if (!parsed.ok) return parsed.problems;
-  const { loadBalancingConfig } = parsed.config;
-  const message = loadBalancingConfig === undefined ? undefined : loadBalancingProblem(loadBalancingConfig);
-  return message === undefined ? [] : [{ path: pathOf(path, 'loadBalancingConfig'), message }];
+  const { loadBalancingConfig } = parsed.ok ? parsed.config : {};
+  const message = loadBalancingConfig && loadBalancingProblem(loadBalancingConfig);
+  return message === undefined
+    ? parsed
+    : { ok: false, problems: [{ path: pathOf(path, 'loadBalancingConfig'), message }] };
 }
 
 /**
@@ -49,9 +51,9 @@ export function serviceConfigCheck(
   } catch (error) {
     return result('failed', `cannot read ${file} (${errorCode(error)})`, WORKING_DIRECTORY);
   }
-  const parsed = parseServiceConfig(text, '');
-  const problems = serviceConfigProblems(text, '').map((problem) => ({ ...problem, path: problem.path || file }));
-  if (!parsed.ok || problems.length > 0) {
+  const parsed = parse(text, '');
+  if (!parsed.ok) {
+    const problems = parsed.problems.map((problem) => ({ ...problem, path: problem.path || file }));
     const remedy = 'fix the problems; a client with this service config does not start';
     return result('failed', `${file} has ${counted(problemCount(problems), 'problem')}`, remedy, problems);
   }
@@ -108,11 +110,11 @@ export async function dnsConfigCheck(target: string): Promise<CheckResult | unde
   const result = resultsOf('dns-config', { name: record, record: text });
   const client = { hostname: hostname(), percentile: systemRandom() * 100 };
   const choice = chooseServiceConfig(text, record, client);
-  const problems = choice.ok ? serviceConfigProblems(choice.serviceConfig ?? {}, choice.path) : choice.problems;
-  if (problems.length > 0) {
+  const parsed = choice.ok ? parse(choice.serviceConfig ?? {}, choice.path) : choice;
+  if (!parsed.ok) {
     const remedy =
       'fix the record; until then, clients that read it start without a service config or keep the previous one';
-    return result('failed', `invalid TXT record ${record}`, remedy, problems);
+    return result('failed', `invalid TXT record ${record}`, remedy, parsed.problems);
   }
   if (choice.ok && choice.serviceConfig === undefined) {
     return result('ok', `TXT record ${record} is valid, but has no service config for this client`);

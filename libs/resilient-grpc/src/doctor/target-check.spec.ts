@@ -7,12 +7,6 @@ const failed = (target: string, details: string, code?: string) =>
 it.each([
   [
     'kubernetes:///orders.shop:50051',
-    'cannot watch EndpointSlices at https://api: 403 forbidden; grant the permission',
-    undefined,
-    { message: 'cannot watch EndpointSlices at https://api: 403 forbidden', remedy: 'grant the permission' },
-  ],
-  [
-    'kubernetes:///orders.shop:50051',
     'timed out',
     'ETIMEDOUT',
     {

@@ -182,10 +182,8 @@ function unresolved(
   const text = code === '' ? details : `${details} (${code})`;
   if (['dns', 'unix', 'ipv4', 'ipv6'].includes(scheme))
     return [text, 'write host:port, dns:///host:port, ipv4:10.0.0.7:50051, or unix:/path'];
-  if (scheme === 'kubernetes') {
-    const [message = '', ...remedies] = text.split('; ');
-    return [message, remedies[0] ?? 'check that the API server responds, then run the doctor again'];
-  }
+  // The kubernetes check, which ran before, reports the other problems of its service.
+  if (scheme === 'kubernetes') return [text, 'check that the API server responds, then run the doctor again'];
   const elsewhere = 'if the application registers its own resolver (xds:), use an address that it returns';
   return [`grpc-js has no built-in resolver for '${scheme}:'`, `write dns:///host:port; ${elsewhere}`];
 }

@@ -4,7 +4,7 @@ import * as v from 'valibot';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import { clientKeys, ClientRegistry } from '../nest/client-registry.js';
 import { requireOptions } from '../policy/options/option-problems.js';
-import { flag, object, positiveMilliseconds } from '../policy/options/option-schemas.js';
+import { flag, object } from '../policy/options/option-schemas.js';
 
 export interface ChannelCheckOptions {
   /** Name in the result. @defaultValue the client's name; for a symbol, its description */
@@ -37,9 +37,9 @@ export class GrpcChannelHealthIndicator {
     client: N,
     options: ChannelCheckOptions & { readonly key?: K | undefined } = {},
   ): Promise<HealthIndicatorResult<K>> {
-    assertOptions('GrpcChannelHealthIndicator.check', options);
+    const { key, required } = requireOptions(checkSchema, options, 'GrpcChannelHealthIndicator.check');
     const inner = this.clients.get(client);
-    return this.result(inner, options.key ?? inner.name, options.required ?? true);
+    return this.result(inner, key ?? inner.name, required);
   }
 
   /**
@@ -49,8 +49,8 @@ export class GrpcChannelHealthIndicator {
    * @throws Error if `except` contains an unknown name, GrpcConfigurationError if the options are invalid
    */
   async checkAll(options: ChannelCheckAllOptions = {}): Promise<HealthIndicatorResult> {
-    assertOptions('GrpcChannelHealthIndicator.checkAll', options);
-    const except = new Set((options.except ?? []).map((name) => this.clients.get(name)));
+    const { except: names } = requireOptions(checkAllSchema, options, 'GrpcChannelHealthIndicator.checkAll');
+    const except = new Set(names.map((name) => this.clients.get(name)));
     const all = [...this.clients];
     const keys = clientKeys(all);
     const results = all
@@ -65,25 +65,9 @@ export class GrpcChannelHealthIndicator {
   }
 }
 
-const key = v.optional(v.pipe(v.string(), v.nonEmpty()));
-
-const SCHEMAS = {
-  'GrpcChannelHealthIndicator.check': object({ key, required: v.optional(flag) }),
-  'GrpcChannelHealthIndicator.checkAll': object({
-    except: v.optional(v.array(v.union([v.string(), v.symbol()]))),
-  }),
-  'GrpcServingHealthIndicator.check': object({
-    key,
-    service: v.optional(v.string()),
-    timeoutMs: v.optional(positiveMilliseconds),
-    mode: v.optional(v.picklist(['check', 'watch'])),
-  }),
-} as const;
-
-/** Validates the options given to `method`. @throws GrpcConfigurationError with every problem found. */
-export function assertOptions(method: keyof typeof SCHEMAS, options: unknown): void {
-  requireOptions(SCHEMAS[method], options, method);
-}
+export const keyOption = v.optional(v.pipe(v.string(), v.nonEmpty()));
+const checkSchema = object({ key: keyOption, required: v.optional(flag, true) });
+const checkAllSchema = object({ except: v.optional(v.array(v.union([v.string(), v.symbol()])), []) });
 
 export interface ChannelHealth {
   readonly status: 'up' | 'degraded' | 'down';

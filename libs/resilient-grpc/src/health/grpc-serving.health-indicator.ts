@@ -1,15 +1,18 @@
 import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { firstValueFrom } from 'rxjs';
+import * as v from 'valibot';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import { isGrpcCallError } from '../errors/grpc-call-error.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ClientRegistry } from '../nest/client-registry.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { object, positiveMilliseconds } from '../policy/options/option-schemas.js';
 import { StatusCode } from '../status/status-code.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { channelHealth, healthResult, assertOptions } from './grpc-channel.health-indicator.js';
+import { channelHealth, healthResult, keyOption } from './grpc-channel.health-indicator.js';
 import {
   CHECK,
   probeOptions,
@@ -40,7 +43,14 @@ export interface ServingCheckOptions {
   readonly mode?: 'check' | 'watch' | undefined;
 }
 
-const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mode: 'check' });
+const DEFAULT_SERVING_CHECK = { service: '', timeoutMs: 1_000, mode: 'check' } as const;
+
+const schema = object({
+  key: keyOption,
+  service: v.optional(v.string(), DEFAULT_SERVING_CHECK.service),
+  timeoutMs: v.optional(positiveMilliseconds, DEFAULT_SERVING_CHECK.timeoutMs),
+  mode: v.optional(v.picklist(['check', 'watch']), DEFAULT_SERVING_CHECK.mode),
+});
 
 /**
  * Reports whether a client's server is serving. Calls the standard health service grpc.health.v1 over the client's own channel. If the
@@ -68,17 +78,16 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     client: N,
     options: ServingCheckOptions & { readonly key?: K | undefined } = {},
   ): Promise<HealthIndicatorResult<K>> {
-    assertOptions('GrpcServingHealthIndicator.check', options);
-    const service = options.service ?? DEFAULT_SERVING_CHECK.service;
-    const timeoutMs = options.timeoutMs ?? DEFAULT_SERVING_CHECK.timeoutMs;
+    const parsed = requireOptions(schema, options, 'GrpcServingHealthIndicator.check');
+    const { service, timeoutMs, mode } = parsed;
     const inner = this.clients.get(client);
-    const key: string = options.key ?? inner.name;
+    const key = parsed.key ?? inner.name;
     const { endpointHealth } = inner;
     if (endpointHealth?.service === service) {
       const health = endpointsHealth(this.channel(inner), service, endpointHealth.endpoints);
       return healthResult(key, health);
     }
-    const isWatch = (options.mode ?? DEFAULT_SERVING_CHECK.mode) === 'watch';
+    const isWatch = mode === 'watch';
     if (isWatch && !inner.observesConnections) throw notWatchable(inner);
     const answer =
       this.channel(inner).status !== 'up'

@@ -220,29 +220,6 @@ export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, n
 }
 
 /**
- * Checks both permissions that a watch needs: lists a service's EndpointSlices, then opens a watch and closes it immediately.
- * @throws ApiServerError if the API server rejects a request
- */
-export async function inspectSlices(
-  server: ApiServer,
-  name: ServiceName,
-  signal: AbortSignal,
-): Promise<readonly EndpointSlice[]> {
-  const { metadata, items } = (await server.get(slicesPath(name, {}), signal)) as SliceList;
-  const { resourceVersion = '' } = metadata ?? {};
-  // The API server ends the watch within one second.
-  const path = slicesPath(name, { watch: 'true', resourceVersion, timeoutSeconds: '1' });
-  const opened = new AbortController();
-  const end = (): void => {
-    opened.abort();
-  };
-  await server.watch(path, AbortSignal.any([signal, opened.signal]), 1_000, end, end).catch((error: unknown) => {
-    if (!opened.signal.aborted) throw error;
-  });
-  return items ?? [];
-}
-
-/**
  * Returns a remedy with a command that grants the permissions to list and watch EndpointSlices. `message` is the API server's error message
  * and names the user: 'endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'.
  */

@@ -116,15 +116,9 @@ class DatabaseId {
 describe('checkedSerializer', () => {
   it.each<[what: string, message: object, problem: string]>([
     ['a name in snake case', { parcel_id: '7' }, 'parcel_id → parcelId'],
-    ['a name in another case', { ParcelID: '7' }, 'ParcelID → parcelId'],
     ['an extra letter', { parcellId: '7' }, 'parcellId → parcelId'],
-    ['swapped letters', { parecl_id: '7' }, 'parecl_id → parcelId'],
-    ['an extra letter in snake case', { parccel_id: '7' }, 'parccel_id → parcelId'],
-    ['a snake-case name of a message field', { parent_parcel: { parcelId: '6' } }, 'parent_parcel → parentParcel'],
-    ['a misspelled name of a repeated field', { lables: ['x'] }, 'lables → labels'],
     ['a string in an integer field', { count: 'many' }, 'count: expected a number, got a string of length 4, sends 0'],
     ['a string in a float field', { weight: '5 kg' }, 'weight: expected a number, got a string of length 4, sends NaN'],
-    ['an object in a number field', { count: { value: 5 } }, 'count: expected a number, got an object, sends 0'],
     [
       'an object in a string field',
       { parcelId: { value: '7' } },
@@ -135,7 +129,6 @@ describe('checkedSerializer', () => {
       { stock: { '\ud800': 1 } },
       'stock: expected valid Unicode, got a string of length 1, sends "…"',
     ],
-    ['a field of a nested message', { parentParcel: { parcel_id: '6' } }, 'parentParcel.parcel_id → parcelId'],
     [
       'a field of an element of a list, without its index',
       { items: [{ unitPrice: 1 }, { unit_price: 2 }, { unit_price: 3 }] },
@@ -146,26 +139,10 @@ describe('checkedSerializer', () => {
       { itemByName: { tea: { unitPrice: 'cheap' }, milk: { unitPrice: 'cheap' } } },
       'itemByName.unitPrice: expected a number, got a string of length 5, sends NaN',
     ],
-    ['a field of a member of a oneof', { onlySize: { width_mm: 4 } }, 'onlySize.width_mm → widthMm'],
     [
       'a second field of a oneof',
       { address_1: 'Rome', shelf: 'A7' },
       "address_1: expected no value beside 'shelf' of the same oneof, got a string of length 4, sends nothing",
-    ],
-    [
-      'a field at depth 3',
-      { parentParcel: { items: [{ parts: [{ part_count: 3 }] }] } },
-      'parentParcel.items.parts.part_count → partCount',
-    ],
-    [
-      'an object in a list of strings',
-      { labels: [{ value: 'x' }] },
-      'labels: expected a string, got an object, sends "[object Object]"',
-    ],
-    [
-      'a string in a number map',
-      { stock: { tea: 'many' } },
-      'stock: expected a number, got a string of length 4, sends 0',
     ],
     [
       'a Map in a map field',
@@ -181,16 +158,6 @@ describe('checkedSerializer', () => {
       'an enum value in another case',
       { history: ['in_transit'] },
       "history: expected a value of Status, got a string of length 10; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends 0",
-    ],
-    [
-      'an unknown enum value',
-      { statusByCity: { Rome: 'x' } },
-      "statusByCity: expected a value of Status, got a string of length 1; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends nothing",
-    ],
-    [
-      'the number of an enum value as a string',
-      { status: '2' },
-      "status: expected a value of Status, got a string of length 1; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends nothing",
     ],
     [
       'a value of another enum with the same name',
@@ -232,15 +199,12 @@ describe('checkedSerializer', () => {
       { photo: Buffer.of(1).toJSON() },
       'photo: expected a Buffer, got an object, sends nothing',
     ],
-    ['an ArrayBuffer', { photo: new ArrayBuffer(2) }, 'photo: expected a Buffer, got an object, sends nothing'],
     ['a number in a bytes field', { photo: 5 }, 'photo: expected a Buffer, got 5, sends nothing'],
     [
       'a string without a number in a 64-bit field',
       { createdAt: 'now' },
       'createdAt: expected an integer, got a string of length 3, sends 0',
     ],
-    ['a Date in a 64-bit field', { createdAt: new Date() }, 'createdAt: expected an integer, got a Date, sends 0'],
-    ['a function in a number field', { count: () => 1 }, 'count: expected a number, got a function, sends 0'],
     ['null in a list', { labels: ['x', null] }, 'labels: expected a value, got null, sends "null"'],
     ['a hole in a list', { history: [, 1] }, 'history: expected a value, got nothing, sends 0'],
     ['null in a map', { stock: { tea: null } }, 'stock: expected a value, got null, sends 0'],
@@ -317,7 +281,6 @@ describe('checkedSerializer', () => {
       },
       "status: expected a value of Status, got a string of length 1; its values are 'UNKNOWN', 'IN_TRANSIT', 'DELIVERED', sends nothing",
     ],
-    ['a boolean in a 64-bit field', { createdAt: true }, 'createdAt: expected an integer, got true, sends 0'],
     ['NaN in a 64-bit field', { createdAt: NaN }, 'createdAt: expected an integer, got NaN, sends 0'],
     [
       'a string that starts with a number in a 64-bit field',
@@ -344,11 +307,6 @@ describe('checkedSerializer', () => {
       'a Promise in a message field',
       { onlySize: Promise.resolve({ widthMm: 4 }) },
       "onlySize: expected an object with 'widthMm', got a Promise; await it first, sends an empty object",
-    ],
-    [
-      'a field of an object without a prototype',
-      { parentParcel: Object.assign(Object.create(null), { parcel_id: '6' }) as object },
-      'parentParcel.parcel_id → parcelId',
     ],
   ])(
     'reports %s once, in production too except for keys, and returns the bytes of the serializer',
@@ -451,9 +409,7 @@ describe('checkedSerializer', () => {
       { onlyItem: new ItemEntity(), items: [new ItemEntity()], itemByName: { tea: new ItemEntity() } },
     ],
     ['values of an enum whose name fits two types', { stop: { states: ['UNKNOWN'] } }],
-    ['an empty class instance', { onlyItem: new DatabaseId() }],
     ['an object with toJSON()', { onlyItem: { name: 'tea', toJSON: () => ({}) } }],
-    ['columns of a database in a list', { items: [{ name: 'tea', tenant_id: 4, parcel_id: '7' }] }],
   ])('does not report %s, and returns the bytes of the serializer', (_, message) => {
     const { checked, problems, serialize } = make();
     expect(checked(message)).toEqual(serialize(message));
@@ -527,12 +483,6 @@ describe('checkedSerializer', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('names the nested message type of a reported field', () => {
-    const { checked, reported } = make();
-    checked({ items: [{ unit_price: 1 }] });
-    expect(reported).toMatchObject([{ messageType: 'Item', field: 'items.unit_price', suggestion: 'unitPrice' }]);
-  });
-
   it('reports the fields of a nested message after it has reported the nested message itself', () => {
     const { checked, reported } = make();
     checked({ onlyItem: [] });
@@ -540,21 +490,6 @@ describe('checkedSerializer', () => {
     checked({ onlyItem: { unitPrice: 'many' } });
     checked({ onlyItem: [] });
     expect(reported.map(({ field }) => field)).toEqual(['onlyItem', 'onlyItem.unit_price', 'onlyItem.unitPrice']);
-  });
-
-  it('does not report nested values that a serializer supports', () => {
-    const { checked, problems } = make({ serialize: (message) => Buffer.from(JSON.stringify(message)) });
-    checked({
-      items: [{ unit_price: 1, status: 'x' }],
-      stock: { tea: 'many' },
-      sentAt: new Date(),
-      extra: { color: 'red' },
-      status: 'x',
-      isGift: 'false',
-      createdAt: 'now',
-      photo: Buffer.of(1).toJSON(),
-    });
-    expect(problems()).toEqual([]);
   });
 
   it('does not report a Buffer that the application serialized', () => {

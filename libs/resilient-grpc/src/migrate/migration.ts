@@ -13,7 +13,6 @@ import {
   type Type,
 } from 'ts-morph';
 import { CONTRACT_KEYS } from '../client/settings/contract.js';
-import { OWNED_CHANNEL_OPTIONS } from '../client/settings/resolve-channel-settings.js';
 /** Replacement for the characters of a file from `start` to `end` (exclusive). */
 interface TextEdit {
   readonly start: number;
@@ -224,14 +223,7 @@ function changesOf(call: CallExpression, isAsync: boolean): readonly Change[] {
   const callee = call.getExpression();
   const edits: TextEdit[] = [{ start: callee.getStart(), end: callee.getEnd(), text: name }];
   if (object !== undefined) edits.push(...unwrapping(object, list));
-  for (const client of clients) {
-    try {
-      requireAccepted(client);
-      if (isAsync) edits.push(...factoryEdits(client, call));
-    } catch (error) {
-      throw error instanceof ByHand ? new ByHand(`${labelOf(client)}: ${error.message}`) : error;
-    }
-  }
+  if (isAsync) for (const client of clients) edits.push(...factoryEdits(client, call));
   return [{ ...remark(call, grpc), edits }];
 }
 
@@ -259,18 +251,6 @@ function elementsOf(list: Node): readonly Node[] | undefined {
     .getElements()
     .map((one) => (Node.isSpreadElement(one) ? elementsOf(one.getExpression()) : [one]));
   return elements.includes(undefined) ? undefined : elements.flatMap((one) => one ?? []);
-}
-
-/** Throws if the library rejects an option at startup that the types accept. */
-function requireAccepted(client: Node): void {
-  const options = valueOf(client, 'options');
-  const loader = options && valueOf(options, 'protoLoader')?.getText();
-  if (loader !== undefined && !loader.includes('@grpc/proto-loader'))
-    throw new ByHand('has protoLoader; load the definition, and pass it as packageDefinition');
-  const channelOptions = options && valueOf(options, 'channelOptions');
-  for (const [key, remedy] of Object.entries(OWNED_CHANNEL_OPTIONS))
-    if (channelOptions && valueOf(channelOptions, key) !== undefined)
-      throw new ByHand(`has channelOptions['${key}']: ${remedy}`);
 }
 
 function labelOf(client: Node): string {
@@ -347,31 +327,32 @@ function asyncTransportOf(client: Node): ReturnType<typeof transportOf> {
  * @throws ByHand if the factory does anything but return one object literal, or computes the contract
  */
 function factoryEdits(client: Node, call: Node): readonly TextEdit[] {
+  const byHand = (reason: string) => new ByHand(`${labelOf(client)}: ${reason}`);
   if (!Node.isObjectLiteralExpression(client) || !client.getAncestors().includes(call))
-    throw new ByHand(`is not written in the call; ${REMEDY}`);
+    throw byHand(`is not written in the call; ${REMEDY}`);
   for (const property of client.getProperties()) {
     const key = Node.isSpreadAssignment(property) ? property.getText() : property.getName();
-    if (!KEYS.includes(key)) throw new ByHand(`has ${key}; ${REMEDIES[key] ?? REMEDY}`);
+    if (!KEYS.includes(key)) throw byHand(`has ${key}; ${REMEDIES[key] ?? REMEDY}`);
   }
   const factory = factoryOf(client);
   const result = resultOf(factory);
   const options = result && valueOf(result, 'options');
   const isReadable = result?.getAncestors().some((one) => one === factory) === true && transportOf(result) === 'grpc';
   if (!factory || !isReadable || !Node.isObjectLiteralExpression(options) || result.getProperties().length !== 2)
-    throw new ByHand(`has a factory that does not return one { transport: Transport.GRPC, options: { … } }; ${REMEDY}`);
+    throw byHand(`has a factory that does not return one { transport: Transport.GRPC, options: { … } }; ${REMEDY}`);
   const comments = result
     .getDescendants()
     .flatMap((one) => [one.getLeadingCommentRanges(), one.getTrailingCommentRanges()]);
   if (comments.some(({ length }) => length > 0))
-    throw new ByHand(`has comments in the result of its factory, which a rewrite would lose; ${REMEDY}`);
+    throw byHand(`has comments in the result of its factory, which a rewrite would lose; ${REMEDY}`);
 
   const contract: string[] = [];
   const settings = options.getProperty('url') === undefined ? [`url: ${DEFAULT_URL}`] : [];
   for (const property of options.getProperties()) {
-    if (Node.isSpreadAssignment(property)) throw new ByHand(`has ${property.getText()} in its factory; ${REMEDY}`);
+    if (Node.isSpreadAssignment(property)) throw byHand(`has ${property.getText()} in its factory; ${REMEDY}`);
     const isContract = CONTRACT.has(property.getName());
     if (isContract && !isFixed(property, factory))
-      throw new ByHand(
+      throw byHand(
         `has a contract that its factory computes (${property.getText()}), but it must not change after the import; ${REMEDY}`,
       );
     if (isContract) contract.push(property.getText());

@@ -2,38 +2,10 @@ import { CircuitOpenError, ConcurrencyLimitError, DeadlineError, IdleTimeoutErro
 import { isGrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
 import { outcomeOfCode, outcomeOfDeadline, type AttemptOutcome } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-breaker.js';
+import { reasonKind } from '../policy/resume/decide-resume.js';
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
 import { isError } from '../errors/error-message.js';
-
-// Reasons that are not evidence about the server, because nothing was sent or this side ended the call.
-const INCONCLUSIVE_REASONS: ReadonlySet<string | undefined> = new Set([
-  'outage',
-  'too-many-waiting',
-  'concurrency-limit',
-  'circuit-open',
-  'cancelled',
-  'inbound-cancelled',
-  'draining',
-  'closed',
-  'not-sent',
-  'requests-overflow',
-]);
-const FAILURE_REASONS: ReadonlySet<string | undefined> = new Set([
-  'connection-lost',
-  'refused',
-  'attempt-timeout',
-  'stream-idle',
-]);
-// Reasons after which another attempt would be rejected, too, or is unwanted because the call was cancelled.
-const FINAL_REASONS: ReadonlySet<string | undefined> = new Set([
-  'cancelled',
-  'inbound-cancelled',
-  'concurrency-limit',
-  'circuit-open',
-  'draining',
-  'closed',
-]);
 
 /**
  * True if another attempt may succeed: for UNAVAILABLE, a `DeadlineError`, and errors without a gRPC status code. False for cancelled
@@ -42,7 +14,10 @@ const FINAL_REASONS: ReadonlySet<string | undefined> = new Set([
  */
 export function isTransient(error: unknown): boolean {
   if (error instanceof DeadlineError) return true;
-  if (FINAL_REASONS.has(failureReason(error))) return false;
+  const reason = failureReason(error);
+  const kind = reasonKind(reason);
+  // Another attempt would be rejected, too, or is unwanted because the call was cancelled.
+  if (kind === 'ended-by-caller' || kind === 'client-closing' || reason === 'circuit-open') return false;
   if (isGrpcCallError(error) && error.notRetriedBecause === 'not-safe-to-repeat') return false;
   const code = statusOf(error);
   return code === undefined || DEFAULT_RETRY_POLICY.retryableStatusCodes.has(code);
@@ -51,11 +26,14 @@ export function isTransient(error: unknown): boolean {
 /** Returns the outcome of an error for a circuit breaker. An error with neither a reason nor a gRPC status code is a failure. */
 export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): AttemptOutcome {
   const reason = failureReason(error);
-  // A connection that closed before the call was sent is not evidence about the server.
-  const isUnsent = reason === 'connection-lost' && isGrpcCallError(error) && error.reachedServer === 'no';
-  if (isUnsent || INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
-  if (FAILURE_REASONS.has(reason)) return 'failure';
   if (reason === 'deadline') return outcomeOfDeadline(policy);
+  const kind = reasonKind(reason);
+  // A connection that closed before the call was sent is not evidence about the server.
+  if (kind === 'lost')
+    return reason === 'connection-lost' && isGrpcCallError(error) && error.reachedServer === 'no'
+      ? 'ignored'
+      : 'failure';
+  if (kind !== undefined && kind !== 'by-code' && kind !== 'local') return 'ignored';
   const code = statusOf(error);
   if (code === undefined) return 'failure';
   const outcome = outcomeOfCode(code, policy);

@@ -1,17 +1,7 @@
 import { Observable, type MonoTypeOperatorFunction, type Subscriber } from 'rxjs';
-import { SUCCESS } from '../policy/evidence/classify.js';
-import {
-  decideHedge,
-  type HedgeEvent,
-  type HedgeGates,
-  UNSENT,
-  type HedgeState,
-} from '../policy/hedging/decide-hedge.js';
-import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
 import { requireOptions } from '../policy/options/option-problems.js';
 import { integer, milliseconds, object } from '../policy/options/option-schemas.js';
-import { StatusCode } from '../status/status-code.js';
-import type { Clock, Timer } from '../time/clock.js';
+import type { Clock } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
 import { schedulerClock, schedulerEntries, type SchedulerOptions } from './scheduler-clock.js';
@@ -38,80 +28,37 @@ export interface HedgeOptions extends SchedulerOptions {
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
-  const { delayMs, maxAttempts } = requireOptions(schema, options, 'hedge');
-  const gates: HedgeGates = {
-    policy: { maxAttempts, hedgingDelayMs: delayMs, nonFatalStatusCodes: NON_FATAL },
-    retries: { onFailure: () => undefined, tryRetry: () => true },
-    hedges: { allows: true, onHedge: () => undefined },
-    remainingMs: Infinity,
-    draining: false,
-  };
+  const policy = requireOptions(schema, options, 'hedge');
   const clock = schedulerClock(options.scheduler);
-  return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, gates, clock).begin());
+  return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, policy, clock).begin());
 }
 
 const schema = object({ maxAttempts: integer(1), delayMs: milliseconds(0), ...schedulerEntries });
 
-const NON_FATAL = new Set<StatusCode>([StatusCode.UNAVAILABLE]);
-
 class HedgedRun<T> {
   private readonly running = new Set<CancellableRun<T>>();
-  private state: HedgeState = UNSENT;
-  private timer: Timer | undefined;
+  private started = 0;
+  private timer: PeerTimer | undefined;
   private isDecided = false;
 
   constructor(
     private readonly source: Observable<T>,
     private readonly subscriber: Subscriber<T>,
-    private readonly gates: HedgeGates,
+    private readonly policy: Pick<HedgeOptions, 'maxAttempts' | 'delayMs'>,
     private readonly clock: Clock,
   ) {}
 
   begin(): void {
     // Added first, because a synchronous source may cause the subscriber to unsubscribe inside this call.
     this.subscriber.add(() => this.keepOnly(undefined));
-    this.onDue();
+    this.startNext();
   }
 
-  private readonly onDue = (): void => {
-    // At least `dueAt`, because a timer may fire early.
-    this.processEvent({ type: 'due', at: Math.max(this.clock.now(), this.state.dueAt) });
-  };
-
-  /** Processes `event` and starts all attempts that are due. Returns 'fail' if the error of `event` ends the subscription. */
-  private processEvent(event: HedgeEvent): 'wait' | 'win' | 'fail' {
-    for (let next = event; ; next = { type: 'due', at: this.state.dueAt }) {
-      const { state, action } = decideHedge(this.state, next, this.gates);
-      this.state = state;
-      this.timer?.clear();
-      // 'resend' never occurs, because it follows only an attempt that was refused or never sent, and `failureEvent` reports neither. The
-      // comparison only narrows the type of `action`.
-      if (action !== 'send' && action !== 'resend') {
-        if (action === 'wait') this.arm();
-        return action;
-      }
-      this.send();
-      if (this.isDecided) return 'wait';
-      if (this.state.dueAt > this.clock.now()) {
-        this.arm();
-        return 'wait';
-      }
-    }
-  }
-
-  private arm(): void {
-    this.timer?.clear();
-    const { dueAt } = this.state;
-    if (dueAt === Infinity) return;
-    const delayMs = dueAt - this.clock.now();
-    this.timer =
-      this.running.size > 0 && delayMs > 0
-        ? new PeerTimer(this.clock, delayMs, this.onDue)
-        : this.clock.setTimer(this.onDue, delayMs);
-  }
-
-  private send(): void {
+  private readonly startNext = (): void => {
     const { subscriber } = this;
+    this.timer?.clear();
+    this.started += 1;
+    const { started } = this;
     const run = new CancellableRun<T>();
     this.running.add(run);
     run.start(this.source, {
@@ -125,11 +72,23 @@ class HedgedRun<T> {
       },
       error: (error: unknown) => {
         this.running.delete(run);
-        if (!this.isDecided && this.processEvent(failureEvent(error, this.clock.now())) !== 'fail') return;
+        if (!this.isDecided && isTransient(error)) {
+          if (this.started < this.policy.maxAttempts) return this.startNext();
+          if (this.running.size > 0) return;
+        }
         this.keepOnly(undefined);
         subscriber.error(error);
       },
     });
+    // A synchronous failure has already started the next attempt.
+    if (this.started === started && started < this.policy.maxAttempts) this.arm();
+  };
+
+  private arm(): void {
+    const { delayMs } = this.policy;
+    if (this.isDecided || delayMs === Infinity) return;
+    if (delayMs === 0) this.startNext();
+    else this.timer = new PeerTimer(this.clock, delayMs, this.startNext);
   }
 
   private win(run: CancellableRun<T>): void {
@@ -145,10 +104,4 @@ class HedgedRun<T> {
       run.stop();
     }
   }
-}
-
-function failureEvent(error: unknown, at: number): HedgeEvent {
-  const code = isTransient(error) ? StatusCode.UNAVAILABLE : StatusCode.UNKNOWN;
-  const verdict = { ...SUCCESS, kind: 'server', code } as const;
-  return { type: 'ended', at, verdict, pushback: NO_PUSHBACK, lostWith: undefined, delivered: false };
 }

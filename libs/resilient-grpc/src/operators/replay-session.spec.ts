@@ -14,10 +14,6 @@ import { turn } from '../../../../test/unit-support/virtual-clock.js';
 import { VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 
-const unavailable = Object.assign(new Error('14 UNAVAILABLE: No message passed'), {
-  code: 14,
-  details: 'No message passed',
-});
 const internal = Object.assign(new Error('13 INTERNAL: oops'), { code: 13, details: 'oops' });
 
 let time: VirtualScheduler;
@@ -85,18 +81,6 @@ describe('replay session after a call', () => {
     expect(ends).toEqual(['complete']);
   });
 
-  it('fails a replay session with an error that onError throws', () => {
-    const server = new MemorySessions();
-    const applicationError = new TypeError('slip');
-    const { ends } = start(server, new NumberedSource(), {
-      onError: () => {
-        throw applicationError;
-      },
-    });
-    server.call.sink.error(lost);
-    expect(ends).toEqual([applicationError]);
-  });
-
   it('doubles the backoff between calls of a replay session until a message is acknowledged', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource());
@@ -128,26 +112,6 @@ describe('replay session after a call', () => {
     expect(server.calls).toHaveLength(3);
   });
 
-  it.each<[string, unknown]>([
-    ['lost', lost],
-    ['ended with UNAVAILABLE', unavailable],
-    ['ended with INTERNAL', internal],
-  ])(
-    'makes the next call of a replay session within the initial backoff whenever a call is %s after 6 s without a message from the server',
-    async (_, error) => {
-      const server = new MemorySessions();
-      const { ends } = start(server, new NumberedSource());
-      for (let calls = 1; calls <= 20; calls++) {
-        await time.pass(6_000);
-        server.call.sink.error(error);
-        await time.pass(50);
-        expect(server.calls).toHaveLength(calls + 1);
-      }
-      expect(ends).toEqual([]);
-      expect(server.call.received).toEqual([1, 2, 3, 4]);
-    },
-  );
-
   it.each<[string, (call: MemoryCall) => void, object]>([
     ['fails', (call) => call.sink.error(internal), { cause: internal, code: 13 }],
     ['ends the call cleanly', (call) => call.sink.complete(), { cause: expect.any(ReplayError), code: 10 }],
@@ -165,28 +129,6 @@ describe('replay session after a call', () => {
     expect((ends[0] as Error).message).toMatch(
       /^The server failed 5 times without an acknowledgment \(4 messages unacknowledged, the first with id 1\), last with ".*"; fix/,
     );
-  });
-
-  it('makes another call of a replay session after any number of lost connections', async () => {
-    const server = new MemorySessions();
-    const { ends } = start(server, new NumberedSource());
-    for (let calls = 1; calls <= 50; calls++) {
-      while (server.calls.length < calls) await time.pass(1_000);
-      server.call.sink.error(lost);
-    }
-    await time.pass(10_000);
-    expect(ends).toEqual([]);
-    expect(server.calls).toHaveLength(51);
-    expect(server.call.received).toEqual([1, 2, 3, 4]);
-  });
-
-  it('fails a replay session with the last error after maxAttempts failed calls', async () => {
-    const server = new MemorySessions();
-    const { ends } = start(server, new NumberedSource(), { backoff: { maxAttempts: 2 } });
-    server.call.sink.error(lost);
-    await time.pass(100);
-    server.call.sink.error(lost);
-    expect(ends).toEqual([lost]);
   });
 });
 
@@ -334,20 +276,6 @@ describe('maximum age of a replay call', () => {
     expect(server.calls[0]).toMatchObject({ isUnsubscribed: true });
     expect(server.calls).toHaveLength(2);
     expect(server.call.received).toEqual([1, 2, 3, 4]);
-  });
-
-  it('randomizes the maximum age of a replay call by ±10%', async () => {
-    for (const [random, ageMs] of [
-      [0, 54_000],
-      [1, 66_000],
-    ] as const) {
-      const server = new MemorySessions();
-      start(server, NEVER, { maxAgeMs: 60_000, random: () => random });
-      await time.pass(ageMs - 1);
-      expect(server.calls).toHaveLength(1);
-      await time.pass(1);
-      expect(server.calls).toHaveLength(2);
-    }
   });
 });
 

@@ -38,12 +38,6 @@ const NOT_REPORTED =
 
 const MAX_KEPT_LINES = 200;
 
-/**
- * Time in milliseconds within which the output of a process must end after the process failed, after a successful SIGKILL, or after the
- * timeout of another signal.
- */
-const OUTPUT_END_MS = 1_000;
-
 const MAX_FIRST_PORTS = 3;
 
 /** Matches the first port after 'listening on', even if the port follows an IPv6 address. */
@@ -56,11 +50,25 @@ const PORT_IN_USE = /EADDRINUSE|address already in use/i;
 // of other `--require` options, such as ts-node's. The relative path is the same from src and dist.
 const EXIT_WITH_PARENT = fileURLToPath(new URL('../../assets/exit-with-parent.cjs', import.meta.url));
 
+/** True if a signal can be sent to a process and those that it started. */
+const HAS_GROUPS = process.platform !== 'win32';
+
 /** Children to kill when this process exits. A frozen child would not detect that its IPC channel is closed. */
 const children = new Set<ChildProcess>();
 
 function killChildren(): void {
-  for (const child of children) child.kill('SIGKILL');
+  for (const child of children) sendSignal(child, 'SIGKILL');
+}
+
+/** Sends a signal to the process and, except SIGTERM, to those that it started, such as the server of a start script. */
+function sendSignal(child: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    // A start script forwards SIGTERM itself, and a second one would cut off the shutdown of its server.
+    if (child.pid !== undefined && HAS_GROUPS && signal !== 'SIGTERM') process.kill(-child.pid, signal);
+    else child.kill(signal);
+  } catch {
+    // All processes of the group have ended.
+  }
 }
 
 /** A server in a child process that can be killed, frozen, and restarted on the same port. */
@@ -69,10 +77,6 @@ export class ChildServer {
   private readonly receivedMessages: unknown[] = [];
   /** The latest process, until its output ends: a process that exits may have put the server in the background. */
   private child: ChildProcess | undefined;
-  /** The latest process that failed (nonzero exit code or signal) and whose output another process keeps open. */
-  private failed: ChildProcess | undefined;
-  /** The latest process whose output is no longer read because another process keeps it open. */
-  private abandoned: ChildProcess | undefined;
   /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' until a process ends. */
   private ending = '';
   private boundPort = 0;
@@ -107,8 +111,8 @@ export class ChildServer {
   }
 
   /**
-   * False after the process has ended and its output is closed. A process that it started may keep the output open. `running` then stays
-   * true after exit code 0, as with a script that starts the server in the background. It becomes false 1 s after any other exit.
+   * False after the process has ended and its output is closed, or has failed. A process that it started may keep the output open.
+   * `running` then stays true after exit code 0, as with a script that starts the server in the background.
    */
   get running(): boolean {
     return this.runningChild !== undefined;
@@ -137,17 +141,15 @@ export class ChildServer {
   }
 
   /**
-   * Sends SIGKILL and resolves when the process has ended.
-   * @throws Error if the process is still running after 10 s, or has ended but left a child process that keeps its output open. A shell
-   *   script must start the server with `exec`.
+   * Sends SIGKILL to the process and to those that it started, and resolves when they have ended. On Windows, signals reach only the process.
+   * @throws Error if one of these processes is still running after 10 s
    */
   async kill(): Promise<void> {
     await this.end('SIGKILL', 10_000);
   }
 
   /**
-   * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended. Also waits for a child process that
-   * keeps the output of the process open, such as a server that a wrapper script started.
+   * Sends SIGTERM to the process, for servers that shut down gracefully, and resolves when it and those that it started have ended.
    * @throws Error if one of these processes is still running after `timeoutMs` (default 10,000)
    */
   async terminate(timeoutMs = 10_000): Promise<void> {
@@ -161,12 +163,12 @@ export class ChildServer {
   freeze(): void {
     const child = this.runningChild;
     if (child === undefined) throw new Error('ChildServer is not running; write await server.restart() first');
-    child.kill('SIGSTOP');
+    sendSignal(child, 'SIGSTOP');
   }
 
   /** Sends SIGCONT, which ends `freeze`. */
   thaw(): void {
-    this.child?.kill('SIGCONT');
+    if (this.child !== undefined) sendSignal(this.child, 'SIGCONT');
   }
 
   /**
@@ -193,7 +195,8 @@ export class ChildServer {
   }
 
   private get runningChild(): ChildProcess | undefined {
-    return this.child === this.failed ? undefined : this.child;
+    const { child } = this;
+    return child === undefined || hasFailed(child) ? undefined : child;
   }
 
   private requireOpen(): void {
@@ -207,16 +210,14 @@ export class ChildServer {
       execPath: execPath ?? process.execPath,
       execArgv: execPath === undefined ? ['--require', EXIT_WITH_PARENT, ...execArgv] : [...execArgv],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      // In a process group of its own, which receives the signals.
+      detached: HAS_GROUPS,
     });
     this.child = child;
     if (children.size === 0) process.once('exit', killChildren);
     children.add(child);
     child.once('exit', (code, signal) => {
       this.ending = signal === null ? `exit code ${String(code)}` : signal;
-      if (code === 0) return;
-      waitFor(() => this.child !== child, { timeoutMs: OUTPUT_END_MS }).catch(() => {
-        this.failed = child;
-      });
     });
     child.once('close', () => this.childEnded(child));
     let failure: Error | undefined;
@@ -242,7 +243,8 @@ export class ChildServer {
       throw await this.killAfter(error as Error);
     }
     if (port === 0) {
-      if (this.child === child) this.abandonOutput(child);
+      // Ends what a failed process has started, and reads the rest of the output.
+      await this.kill();
       const how = `ended before it reported its port (${this.ending})`;
       const text = `ChildServer: ${String(script)} ${how}; ${this.describeOutput()}`;
       throw new Error(text, { cause: failure });
@@ -290,35 +292,13 @@ export class ChildServer {
   }
 
   private async end(signal: NodeJS.Signals, timeoutMs: number): Promise<void> {
-    const child = this.child;
+    const { child } = this;
     if (child === undefined) return;
-    child.kill(signal);
-    const hasExited = () => child.exitCode !== null || child.signalCode !== null;
-    try {
-      await waitFor(() => this.child !== child || (signal === 'SIGKILL' && hasExited()), {
-        timeoutMs,
-        describe: () => `process ${child.pid ?? '?'} to end after ${signal}; ${this.describeOutput()}`,
-      });
-    } catch (error) {
-      if (!hasExited()) throw error;
-    }
-    await waitFor(() => this.child !== child, { timeoutMs: OUTPUT_END_MS }).catch(() => this.abandonOutput(child));
-    // Another `kill()` or `terminate()` call may have abandoned the output.
-    if (this.abandoned !== child) return;
-    throw new Error(
-      `ChildServer: process ${child.pid ?? '?'} ended (${this.ending}), but a process that it started still runs and keeps its ` +
-        `output open; in a shell script, start the server with exec; ${this.describeOutput()}`,
-    );
-  }
-
-  /** Stops reading the output of an ended process if another process keeps this output open. */
-  private abandonOutput(child: ChildProcess): void {
-    child.stdout?.destroy();
-    child.stderr?.destroy();
-    // Closes the IPC channel, so that a server that inherited it can exit.
-    if (child.connected) child.disconnect();
-    this.abandoned = child;
-    this.childEnded(child);
+    sendSignal(child, signal);
+    await waitFor(() => this.child !== child, {
+      timeoutMs,
+      describe: () => `process ${child.pid ?? '?'} to end after ${signal}; ${this.describeOutput()}`,
+    });
   }
 
   private describeOutput(): string {
@@ -330,6 +310,10 @@ export class ChildServer {
     if (children.size === 0) process.off('exit', killChildren);
     if (this.child === child) this.child = undefined;
   }
+}
+
+function hasFailed({ exitCode, signalCode }: ChildProcess): boolean {
+  return signalCode !== null || (exitCode !== null && exitCode !== 0);
 }
 
 function isPort(value: unknown): value is number {

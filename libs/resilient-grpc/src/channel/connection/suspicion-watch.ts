@@ -1,6 +1,7 @@
 import type { EventHub } from '../../call/event-hub.js';
 import {
   decideReplacement,
+  type Distrust,
   type Replacements,
   nextSuspicion,
   NOT_SUSPECTED,
@@ -22,8 +23,6 @@ export type ReplacementRequest =
   | 'close'
   /** Send new calls to the replacement from now on. */
   | 'use';
-
-type Dead = Extract<SuspicionState, { readonly kind: 'dead' | 'replaceable' | 'abandoned' }>;
 
 interface Suspect {
   readonly connection: SubchannelConnection;
@@ -166,7 +165,7 @@ export class SuspicionWatch {
     return this.current().histories.ready.filter((other) => other !== connection);
   }
 
-  private handleDead(suspect: Suspect, state: Dead): void {
+  private handleDead(suspect: Suspect, state: Distrust): void {
     const decision = decideReplacement(this.replacements, this.clock.now(), POLICY);
     this.replacements = decision.replacements;
     const { connection, othersRead } = suspect;
@@ -186,7 +185,7 @@ export class SuspicionWatch {
     if (![...this.suspects.values()].some(({ state }) => isDead(state))) this.request('close');
   }
 
-  private report({ address }: SubchannelConnection, state: Dead, by: 'new-channel' | 'other-connections'): void {
+  private report({ address }: SubchannelConnection, state: Distrust, by: 'new-channel' | 'other-connections'): void {
     if (!this.events.wanted) return;
     const { since, timeouts } = state.evidence;
     const silentMs = this.clock.now() - since;
@@ -194,6 +193,6 @@ export class SuspicionWatch {
   }
 }
 
-function isDead(state: SuspicionState): state is Dead {
+function isDead(state: SuspicionState): state is Distrust {
   return state.kind === 'dead' || state.kind === 'replaceable' || state.kind === 'abandoned';
 }

@@ -56,7 +56,7 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
 });
 
 /** Options of grpc-js that this library must control, each with the reason and the remedy. */
-export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
+const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.service_config': "grpc-js's retries would multiply this library's; write the service config as `serviceConfig`",
   'grpc.enable_retries': 'this library controls retries; write methods: { "*": { idempotent: false } } to disable them',
   'grpc.use_local_subchannel_pool': 'each client has its own connections; remove this option',

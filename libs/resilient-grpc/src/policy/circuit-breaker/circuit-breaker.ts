@@ -1,6 +1,8 @@
 import * as v from 'valibot';
 import { type Random, jitter } from '../../time/random.js';
+import { RollingCount } from '../../time/rolling-count.js';
 import type { LostConnection, Verdict } from '../evidence/classify.js';
+import { LostTogether } from '../throttling/lost-together.js';
 import { StatusCode, type StatusName } from '../../status/status-code.js';
 import {
   integer,
@@ -125,53 +127,23 @@ export function outcomeOfDeadline({ statusCodes }: Pick<CircuitBreakerPolicy, 's
 export type CircuitToken = number;
 
 /** State of a circuit breaker. Times are monotonic milliseconds. */
-export type CircuitState =
-  | { readonly kind: 'closed'; readonly token: CircuitToken }
-  /** No attempt is admitted before `probeAt`. */
-  | {
-      readonly kind: 'open';
-      readonly token: CircuitToken;
-      readonly probeAt: number;
-      /** Number of consecutive breaks without a successful probe between them. */
-      readonly breaks: number;
-    }
-  | {
-      readonly kind: 'half-open';
-      readonly token: CircuitToken;
-      /** Token of the first probe. The result of any probe since then counts, including a slow one that a later probe replaced. */
-      readonly since: CircuitToken;
-      /** Time until which the latest probe holds the only permit; −Infinity if it has returned the permit. */
-      readonly probeEndsAt: number;
-      readonly breaks: number;
-    };
+interface CircuitState {
+  readonly kind: 'closed' | 'open' | 'half-open';
+  readonly token: CircuitToken;
+  /**
+   * First token whose result counts; Infinity while the circuit is open. If it is half open, the token of the first probe: the result of
+   * any probe since then counts, including a slow one that a later probe replaced.
+   */
+  readonly since: CircuitToken;
+  /** Time until which no attempt is admitted: the end of the break, or of the time for which the latest probe holds the only permit. */
+  readonly blockedUntil: number;
+  /** Number of consecutive breaks without a successful probe between them. */
+  readonly breaks: number;
+}
 
-const CLOSED: CircuitState = { kind: 'closed', token: 0 };
+const CLOSED: CircuitState = { kind: 'closed', token: 0, since: 0, blockedUntil: -Infinity, breaks: 0 };
 
 const JITTER = 0.2;
-
-/** True if an attempt was admitted in the current closed or half-open period; the results of other attempts are ignored. */
-function isCurrent(state: CircuitState, token: CircuitToken): boolean {
-  switch (state.kind) {
-    case 'closed':
-      return token === state.token;
-    case 'open':
-      return false;
-    case 'half-open':
-      return token >= state.since;
-  }
-}
-
-/** Returns the milliseconds until an attempt can be admitted; 0 if it can be admitted now. */
-function rejectedForMs(state: CircuitState, now: number): number {
-  switch (state.kind) {
-    case 'closed':
-      return 0;
-    case 'open':
-      return Math.max(state.probeAt - now, 0);
-    case 'half-open':
-      return Math.max(state.probeEndsAt - now, 0);
-  }
-}
 
 export type CircuitAdmission =
   | {
@@ -199,19 +171,6 @@ export interface CircuitTransition {
 }
 
 /**
- * Time in milliseconds, from the first lost attempt, within which all lost attempts on a connection that stays open count as one loss.
- */
-const LOSS_WINDOW_MS = 250;
-
-/** The last counted loss of attempts on one connection. */
-interface Loss {
-  /** Time at which its first attempt was lost. */
-  readonly at: number;
-  /** True if the connection accepted no more streams when any of the attempts was lost. */
-  acceptsNoStreams: boolean;
-}
-
-/**
  * Rejects attempts after too many of them have failed, and admits single probes to detect when attempts succeed again.
  *
  * This is a custom implementation because cockatiel's breakers, like Polly's, have three faults. A late result of an attempt admitted
@@ -225,8 +184,10 @@ interface Loss {
  * Times are monotonic milliseconds. The breaker sets no timers.
  */
 export class CircuitBreakerCore {
-  private readonly sample: AttemptSample;
-  private readonly losses = new WeakMap<object, Loss>();
+  /** All attempts within the sampling time, and the failed ones. */
+  private readonly all: RollingCount;
+  private readonly failed: RollingCount;
+  private readonly losses = new LostTogether();
   private circuit: CircuitState = CLOSED;
   private admission: CircuitAdmission = { admitted: true, token: CLOSED.token };
 
@@ -235,7 +196,8 @@ export class CircuitBreakerCore {
     private readonly random: Random,
     private readonly onTransition?: (transition: CircuitTransition) => void,
   ) {
-    this.sample = new AttemptSample(policy.samplingDurationMs);
+    this.all = new RollingCount(policy.samplingDurationMs);
+    this.failed = new RollingCount(policy.samplingDurationMs);
   }
 
   /** State of the circuit. After the break, an open circuit stays 'open' until a probe is admitted. */
@@ -247,31 +209,39 @@ export class CircuitBreakerCore {
   tryAcquire(now: number): CircuitAdmission {
     const state = this.circuit;
     if (state.kind === 'closed') return this.admission;
-    const retryAfterMs = rejectedForMs(state, now);
+    const retryAfterMs = state.blockedUntil - now;
     if (retryAfterMs > 0) return { admitted: false, retryAfterMs };
     const token = state.token + 1;
-    const since = state.kind === 'half-open' ? state.since : token;
-    const probeEndsAt = now + this.policy.probeTimeoutMs;
-    this.change({ kind: 'half-open', token, since, probeEndsAt, breaks: state.breaks }, now);
+    const since = Math.min(state.since, token);
+    const blockedUntil = now + this.policy.probeTimeoutMs;
+    this.change({ kind: 'half-open', token, since, blockedUntil, breaks: state.breaks }, now);
     return this.admission;
   }
 
   /** Records the outcome of the attempt that was admitted with `token`. Call it once per attempt. */
   onResult(token: CircuitToken, outcome: AttemptOutcome, now: number, lostWith?: LostConnection): void {
     const state = this.circuit;
-    if (!isCurrent(state, token)) return;
+    if (token < state.since) return;
     if (state.kind === 'half-open') {
-      if (outcome === 'success') this.change({ kind: 'closed', token: state.token + 1 }, now);
+      if (outcome === 'success') this.change({ ...CLOSED, token: state.token + 1, since: state.token + 1 }, now);
       else if (outcome === 'failure') this.open(state.breaks + 1, now);
       // Only the latest probe returns its permit; an older probe lost its permit at its timeout.
-      else if (token === state.token) this.change({ ...state, probeEndsAt: -Infinity }, now);
+      else if (token === state.token) this.change({ ...state, blockedUntil: -Infinity }, now);
       return;
     }
     if (outcome === 'ignored') return;
-    const isFailure = outcome === 'failure';
-    if (isFailure && lostWith !== undefined && this.isCounted(lostWith, now)) return;
-    this.sample.add(isFailure, now);
-    const { failures, total } = this.sample;
+    if (outcome === 'failure' && lostWith !== undefined)
+      this.losses.decideOnce(lostWith, now, () => {
+        this.count(true, now);
+        return true;
+      });
+    else this.count(outcome === 'failure', now);
+  }
+
+  private count(isFailure: boolean, now: number): void {
+    this.all.add(now);
+    this.failed.add(now, isFailure ? 1 : 0);
+    const [failures, total] = [this.failed.count, this.all.count];
     // Only a failure opens the circuit, not a success that reaches `minimumThroughput`.
     if (!isFailure || total < this.policy.minimumThroughput || failures < this.policy.failureRatio * total) return;
     this.open(1, now);
@@ -280,7 +250,8 @@ export class CircuitBreakerCore {
   private open(breaks: number, now: number): void {
     const { breakDurationMs, maxBreakDurationMs } = this.policy;
     const breakMs = jitter(Math.min(breakDurationMs * 2 ** (breaks - 1), maxBreakDurationMs), JITTER, this.random);
-    this.change({ kind: 'open', token: this.circuit.token + 1, probeAt: now + breakMs, breaks }, now);
+    const token = this.circuit.token + 1;
+    this.change({ kind: 'open', token, since: Infinity, blockedUntil: now + breakMs, breaks }, now);
   }
 
   private change(after: CircuitState, now: number): void {
@@ -288,9 +259,9 @@ export class CircuitBreakerCore {
     this.circuit = after;
     this.admission = { admitted: true, token: after.token };
     if (after.kind === before.kind) return;
-    const { failures, total } = this.sample;
-    if (after.kind === 'closed') this.sample.clear();
-    const breakMs = after.kind === 'open' ? after.probeAt - now : 0;
+    const [failures, total] = [this.failed.count, this.all.count];
+    if (after.kind === 'closed') for (const count of [this.failed, this.all]) count.clear();
+    const breakMs = after.kind === 'open' ? after.blockedUntil - now : 0;
     this.onTransition?.({
       from: before.kind,
       to: after.kind,
@@ -300,81 +271,10 @@ export class CircuitBreakerCore {
       breakMs,
     });
   }
-
-  private isCounted({ connection, acceptsNoStreams }: LostConnection, now: number): boolean {
-    const loss = this.losses.get(connection);
-    if (loss !== undefined && now - loss.at <= LOSS_WINDOW_MS) {
-      loss.acceptsNoStreams ||= acceptsNoStreams;
-      return true;
-    }
-    if (loss?.acceptsNoStreams === true) return true;
-    this.losses.set(connection, { at: now, acceptsNoStreams });
-    return false;
-  }
 }
 
 function reason(before: CircuitState, after: CircuitState): CircuitTransition['reason'] {
   if (after.kind === 'closed') return 'probe-succeeded';
   if (after.kind === 'half-open') return 'break-over';
   return before.kind === 'half-open' ? 'probe-failed' : 'too-many-failures';
-}
-
-const BUCKETS = 10;
-
-/**
- * Counts the attempts within the sampling time in ten rolling buckets, without allocating per attempt. Times are monotonic milliseconds.
- */
-export class AttemptSample {
-  private readonly bucketMs: number;
-  private readonly failed = new Float64Array(BUCKETS);
-  private readonly all = new Float64Array(BUCKETS);
-  /** Number of the bucket being filled, counted from time 0. */
-  private bucket = -Infinity;
-  /** Number of failed attempts within the sampling time. */
-  failures = 0;
-  /** Number of all attempts within the sampling time. */
-  total = 0;
-
-  constructor(durationMs: number) {
-    this.bucketMs = durationMs / BUCKETS;
-  }
-
-  add(isFailure: boolean, now: number): void {
-    const bucket = Math.floor(now / this.bucketMs);
-    // If the clock goes back, the latest bucket is used.
-    if (bucket > this.bucket) this.roll(bucket);
-    const index = indexOfBucket(this.bucket);
-    this.all[index] = (this.all[index] ?? 0) + 1;
-    this.total += 1;
-    if (!isFailure) return;
-    this.failed[index] = (this.failed[index] ?? 0) + 1;
-    this.failures += 1;
-  }
-
-  clear(): void {
-    this.failed.fill(0);
-    this.all.fill(0);
-    this.failures = 0;
-    this.total = 0;
-  }
-
-  // Clears the buckets that have started since the last attempt, because they still contain attempts older than the sampling time.
-  private roll(bucket: number): void {
-    if (bucket - this.bucket >= BUCKETS) this.clear();
-    else {
-      for (let passed = this.bucket + 1; passed <= bucket; passed++) {
-        const index = indexOfBucket(passed);
-        this.total -= this.all[index] ?? 0;
-        this.failures -= this.failed[index] ?? 0;
-        this.all[index] = 0;
-        this.failed[index] = 0;
-      }
-    }
-    this.bucket = bucket;
-  }
-}
-
-// Handles negative times, too, which a scheduler may report.
-function indexOfBucket(bucket: number): number {
-  return ((bucket % BUCKETS) + BUCKETS) % BUCKETS;
 }

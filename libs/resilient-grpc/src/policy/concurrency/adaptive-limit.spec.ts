@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AdaptiveLimit, type LoadEvidence, permitOutcome, type PermitOutcome } from './adaptive-limit.js';
+import { AdaptiveLimit, permitOutcome, type PermitOutcome } from './adaptive-limit.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { VerdictKind } from '../evidence/classify.js';
 
@@ -10,7 +10,7 @@ function recordCalls(
   limit: AdaptiveLimit,
   calls: number,
   latencyMs: number,
-  evidence: LoadEvidence = 'served',
+  evidence: PermitOutcome = 'succeeded',
 ): number {
   for (let i = 0; i < calls; i++) limit.record(latencyMs, limit.current, evidence);
   return limit.current;
@@ -33,13 +33,13 @@ describe('AdaptiveLimit', () => {
     expect(limit.unloadedLatencyMs).toBe(50);
   });
 
-  it.each<[title: string, latencyMs: number, evidence: LoadEvidence, limit: number]>([
-    ['increases the adaptive limit by 1 if latency is unchanged', 50, 'served', 21],
-    ['increases the adaptive limit if latency is 1.6 times the unloaded latency', 80, 'served', 21],
+  it.each<[title: string, latencyMs: number, evidence: PermitOutcome, limit: number]>([
+    ['increases the adaptive limit by 1 if latency is unchanged', 50, 'succeeded', 21],
+    ['increases the adaptive limit if latency is 1.6 times the unloaded latency', 80, 'succeeded', 21],
     [
       'decreases the adaptive limit by a tenth if latency is higher than 1.6 times the unloaded latency',
       80.1,
-      'served',
+      'succeeded',
       18,
     ],
     ['decreases the adaptive limit if calls time out, even at the unloaded latency', 50, 'timed-out', 18],
@@ -74,7 +74,7 @@ describe('AdaptiveLimit', () => {
 
   it('keeps the adaptive limit while fewer than half of the permits are in use, and measures the unloaded latency', () => {
     const limit = makeLearned();
-    for (let i = 0; i < 2_000; i++) limit.record(200, 9, 'served');
+    for (let i = 0; i < 2_000; i++) limit.record(200, 9, 'succeeded');
     expect(limit.current).toBe(20);
     expect(limit.unloadedLatencyMs).toBeCloseTo(200, 0);
   });
@@ -91,7 +91,7 @@ describe('AdaptiveLimit', () => {
   it('does not accept a latency as the service time if the latency falls with the load', () => {
     const limit = makeLearned();
     // A pool of 5 workers: latency is proportional to the number of concurrent calls.
-    for (let i = 0; i < 3_000; i++) limit.record(10 * limit.current, limit.current, 'served');
+    for (let i = 0; i < 3_000; i++) limit.record(10 * limit.current, limit.current, 'succeeded');
     expect(limit.unloadedLatencyMs).toBe(50);
     expect(limit.current).toBeGreaterThanOrEqual(7);
     expect(limit.current).toBeLessThanOrEqual(9);

@@ -10,14 +10,6 @@ export interface AdaptiveLimitBounds {
   readonly initial: number;
 }
 
-/**
- * Result of a call, as evidence about the load of its server. 'served': the server responded after `latencyMs`. 'timed-out': it did not
- * respond within `latencyMs`. 'cancelled': the call was ended early, which is evidence only if the server was slow. 'refused': an
- * overloaded server rejected the call; the latency is ignored. Calls that failed for another reason must not be recorded: their latency
- * does not show how long the server works on a call.
- */
-export type LoadEvidence = 'served' | 'timed-out' | 'cancelled' | 'refused';
-
 /** Minimum number of calls per measurement. More calls are measured if the limit is higher, so that a measurement spans a round trip. */
 const MIN_SAMPLES = 20;
 /** Number of calls that determine the unloaded latency. */
@@ -108,17 +100,23 @@ export class AdaptiveLimit {
     return Math.floor(this.beforeProbe ?? this.limit);
   }
 
-  /** Records the end of a call. @param latencyMs time from its start to its end @returns the limit for further calls */
-  record(latencyMs: number, inFlight: number, evidence: LoadEvidence): number {
-    if (evidence === 'cancelled' && latencyMs <= (this.unloadedLatencyMs ?? Infinity)) return this.current;
+  /**
+   * Records the end of a call. A call that failed for a reason of its own shows nothing about the load of the server, and a cancelled one
+   * only if the server was slow. The latency of a refused call is ignored.
+   * @param latencyMs time from its start to its end
+   * @returns the limit for further calls
+   */
+  record(latencyMs: number, inFlight: number, outcome: PermitOutcome): number {
+    if (outcome === 'failed' || outcome === 'not-sent') return this.current;
+    if (outcome === 'cancelled' && latencyMs <= (this.unloadedLatencyMs ?? Infinity)) return this.current;
     if (this.ignored > 0) {
       this.ignored -= 1;
       return this.current;
     }
     this.count += 1;
     this.inFlightSum += inFlight;
-    if (evidence === 'refused' || evidence === 'timed-out') this.overloadedCount += 1;
-    if (evidence !== 'refused') {
+    if (outcome === 'refused' || outcome === 'timed-out') this.overloadedCount += 1;
+    if (outcome !== 'refused') {
       this.latencyCount += 1;
       this.latencySum += latencyMs;
     }

@@ -1,4 +1,4 @@
-import { AdaptiveLimit, type LoadEvidence, type PermitOutcome } from './adaptive-limit.js';
+import { AdaptiveLimit, type PermitOutcome } from './adaptive-limit.js';
 
 export interface ConcurrencyPolicy {
   /** Maximum number of concurrent calls, 1 or more; 'adaptive' for a limit that follows latency. */
@@ -23,16 +23,6 @@ export function concurrencyPolicy(limit: MaxConcurrentCalls | false | undefined)
 export const ADAPTIVE_BOUNDS = { floor: 4, ceiling: 1_000, initial: 20 };
 /** Factor by which an adaptive limit must change to be reported. */
 const NOTABLE_CHANGE = 2;
-
-/** Evidence for an adaptive limit. `undefined`: the outcome shows nothing about the load of the server. */
-const EVIDENCE: Readonly<Record<PermitOutcome, LoadEvidence | undefined>> = {
-  succeeded: 'served',
-  failed: undefined,
-  'timed-out': 'timed-out',
-  refused: 'refused',
-  cancelled: 'cancelled',
-  'not-sent': undefined,
-};
 
 /** Change of an adaptive concurrency limit. Latencies are means. */
 export interface LimitChange {
@@ -102,7 +92,7 @@ export class PermitQueue {
    * @param latencyMs monotonic time from the start of the attempt to its end; 0 if none was sent
    */
   release(outcome: PermitOutcome, latencyMs: number): void {
-    if (this.adaptive !== undefined) this.adapt(this.adaptive, EVIDENCE[outcome], latencyMs);
+    if (this.adaptive !== undefined) this.adapt(this.adaptive, outcome, latencyMs);
     this.running -= 1;
     // A waiter may complete and call `release` inside `permitted`. The outer loop then continues, because recursion could overflow
     // the stack.
@@ -120,9 +110,8 @@ export class PermitQueue {
     }
   }
 
-  private adapt(limit: AdaptiveLimit, evidence: LoadEvidence | undefined, latencyMs: number): void {
-    if (evidence === undefined) return;
-    limit.record(latencyMs, this.running, evidence);
+  private adapt(limit: AdaptiveLimit, outcome: PermitOutcome, latencyMs: number): void {
+    limit.record(latencyMs, this.running, outcome);
     const { settled: to } = limit;
     const from = this.reportedLimit;
     if (to > from / NOTABLE_CHANGE && to < from * NOTABLE_CHANGE) return;

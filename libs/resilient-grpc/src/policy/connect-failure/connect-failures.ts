@@ -89,66 +89,39 @@ function mayRejectClientCertificate({ phase, isSecure, receivedBytes }: ConnectF
  * branch.
  */
 export type ConnectFailureKind =
-  /** ECONNREFUSED. */
   | 'refused'
-  /** ECONNREFUSED on a Unix socket that exists. */
   | 'socket-refused'
-  /** ECONNRESET. */
   | 'reset'
-  /** ECONNRESET before the server has sent any part of its TLS handshake. */
   | 'reset-in-tls'
-  /** ETIMEDOUT, or no TCP connection within the connect timeout. */
   | 'no-response'
-  /** EHOSTUNREACH. */
   | 'host-unreachable'
-  /** ENETUNREACH. */
   | 'network-unreachable'
-  /** ENOENT: no such Unix socket. */
   | 'no-such-socket'
-  /** EACCES, for a Unix socket or a prohibited connection. */
   | 'permission-denied'
-  /** The name of the target does not resolve. */
   | 'name-not-resolved'
-  /** The resolver of a target other than a DNS name (for example, a `kubernetes:` target) found no endpoints. */
   | 'target-not-resolved'
-  /** The channel credentials failed, or were not ready within the connect timeout, so no connection was attempted. */
   | 'credentials-not-ready'
-  /** The HTTP proxy refused the CONNECT request, closed its connection, or is unreachable. */
   | 'proxy-failed'
-  /** The HTTP proxy did not respond to the CONNECT request within the connect timeout. */
   | 'proxy-no-response'
-  /** The peer accepted the TCP connection, but did not respond within the connect timeout. */
   | 'silent'
-  /** The peer closed the connection without an HTTP/2 response. */
   | 'closed'
-  /**
-   * The peer closed the connection during or after the TLS handshake, without an HTTP/2 response. It may have rejected the client
-   * certificate.
-   */
+  /** Without an HTTP/2 response, during or after the TLS handshake. The server may have rejected the client certificate. */
   | 'closed-in-tls'
   | 'server-uses-tls'
   | 'server-without-tls'
   | 'not-http2'
-  /** TLS without the ALPN protocol h2. */
   | 'no-http2-in-tls'
-  /** The server requires a client certificate, or rejects the one it received. */
   | 'client-certificate'
-  /** The server ended the TLS connection, and this client's own certificate has expired or is not valid yet. */
   | 'client-certificate-invalid'
-  /** The server does not recognize the requested server name (SNI). */
   | 'unknown-server-name'
   | 'tls-version'
   | 'tls-failed'
   | 'certificate-expired'
   | 'certificate-not-yet-valid'
   | 'certificate-name'
-  /** The server's certificate is self-signed, and the client does not trust it. */
   | 'certificate-self-signed'
-  /** The client does not trust the certificate authority that issued the certificate. */
   | 'certificate-untrusted'
-  /** Any other rejected certificate, such as a revoked one. */
   | 'certificate-rejected'
-  /** The connections are established, but no endpoint's health status permits calls. */
   | 'not-serving'
   | 'other';
 

@@ -1,5 +1,8 @@
+import { RollingCount } from '../../time/rolling-count.js';
+
 const BUCKET_MS = 1_000;
-const BUCKETS = 10;
+/** Time over which the calls are counted. */
+const WINDOW_MS = 10 * BUCKET_MS;
 const COARSE_STEP = 1.05;
 const FINE_STEP = 1.01;
 const COARSE_SAMPLES = 100;
@@ -19,24 +22,15 @@ interface MethodLatency {
  * so it must be cheap: it allocates only for the first call of a method. Times are monotonic milliseconds.
  */
 export class LoadBaseline {
-  private readonly buckets = new Float64Array(BUCKETS);
-  /** Number of the bucket being filled; starts at 0 and never wraps. */
-  private bucket = 0;
-  private bucketEndsAt: number;
-  private startedAt: number;
+  private readonly calls = new RollingCount(WINDOW_MS);
   private frozenAt: number | undefined;
   private readonly latencies = new Map<string, MethodLatency>();
 
-  constructor(now: number) {
-    this.startedAt = now;
-    this.bucketEndsAt = now + BUCKET_MS;
-  }
+  /** @param startedAt start of the measurement, later by the duration of each outage since then */
+  constructor(private startedAt: number) {}
 
   callStarted(now: number): void {
-    if (this.frozenAt !== undefined) return;
-    if (now >= this.bucketEndsAt) this.roll(now);
-    const index = this.bucket % BUCKETS;
-    this.buckets[index] = (this.buckets[index] ?? 0) + 1;
+    if (this.frozenAt === undefined) this.calls.add(now - this.startedAt);
   }
 
   /**
@@ -67,13 +61,10 @@ export class LoadBaseline {
 
   /** Returns the calls per second over the last ten seconds, excluding frozen time, averaged over at least one second. */
   callsPerSecond(now: number): number {
-    const at = this.frozenAt ?? now;
-    if (at >= this.bucketEndsAt) this.roll(at);
-    let calls = 0;
-    for (const count of this.buckets) calls += count;
-    const bucketStartedAt = this.bucketEndsAt - BUCKET_MS;
-    const coveredMs = Math.min(at - this.startedAt, at - bucketStartedAt + (BUCKETS - 1) * BUCKET_MS);
-    return (calls * 1_000) / Math.max(coveredMs, BUCKET_MS);
+    const elapsedMs = (this.frozenAt ?? now) - this.startedAt;
+    this.calls.add(elapsedMs, 0);
+    const coveredMs = Math.min(elapsedMs, (elapsedMs % BUCKET_MS) + WINDOW_MS - BUCKET_MS);
+    return (this.calls.count * 1_000) / Math.max(coveredMs, BUCKET_MS);
   }
 
   /** Stops counting calls when an outage starts, because load during an outage is not normal. */
@@ -84,16 +75,7 @@ export class LoadBaseline {
   /** Resumes counting calls when the outage ends, and excludes the duration of the outage. */
   thaw(now: number): void {
     if (this.frozenAt === undefined) return;
-    const lost = now - this.frozenAt;
-    this.bucketEndsAt += lost;
-    this.startedAt += lost;
+    this.startedAt += now - this.frozenAt;
     this.frozenAt = undefined;
-  }
-
-  private roll(now: number): void {
-    const passed = Math.floor((now - this.bucketEndsAt) / BUCKET_MS) + 1;
-    for (let i = 1; i <= Math.min(passed, BUCKETS); i++) this.buckets[(this.bucket + i) % BUCKETS] = 0;
-    this.bucket += passed;
-    this.bucketEndsAt += passed * BUCKET_MS;
   }
 }

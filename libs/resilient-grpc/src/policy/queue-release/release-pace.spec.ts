@@ -134,17 +134,6 @@ describe('ReleasePace with streams', () => {
     pace.take(100, 0);
     expect(pace.callsPerSecond).toBe(62.5);
   });
-
-  it('does not increase the release pace before a response to a unary call among released streams', () => {
-    const pace = new ReleasePace(USUAL);
-    for (let now = 0; now < 1_000; now += 10) {
-      for (let taken = pace.take(now); taken > 0; taken--) if (now > 0) pace.opened();
-    }
-    expect(pace.callsPerSecond).toBe(50);
-    pace.answered(5, USUAL_MS, 1_000);
-    pace.take(1_100);
-    expect(pace.callsPerSecond).toBeCloseTo(62.5);
-  });
 });
 
 describe('ReleasePace', () => {
@@ -193,16 +182,6 @@ describe('ReleasePace', () => {
       pace.failed(now);
     }
     expect(pace.callsPerSecond).toBe(80);
-  });
-
-  it('increases the release pace faster while deadlines require it', () => {
-    const pace = new ReleasePace(USUAL);
-    pace.require({ floorPerSecond: 0, deadlinePacePerSecond: 1_000 });
-    run(pace, 0, 101, 10);
-    expect(pace.callsPerSecond).toBeCloseTo(67.5);
-    pace.require({ floorPerSecond: 0, deadlinePacePerSecond: 0 });
-    run(pace, 110, 201, 10);
-    expect(pace.callsPerSecond).toBeCloseTo(67.5 * 1.25);
   });
 
   it('counts the response of a slow method as slow only if the method was faster before the outage', () => {
@@ -262,81 +241,6 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeCloseTo(50 * 1.25 ** 3);
   });
 
-  it('does not increase the release pace while released calls are in flight and none has been answered', () => {
-    const pace = new ReleasePace(USUAL);
-    run(pace, 0, 2_000, undefined);
-    expect(pace.callsPerSecond).toBe(50);
-  });
-
-  it('increases the release pace if no call is in flight', () => {
-    const pace = new ReleasePace(USUAL);
-    pace.take(0, 0);
-    pace.take(100, 0);
-    expect(pace.callsPerSecond).toBeCloseTo(62.5);
-  });
-
-  it.each<[string, number, (pace: ReleasePace) => void]>([
-    ['a response to', 62.5, (pace) => pace.answered(10, USUAL_MS, 50)],
-    ['a failure of', 30, (pace) => pace.failed(50)],
-  ])(
-    'increases the release pace by a quarter in the step that follows %s the only call in flight',
-    (_, perSecond, end) => {
-      const pace = new ReleasePace(USUAL);
-      pace.take(0);
-      end(pace);
-      pace.take(100, 0);
-      expect(pace.callsPerSecond).toBe(perSecond);
-      pace.take(200, 0);
-      expect(pace.callsPerSecond).toBe(perSecond * 1.25);
-    },
-  );
-
-  it('increases the release pace after one usual response while other calls are in flight', () => {
-    const pace = new ReleasePace(USUAL);
-    expect(pace.take(99)).toBe(5);
-    pace.answered(10, USUAL_MS, 99);
-    pace.take(100, 0);
-    expect(pace.callsPerSecond).toBe(62.5);
-  });
-
-  it('reduces the release pace again in the step 300 ms after a reduction', () => {
-    const pace = new ReleasePace(USUAL);
-    const paces = [100, 200, 300, 400].map((end) => {
-      pace.failed(end - 50);
-      pace.take(end, 0);
-      return pace.callsPerSecond;
-    });
-    expect(paces).toEqual([30, 30, 30, 18]);
-  });
-
-  it('reduces the release pace at most once per 300 ms while calls are answered slowly, and never below the starting pace', () => {
-    const pace = new ReleasePace(USUAL);
-    run(pace, 0, 601, 1);
-    const grown = pace.callsPerSecond;
-    run(pace, 610, 701, 41);
-    expect(pace.callsPerSecond).toBeCloseTo(grown * 0.6);
-    run(pace, 710, 900, 41);
-    expect(pace.callsPerSecond).toBeCloseTo(grown * 0.6);
-    run(pace, 900, 60_000, 41);
-    expect(pace.callsPerSecond).toBe(50);
-  });
-
-  it('does not reduce the release pace after slow responses while the number of calls in flight falls', () => {
-    const pace = new ReleasePace(USUAL);
-    run(pace, 0, 601, 1);
-    pace.take(700);
-    pace.take(800, 0);
-    const grown = pace.callsPerSecond;
-    const paces = [900, 1_000, 1_100].map((end) => {
-      for (let i = 0; i < 4; i++) pace.answered(50, USUAL_MS, end - 50);
-      // In the last step, as many calls are sent as are answered, so the number of calls in flight does not fall.
-      pace.take(end - 50, end === 1_100 ? 4 : 0);
-      pace.take(end, 0);
-      return pace.callsPerSecond;
-    });
-    expect(paces).toEqual([grown, grown, grown * 0.6]);
-  });
-
   it('reduces the release pace to a quarter of the starting pace while calls fail', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 5_000; now += 10) {
@@ -370,22 +274,6 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
-  it('reduces the release pace after a failure', () => {
-    const pace = new ReleasePace(USUAL);
-    pace.take(0);
-    pace.failed(1);
-    pace.take(100);
-    expect(pace.callsPerSecond).toBe(30);
-  });
-
-  it('does not reduce the release pace if a quarter of the responses are slow', () => {
-    const pace = new ReleasePace(USUAL);
-    pace.take(0);
-    for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, USUAL_MS, 50);
-    pace.take(100);
-    expect(pace.callsPerSecond).toBeGreaterThan(50);
-  });
-
   it('uses the latency of the first answered call of a release as the usual latency if no latency is known', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 101; now += 10) {
@@ -408,16 +296,6 @@ describe('ReleasePace', () => {
     pace.take(100, 0);
     expect(pace.callsPerSecond).toBe(62.5);
     expect(pace.take(100)).toBe(5);
-  });
-
-  it('does not increase the release pace while the stream limit stops the release', () => {
-    const pace = new ReleasePace(USUAL);
-    pace.isStreamLimited = true;
-    run(pace, 0, 1_001, 10);
-    expect(pace.callsPerSecond).toBe(50);
-    pace.isStreamLimited = false;
-    run(pace, 1_010, 1_101, 10);
-    expect(pace.callsPerSecond).toBe(62.5);
   });
 
   it('releases no more calls than one step allows when the process resumes after a suspend', () => {

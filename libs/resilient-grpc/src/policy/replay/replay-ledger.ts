@@ -49,20 +49,20 @@ export function bufferLimits(limits: LedgerLimits): LedgerLimits {
   return { messages: Math.max(limits.messages, MIN_MESSAGES), bytes: Math.max(limits.bytes, MIN_BYTES) };
 }
 
-interface Node<Id, Message> {
+interface Kept<Id, Message> {
   readonly entry: LedgerEntry<Id, Message>;
   /** Number of the call on which the message was last sent; 0 if it was never sent. */
   callNumber: number;
-  previous: Node<Id, Message> | undefined;
-  next: Node<Id, Message> | undefined;
 }
 
-/** Unacknowledged messages in send order, with the send position of the current call. Uses a linked list in addition to the map. */
+/** Unacknowledged messages in send order, with the send position of the current call. */
 export class ReplayLedger<Id, Message> {
-  private readonly nodes = new Map<Id, Node<Id, Message>>();
-  private first: Node<Id, Message> | undefined;
-  private last: Node<Id, Message> | undefined;
-  private unsent: Node<Id, Message> | undefined;
+  // A Map keeps the order, and its iterators skip removed messages. Neither iterator is read beyond the last message, because an iterator
+  // that has ended would miss messages that are added later.
+  private readonly kept = new Map<Id, Kept<Id, Message>>();
+  private unsent = this.kept.values();
+  /** Created for the first cumulative acknowledgment, because an iterator that is never read would retain removed messages. */
+  private uncovered: MapIterator<Kept<Id, Message>> | undefined;
   private callNumber = 1;
   bytes = 0;
   /** Number of unacknowledged messages sent on the current call. */
@@ -71,11 +71,11 @@ export class ReplayLedger<Id, Message> {
   constructor(private readonly limits: LedgerLimits) {}
 
   get size(): number {
-    return this.nodes.size;
+    return this.kept.size;
   }
 
   get oldest(): LedgerEntry<Id, Message> | undefined {
-    return this.first?.entry;
+    return this.kept.values().next().value?.entry;
   }
 
   get isFull(): boolean {
@@ -83,7 +83,7 @@ export class ReplayLedger<Id, Message> {
   }
 
   has(id: Id): boolean {
-    return this.nodes.has(id);
+    return this.kept.has(id);
   }
 
   /** True if a message of `bytes` fits. A message that is larger than the byte limit fits only if the ledger is empty. */
@@ -93,12 +93,7 @@ export class ReplayLedger<Id, Message> {
 
   /** Appends a message, which must fit and have a new id. */
   add(entry: LedgerEntry<Id, Message>): void {
-    const node: Node<Id, Message> = { entry, callNumber: 0, previous: this.last, next: undefined };
-    if (this.last === undefined) this.first = node;
-    else this.last.next = node;
-    this.last = node;
-    this.unsent ??= node;
-    this.nodes.set(entry.id, node);
+    this.kept.set(entry.id, { entry, callNumber: 0 });
     this.bytes += entry.bytes;
   }
 
@@ -106,17 +101,16 @@ export class ReplayLedger<Id, Message> {
   startCall(): void {
     this.callNumber += 1;
     this.awaited = 0;
-    this.unsent = this.first;
+    this.unsent = this.kept.values();
   }
 
   /** Returns the next message not yet sent on the current call, and marks it as sent. */
   send(): LedgerEntry<Id, Message> | undefined {
-    const node = this.unsent;
-    if (node === undefined) return undefined;
-    node.callNumber = this.callNumber;
-    this.unsent = node.next;
+    const next = this.awaited < this.size ? this.unsent.next().value : undefined;
+    if (next === undefined) return undefined;
+    next.callNumber = this.callNumber;
     this.awaited += 1;
-    return node.entry;
+    return next.entry;
   }
 
   /**
@@ -125,30 +119,18 @@ export class ReplayLedger<Id, Message> {
    * message that was never sent (the acknowledgment is then for another message with the same id).
    */
   acknowledge(id: Id, kind: Acknowledgment): number {
-    const node = this.nodes.get(id);
-    if (node === undefined || node.callNumber === 0) return 0;
-    if (kind === 'single') {
-      this.remove(node);
-      return 1;
-    }
-    let count = 0;
-    for (let covered = this.first; covered !== undefined; covered = covered.next) {
-      this.remove(covered);
-      count += 1;
-      if (covered === node) break;
-    }
-    return count;
+    const { size } = this;
+    const found = this.kept.get(id);
+    if (found === undefined || found.callNumber === 0) return 0;
+    if (kind === 'single') this.remove(found);
+    else this.uncovered ??= this.kept.values();
+    while (this.kept.has(id)) this.remove(this.uncovered?.next().value ?? found);
+    return size - this.size;
   }
 
-  private remove(node: Node<Id, Message>): void {
-    const { previous, next } = node;
-    if (previous === undefined) this.first = next;
-    else previous.next = next;
-    if (next === undefined) this.last = previous;
-    else next.previous = previous;
-    if (this.unsent === node) this.unsent = next;
-    if (node.callNumber === this.callNumber) this.awaited -= 1;
-    this.nodes.delete(node.entry.id);
-    this.bytes -= node.entry.bytes;
+  private remove({ entry, callNumber }: Kept<Id, Message>): void {
+    if (callNumber === this.callNumber) this.awaited -= 1;
+    this.kept.delete(entry.id);
+    this.bytes -= entry.bytes;
   }
 }

@@ -34,30 +34,39 @@ export type FailureKind =
   /** The error has no gRPC status, because the application itself threw it. */
   | 'no-status';
 
-type KindByReason = 'lost' | 'local' | 'ended-by-caller' | 'client-closing' | 'by-code';
+/**
+ * Meaning of a failure's reason. 'not-admitted': a limit or an outage rejected the call before it was sent. 'unsent': the request itself
+ * could not be sent. 'by-code': the status code determines the meaning.
+ */
+type ReasonKind = 'lost' | 'not-admitted' | 'unsent' | 'local' | 'ended-by-caller' | 'client-closing' | 'by-code';
 
-const KINDS: Readonly<Record<string, KindByReason>> = {
+const KINDS: Readonly<Record<string, ReasonKind>> = {
   'connection-lost': 'lost',
   refused: 'lost',
-  outage: 'lost',
   'stream-idle': 'lost',
   'attempt-timeout': 'lost',
-  'circuit-open': 'lost',
-  'too-many-waiting': 'lost',
-  'concurrency-limit': 'lost',
+  outage: 'not-admitted',
+  'circuit-open': 'not-admitted',
+  'too-many-waiting': 'not-admitted',
+  'concurrency-limit': 'not-admitted',
   server: 'by-code',
   http: 'by-code',
   overloaded: 'by-code',
   deadline: 'ended-by-caller',
   cancelled: 'ended-by-caller',
   'inbound-cancelled': 'ended-by-caller',
-  'not-sent': 'local',
-  'requests-overflow': 'local',
+  'not-sent': 'unsent',
+  'requests-overflow': 'unsent',
   protocol: 'local',
   'trailers-missing': 'local',
   draining: 'client-closing',
   closed: 'client-closing',
-} satisfies Record<FailureReason, KindByReason>;
+} satisfies Record<FailureReason, ReasonKind>;
+
+/** Returns the meaning of a reason; `undefined` without one, and for a reason of a later version of this library. */
+export function reasonKind(reason: string | undefined): ReasonKind | undefined {
+  return reason === undefined ? undefined : KINDS[reason];
+}
 
 // Status codes of transient failures that the server or a proxy reported. DEADLINE_EXCEEDED and CANCELLED are included, because with reason
 // 'server' they come from the server (for example, while it shuts down) or a proxy, not from this client.
@@ -75,6 +84,8 @@ export function failureKind({ reason, code }: StreamFailure): FailureKind {
   if (reason === undefined) return 'no-status';
   // An unknown reason comes from a later version of this library. By default, the stream then fails, because resuming would be a guess.
   const kind = KINDS[reason] ?? 'local';
+  if (kind === 'not-admitted') return 'lost';
+  if (kind === 'unsent') return 'local';
   if (kind !== 'by-code') return kind;
   return code !== undefined && TRANSIENT_CODES.has(code) ? 'server' : 'final-status';
 }

@@ -153,17 +153,6 @@ describe('valid service config', () => {
       config: { methodConfig: [{ hedging: { maxAttempts: 100, hedgingDelayMs: 0, nonFatalStatusCodes: new Set() } }] },
     });
   });
-
-  it.each([
-    ['0.5s', 500],
-    ['1s', 1_000],
-    ['1.5s', 1_500],
-    ['0.07s', 70],
-    ['0.000000001s', 0.000001],
-    ['3600s', 3_600_000],
-  ])('reads the timeout %s of a method config as %d ms', (timeout, timeoutMs) => {
-    expect(configOf(withMethod({ timeout })).methodConfig[0]).toMatchObject({ timeoutMs });
-  });
 });
 
 describe('invalid service config', () => {
@@ -208,11 +197,6 @@ describe('invalid service config', () => {
       '$.methodConfig[0].name[0].method: expected a service for method "Get", got none',
     ],
     [
-      'a service name that is not a string',
-      withMethod({ name: [{ service: 7 }] }),
-      '$.methodConfig[0].name[0].service: expected string, got 7',
-    ],
-    [
       'an unknown key in a name of a method config',
       withMethod({ name: [{ service: 'a.B', Method: 'Get' }] }),
       "$.methodConfig[0].name[0].Method: unknown option; did you mean 'method'?",
@@ -228,23 +212,6 @@ describe('invalid service config', () => {
       '$.methodConfig[0].timeout: expected a duration above 0, in seconds as a string such as "0.5s", got "500ms"',
     ],
     [
-      'a timeout in minutes',
-      withMethod({ timeout: '2m' }),
-      'expected a duration above 0, in seconds as a string such as "0.5s", got "2m"',
-    ],
-    [
-      'a timeout as a number',
-      withMethod({ timeout: 500 }),
-      'expected a duration above 0, in seconds as a string such as "0.5s", got 500',
-    ],
-    [
-      'a timeout of 0',
-      withMethod({ timeout: '0s' }),
-      'expected a duration above 0, in seconds as a string such as "0.5s", got "0s"',
-    ],
-    ['a negative timeout', withMethod({ timeout: '-1s' }), 'got "-1s"'],
-    ['a timeout with ten decimals', withMethod({ timeout: '0.1234567891s' }), 'got "0.1234567891s"'],
-    [
       'waitForReady in quotes',
       withMethod({ waitForReady: 'true' }),
       '$.methodConfig[0].waitForReady: expected boolean, got "true"',
@@ -254,38 +221,25 @@ describe('invalid service config', () => {
       withMethod({ maxResponseMessageBytes: -1 }),
       '$.methodConfig[0].maxResponseMessageBytes: expected >=0, got -1',
     ],
-    ['a message size limit in quotes', withMethod({ maxResponseMessageBytes: '7' }), 'expected number, got "7"'],
     [
       'a maxAttempts of 1 in a retry policy',
       withRetry({ maxAttempts: 1 }),
       '$.methodConfig[0].retryPolicy.maxAttempts: expected >=2, got 1',
     ],
-    ['a fractional number of attempts', withRetry({ maxAttempts: 2.5 }), 'expected integer, got 2.5'],
     [
       'a missing initialBackoff',
       withRetry({ initialBackoff: undefined }),
       '$.methodConfig[0].retryPolicy.initialBackoff: expected a value, got nothing',
     ],
     [
-      'a maxBackoff of 0',
-      withRetry({ maxBackoff: '0s' }),
-      '$.methodConfig[0].retryPolicy.maxBackoff: expected a duration above 0',
-    ],
-    [
       'a backoffMultiplier of 0',
       withRetry({ backoffMultiplier: 0 }),
       '$.methodConfig[0].retryPolicy.backoffMultiplier: expected >0, got 0',
     ],
-    ['an infinite backoffMultiplier', withRetry({ backoffMultiplier: Infinity }), 'got Infinity'],
     [
       'an empty list of status codes',
       withRetry({ retryableStatusCodes: [] }),
       '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected >=1, got an array of length 0',
-    ],
-    [
-      'status codes that are not a list',
-      withRetry({ retryableStatusCodes: 'UNAVAILABLE' }),
-      'expected Array, got "UNAVAILABLE"',
     ],
     [
       'an unknown status code',
@@ -296,21 +250,6 @@ describe('invalid service config', () => {
       'a status code above 16',
       withRetry({ retryableStatusCodes: [14, 17] }),
       'retryableStatusCodes[1]: expected the name of a status code or a number from 0 to 16, got 17',
-    ],
-    [
-      'a status code in another spelling',
-      withRetry({ retryableStatusCodes: ['DeadlineExceeded'] }),
-      'expected the name of a status code or a number from 0 to 16, got "DeadlineExceeded"',
-    ],
-    [
-      'a numeric status code in quotes',
-      withRetry({ retryableStatusCodes: ['14'] }),
-      'expected the name of a status code or a number from 0 to 16, got "14"',
-    ],
-    [
-      'a retry policy that is not an object',
-      withMethod({ retryPolicy: true }),
-      '$.methodConfig[0].retryPolicy: expected an object, got true',
     ],
     [
       'a retry policy together with a hedging policy',
@@ -328,16 +267,6 @@ describe('invalid service config', () => {
       'hedgingDelay: expected a duration of 0 or more, in seconds as a string such as "0.5s", got "50ms"',
     ],
     [
-      'a hedging delay of 9 ms, which has no exact binary value in seconds',
-      withMethod({ hedgingPolicy: { maxAttempts: 2, hedgingDelay: '9ms' } }),
-      'expected a duration of 0 or more, in seconds as a string such as "0.5s", got "9ms"',
-    ],
-    [
-      'a load balancing config that is not a list',
-      { loadBalancingConfig: { round_robin: {} } },
-      '$.loadBalancingConfig: expected Array, got an object with round_robin',
-    ],
-    [
       'two load balancing policies in one entry',
       { loadBalancingConfig: [{ a: {}, b: {} }] },
       '$.loadBalancingConfig[0]: expected exactly one key, the name of the policy, got an object with a, b',
@@ -348,16 +277,10 @@ describe('invalid service config', () => {
       '$.loadBalancingConfig[0]: expected an object, got "round_robin"',
     ],
     [
-      'a loadBalancingPolicy that is not a name',
-      { loadBalancingPolicy: 7 },
-      '$.loadBalancingPolicy: expected string, got 7',
-    ],
-    [
       'a maxTokens above 1,000',
       { retryThrottling: { maxTokens: 1_001, tokenRatio: 0.1 } },
       '$.retryThrottling.maxTokens: expected <=1000, got 1001',
     ],
-    ['a maxTokens of 0', { retryThrottling: { maxTokens: 0, tokenRatio: 0.1 } }, 'expected >0, got 0'],
     [
       'a tokenRatio of 0',
       { retryThrottling: { maxTokens: 10, tokenRatio: 0 } },
@@ -422,59 +345,14 @@ describe('nearly valid service config', () => {
       ['$.methodConfig[1].name[0]: expected a unique name, got all methods again (first at $.methodConfig[0].name[0])'],
     ],
     [
-      'a retryThrottling that is not an object',
-      { retryThrottling: 5 },
-      ['$.retryThrottling: expected an object, got 5'],
-    ],
-    [
-      'a tokenRatio that is truncated to 0',
-      { retryThrottling: { maxTokens: 1, tokenRatio: 0.0009 } },
-      ['$.retryThrottling.tokenRatio: expected 0.001 or more, because only three decimals are used, got 0.0009'],
-    ],
-    [
-      'a hedging policy that is not an object',
-      withMethod({ hedgingPolicy: 3 }),
-      [expect.stringContaining('hedgingPolicy: expected')],
-    ],
-    [
-      'nonFatalStatusCodes that are not a list',
-      withMethod({ hedgingPolicy: { maxAttempts: 2, nonFatalStatusCodes: 'INTERNAL' } }),
-      [expect.stringContaining('hedgingPolicy.nonFatalStatusCodes: ')],
-    ],
-    [
-      'a method name that is not a string',
-      { methodConfig: [{ name: [{ service: 'a.B', method: 5 }] }] },
-      ['$.methodConfig[0].name[0].method: expected string, got 5'],
-    ],
-    [
       "grpc-js's key for the response size",
       withMethod({ maxResponseBytes: 5 }),
       [expect.stringContaining('unknown option')],
     ],
     [
-      'a blank status code',
-      withRetry({ retryableStatusCodes: [' '] }),
-      [expect.stringMatching(/retryableStatusCodes\[0\]: .*, got " "$/)],
-    ],
-    [
-      'a status code with a trailing space',
-      withRetry({ retryableStatusCodes: ['unavailable '] }),
-      [expect.stringMatching(/expected the name of a status code or a number from 0 to 16, got "unavailable "$/)],
-    ],
-    [
       'a method config with several names that are strings',
       withMethod({ name: ['a.B/Get', 'a.B/List'] }),
       [expect.stringContaining('name[0]: expected an object'), expect.stringContaining('name[1]: expected an object')],
-    ],
-    [
-      'a blank string instead of a number',
-      withMethod({ maxRequestMessageBytes: ' ' }),
-      ['$.methodConfig[0].maxRequestMessageBytes: expected number, got " "'],
-    ],
-    [
-      'a number in quotes with blanks',
-      withMethod({ maxRequestMessageBytes: ' 5 ' }),
-      ['$.methodConfig[0].maxRequestMessageBytes: expected number, got " 5 "'],
     ],
   ])('rejects a service config because of %s', (_title, document, problems) => {
     expect(problemsOf(document).map((problem) => problem.replaceAll(PATH, '$'))).toEqual(problems);

@@ -180,7 +180,7 @@ describe('dead connection', () => {
 
   it('keeps a replaceable connection for another 0.5 s if the check is late', () => {
     const late = after(...REPLACEABLE, checked(14_000, { otherReady: true, late: true }));
-    expect(late).toMatchObject({ kind: 'replaceable', endsAt: 14_500 });
+    expect(late).toMatchObject({ kind: 'replaceable', dueAt: 14_500 });
   });
 
   it.each([

@@ -59,23 +59,26 @@ export interface ProbeHistory {
   readonly pings: number;
 }
 
-interface SuspicionFacts {
+/** A connection on which calls timed out. */
+export interface Distrust {
+  readonly kind:
+    /** Calls timed out, and no byte has been received since. */
+    | 'suspected'
+    /** A probe call was sent. */
+    | 'probed'
+    /** A PING was sent after the probe. */
+    | 'pinged'
+    /** Neither the probe nor the PING was answered. The connection stays open until another one is READY. */
+    | 'dead'
+    | 'replaceable'
+    | 'abandoned';
   readonly evidence: SuspicionEvidence;
   readonly probes: ProbeHistory;
+  /** Time of the next step of a connection that is probed, pinged, or replaceable. */
+  readonly dueAt: number;
 }
 
-export type SuspicionState =
-  | { readonly kind: 'trusted'; readonly probes: ProbeHistory }
-  /** Calls timed out, and no byte has been received since. */
-  | (SuspicionFacts & { readonly kind: 'suspected' })
-  /** A probe call was sent. */
-  | (SuspicionFacts & { readonly kind: 'probed'; readonly pingAt: number })
-  /** A PING was sent after the probe. */
-  | (SuspicionFacts & { readonly kind: 'pinged'; readonly endsAt: number })
-  /** Neither the probe nor the PING was answered. The connection stays open until another one is READY. */
-  | (SuspicionFacts & { readonly kind: 'dead' })
-  | (SuspicionFacts & { readonly kind: 'replaceable'; readonly endsAt: number })
-  | (SuspicionFacts & { readonly kind: 'abandoned' });
+export type SuspicionState = { readonly kind: 'trusted'; readonly probes: ProbeHistory } | Distrust;
 
 export type SuspicionEvent =
   /** A call on the connection, or a call that waited for a stream, timed out on this side after `waitedMs`. */
@@ -95,7 +98,6 @@ export type SuspicionEvent =
 export const NOT_SUSPECTED: SuspicionState = { kind: 'trusted', probes: { nextAt: 0, pings: 0 } };
 
 type EventOf<T extends SuspicionEvent['type']> = Extract<SuspicionEvent, { readonly type: T }>;
-type Distrust = Exclude<SuspicionState, { readonly kind: 'trusted' }>;
 
 /** Returns the suspicion of a connection after `event`, or the same object if nothing changes. */
 export function nextSuspicion(
@@ -130,7 +132,7 @@ function recordTimeout(
   // The silence starts with this timeout, because the connection was trusted, or has received bytes since the earlier timeouts.
   const spreadMs = random() * policy.spreadMs;
   const evidence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
-  return { kind: 'suspected', evidence, probes: state.probes };
+  return { kind: 'suspected', evidence, probes: state.probes, dueAt: Infinity };
 }
 
 function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy): SuspicionState {
@@ -144,26 +146,22 @@ function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy
       const needed = silenceNeeded(evidence, policy);
       if (at - evidence.lastTimeoutAt >= needed + policy.forgetMs) return trust(state);
       if (evidence.timeouts < policy.timeouts || at - evidence.since < needed || at < probes.nextAt) return state;
-      return {
-        kind: 'probed',
-        evidence,
-        probes: { ...probes, nextAt: at + policy.probeRestMs },
-        pingAt: at + policy.pingAfterMs,
-      };
+      const nextAt = at + policy.probeRestMs;
+      return { kind: 'probed', evidence, probes: { ...probes, nextAt }, dueAt: at + policy.pingAfterMs };
     }
     // After a delay of this process, the probe and the PING are not repeated. Only their timeouts restart.
     case 'probed':
-      if (late) return { ...state, pingAt: at + policy.pingAfterMs };
-      return at < state.pingAt ? state : moveToPinged(state, at, policy);
+      if (late) return { ...state, dueAt: at + policy.pingAfterMs };
+      return at < state.dueAt ? state : moveToPinged(state, at, policy);
     case 'pinged':
-      if (late) return { ...state, endsAt: at + policy.probeMs - policy.pingAfterMs };
-      return at < state.endsAt ? state : { kind: 'dead', evidence: state.evidence, probes: state.probes };
+      if (late) return { ...state, dueAt: at + policy.probeMs - policy.pingAfterMs };
+      return at < state.dueAt ? state : { ...state, kind: 'dead' };
     case 'dead':
-      return event.otherReady ? moveToReplaceable(state, at, policy) : state;
+      return event.otherReady ? { ...state, kind: 'replaceable', dueAt: at + policy.confirmMs } : state;
     case 'replaceable':
-      if (!event.otherReady) return { kind: 'dead', evidence: state.evidence, probes: state.probes };
-      if (late) return moveToReplaceable(state, at, policy);
-      return at < state.endsAt ? state : { kind: 'abandoned', evidence: state.evidence, probes: state.probes };
+      if (!event.otherReady) return { ...state, kind: 'dead' };
+      if (late) return { ...state, dueAt: at + policy.confirmMs };
+      return at < state.dueAt ? state : { ...state, kind: 'abandoned' };
     case 'abandoned':
       return state;
   }
@@ -182,11 +180,7 @@ function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence, policy: Suspi
 function moveToPinged({ evidence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
   const pings = probes.pings + 1;
   const nextAt = pings < policy.freePings ? probes.nextAt : at + policy.pingRestMs;
-  return { kind: 'pinged', evidence, probes: { pings, nextAt }, endsAt: at + policy.probeMs - policy.pingAfterMs };
-}
-
-function moveToReplaceable({ evidence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
-  return { kind: 'replaceable', evidence, probes, endsAt: at + policy.confirmMs };
+  return { kind: 'pinged', evidence, probes: { pings, nextAt }, dueAt: at + policy.probeMs - policy.pingAfterMs };
 }
 
 function trust({ probes }: SuspicionState): SuspicionState {

@@ -1,5 +1,6 @@
 import type { LostConnection } from '../evidence/classify.js';
 import type { RetryThrottling } from '../service-config/service-config.js';
+import { LostTogether } from './lost-together.js';
 
 /** Limits the retries of one channel, so that they do not worsen an outage. Times are monotonic milliseconds. */
 export interface RetryBudget {
@@ -37,29 +38,15 @@ export const DEFAULT_BUDGET_POLICY = {
   leftByStall: 0.25,
   /** Time in milliseconds from the last detection of a stall until the withheld tokens return. */
   stallMs: 5_000,
-  /** Time in milliseconds after the first failure within which failed attempts on one open connection count as lost together. */
-  togetherMs: 250,
 };
 
 /** Policy of the retry budget of a channel without `retryThrottling`. */
 export type DefaultBudgetPolicy = Readonly<Record<keyof typeof DEFAULT_BUDGET_POLICY, number>>;
 
-/** Decision for the attempts lost with one connection. */
-interface Loss {
-  readonly at: number;
-  readonly granted: boolean;
-  /** True if the connection accepted no more streams at this loss, or at another loss within `togetherMs`. */
-  acceptsNoStreams: boolean;
-}
-
-/**
- * Retry budget with one token per retry. Together, all attempts that are lost with one closed connection cost one token, regardless of the
- * time between their failures, because the shutdown or crash of a server is a single event. The number of these attempts is bounded,
- * because a closed connection accepts no more streams.
- */
+/** Retry budget with one token per retry. Together, all attempts that are lost with one connection cost one token. */
 export class DefaultBudget implements RetryBudget {
   private readonly policy: DefaultBudgetPolicy;
-  private readonly losses = new WeakMap<object, Loss>();
+  private readonly losses = new LostTogether();
   private remainingTokens: number;
   /** Tokens that a stall withholds from retries of attempts that were not lost with a connection. */
   private withheld = 0;
@@ -96,17 +83,7 @@ export class DefaultBudget implements RetryBudget {
 
   tryRetry(now: number, lostWith?: LostConnection): boolean {
     if (lostWith === undefined) return this.take(now, Infinity);
-    const { connection, acceptsNoStreams } = lostWith;
-    const loss = this.losses.get(connection);
-    // A proxy may reset stream after stream on a connection that stays open. Each group of resets within `togetherMs` costs a token.
-    if (loss !== undefined && now - loss.at <= this.policy.togetherMs) {
-      loss.acceptsNoStreams ||= acceptsNoStreams;
-      return loss.granted;
-    }
-    if (loss?.acceptsNoStreams === true && loss.granted) return true;
-    const granted = this.take(now, 0);
-    this.losses.set(connection, { at: now, granted, acceptsNoStreams });
-    return granted;
+    return this.losses.decideOnce(lostWith, now, () => this.take(now, 0));
   }
 
   /** Returns the tokens available to retries of attempts that were not lost with a connection. */

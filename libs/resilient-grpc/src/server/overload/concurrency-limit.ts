@@ -1,6 +1,6 @@
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import { AdaptiveLimit, type LoadEvidence } from '../../policy/concurrency/adaptive-limit.js';
+import { AdaptiveLimit, type PermitOutcome } from '../../policy/concurrency/adaptive-limit.js';
 import { ADAPTIVE_BOUNDS } from '../../policy/concurrency/permit-queue.js';
 import { OverloadQueue, type ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -197,11 +197,11 @@ export class ConcurrencyLimit {
  * failed call reveals nothing about the load.
  * @param code status code of the call; `undefined` if the call has not ended
  */
-function evidenceOf(code: number | undefined): LoadEvidence | undefined {
+function evidenceOf(code: number | undefined): PermitOutcome | undefined {
   switch (code) {
     case undefined:
     case StatusCode.OK:
-      return 'served';
+      return 'succeeded';
     case StatusCode.DEADLINE_EXCEEDED:
       return 'timed-out';
     case StatusCode.CANCELLED:

@@ -35,32 +35,18 @@ interface GrpcErrorOptions {
 }
 
 /**
- * Default `reachedServer` by reason: the usual value for a call with one attempt, without response headers or messages. Other values are
- * possible, for example 'maybe' for 'refused' after REFUSED_STREAM.
+ * Reasons of calls that usually did not reach the server, and of those that did: for a call with one attempt, without response headers or
+ * messages. Other values are possible, for example 'maybe' for 'refused' after REFUSED_STREAM.
  */
-const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
-  // 'maybe' for some codes.
-  server: 'yes',
-  http: 'maybe',
-  overloaded: 'yes',
-  protocol: 'yes',
-  'trailers-missing': 'yes',
-  'connection-lost': 'maybe',
-  deadline: 'maybe',
-  'attempt-timeout': 'maybe',
-  'stream-idle': 'maybe',
-  cancelled: 'maybe',
-  'inbound-cancelled': 'maybe',
-  'requests-overflow': 'maybe',
-  closed: 'maybe',
-  draining: 'maybe',
-  refused: 'no',
-  outage: 'no',
-  'too-many-waiting': 'no',
-  'concurrency-limit': 'no',
-  'circuit-open': 'no',
-  'not-sent': 'no',
-};
+const UNREACHED: readonly FailureReason[] = [
+  'refused',
+  'outage',
+  'too-many-waiting',
+  'concurrency-limit',
+  'circuit-open',
+  'not-sent',
+];
+const REACHED: readonly FailureReason[] = ['overloaded', 'protocol', 'trailers-missing'];
 
 /**
  * Creates the error that this library's client reports for a failed call. Throw it in a handler of `fakeGrpcService`, or pass it to the
@@ -71,7 +57,8 @@ const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
 export function grpcError(code: FailedStatusName, details: string = code, extra: GrpcErrorOptions = {}): GrpcCallError {
   const number = StatusCode[code];
   const { reason = 'server', statusDetails = [], cause } = extra;
-  const usual = reason === 'server' ? reachedByStatus(number) : DEFAULT_REACHED_SERVER[reason];
+  const byReason = UNREACHED.includes(reason) ? 'no' : REACHED.includes(reason) ? 'yes' : 'maybe';
+  const usual = reason === 'server' ? reachedByStatus(number) : byReason;
   const { reachedServer = usual, retryAfterMs } = extra;
   const metadata = toMetadata(extra.metadata ?? {});
   if (statusDetails.length > 0) metadata.set(STATUS_DETAILS_KEY, statusDetailsBin(number, details, statusDetails));

@@ -1,8 +1,10 @@
 import { Metadata } from '@grpc/grpc-js';
 import { isObservable } from 'rxjs';
 import type { Attempt, AttemptEnd, AttemptListener } from '../../call/attempt.js';
+import { StreamIterator } from '../../call/grpc-observable.js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
 import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
+import type { StreamSink } from '../../call/stream-source.js';
 import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, UnlimitedConsumer } from '../../client/requests/message-consumer.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
@@ -41,7 +43,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
     if (!method.requestStream) return;
     this.requests = new FakeRequests();
     record.request = [];
-    queueMicrotask(() => void this.run(this.requests));
+    queueMicrotask(() => void this.run(this.requests?.messages));
   }
 
   // ── operations of the client ──
@@ -59,7 +61,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
   }
 
   halfClose(): void {
-    this.requests?.end({ kind: 'done' });
+    this.requests?.end((sink) => sink.complete());
   }
 
   startRead(): void {
@@ -175,10 +177,10 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
     this.record.outcome = outcome;
     if (outcome === 'cancelled') {
       const cancellation = grpcError('CANCELLED', 'The call was cancelled', { reason: 'cancelled' });
-      this.requests?.end({ kind: 'failed', error: cancellation });
+      this.requests?.end((sink) => sink.error(cancellation));
       this.abort.abort(cancellation);
     } else {
-      this.requests?.end({ kind: 'done' });
+      this.requests?.end((sink) => sink.complete());
     }
     void this.answers?.close();
   }
@@ -231,58 +233,36 @@ export class HandlerFailure {
   }
 }
 
-type Result = IteratorResult<unknown>;
-
-type End = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: Error };
-
 /** The request stream that a handler reads. The next message is taken from the caller only after the handler has read the current one. */
-export class FakeRequests implements AsyncIterableIterator<unknown> {
-  private message: { readonly value: unknown; readonly taken: () => void } | undefined;
-  private readonly readers: ((result: Result | Promise<Result>) => void)[] = [];
-  private ended: End | undefined;
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
+class FakeRequests {
+  readonly messages: StreamIterator<unknown> = new StreamIterator((sink) => {
+    this.sink = sink;
+    const serve = (): void => this.serve();
+    return { prefetch: 0, begin: serve, resumeReading: serve, unsubscribe: () => undefined };
+  });
+  private sink: StreamSink<unknown> | undefined;
+  private sent: { readonly message: unknown; readonly taken: () => void } | undefined;
+  private endWith: ((sink: StreamSink<unknown>) => void) | undefined;
 
   /** Adds a message from the caller. At most one message is in flight. */
-  push(value: unknown, taken: () => void): void {
-    if (this.ended !== undefined) return;
-    const resolve = this.readers.shift();
-    if (resolve === undefined) {
-      this.message = { value, taken };
-      return;
+  push(message: unknown, taken: () => void): void {
+    if (this.endWith === undefined) this.sent = { message, taken };
+    this.serve();
+  }
+
+  end(endWith: (sink: StreamSink<unknown>) => void): void {
+    this.endWith ??= endWith;
+    this.serve();
+  }
+
+  private serve(): void {
+    const { sent, sink } = this;
+    if (sink === undefined || !this.messages.waiting) return;
+    this.sent = undefined;
+    if (sent === undefined) this.endWith?.(sink);
+    else {
+      sink.next(sent.message);
+      sent.taken();
     }
-    resolve({ done: false, value });
-    taken();
   }
-
-  end(ended: End): void {
-    if (this.ended !== undefined) return;
-    this.ended = ended;
-    for (const resolve of this.readers.splice(0)) resolve(lastOf(ended));
-  }
-
-  next(): Promise<Result> {
-    const { message } = this;
-    if (message !== undefined) {
-      this.message = undefined;
-      message.taken();
-      return Promise.resolve({ done: false, value: message.value });
-    }
-    if (this.ended !== undefined) return lastOf(this.ended);
-    return new Promise((resolve) => this.readers.push(resolve));
-  }
-
-  /** Called when the handler stops reading. The caller then cannot send more, as if the flow-control window stayed closed. */
-  return(): Promise<Result> {
-    this.message = undefined;
-    this.end({ kind: 'done' });
-    return Promise.resolve({ done: true, value: undefined });
-  }
-}
-
-function lastOf(ended: End): Promise<Result> {
-  if (ended.kind === 'done') return Promise.resolve({ done: true, value: undefined });
-  return Promise.reject(ended.error);
 }

@@ -10,9 +10,10 @@ import type { Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { parseUpstream, requirePem, TcpListener, type ServerTls } from '../tcp-listener.js';
 import {
-  CallFaults,
+  claimFault,
   type CallFault,
   type CallFilter,
+  type CallRule,
   errorNumber,
   type Http2ErrorCode,
   ProxiedCall,
@@ -49,7 +50,7 @@ export class Http2FaultProxy {
   private readonly tls: TlsOptions | undefined;
   private readonly sessions = new Set<ProxiedSession>();
   private readonly state: ProxyState = {
-    faults: new CallFaults(),
+    rules: new Set(),
     streamLimit: undefined,
     pingLimit: Infinity,
     holdsSettings: false,
@@ -106,8 +107,12 @@ export class Http2FaultProxy {
    * faults match a call, the one added first applies. Returns a function that removes the fault, so that it affects no further calls.
    * Method names are not validated, because the proxy has no service definition; check `counters.failed`.
    */
-  failCalls(fault: CallFault, filter: CallFilter = {}): () => void {
-    return this.state.faults.add(fault, filter);
+  failCalls(fault: CallFault, { method, times = 1 }: CallFilter = {}): () => void {
+    const rule = { fault, method, times };
+    this.state.rules.add(rule);
+    return () => {
+      this.state.rules.delete(rule);
+    };
   }
 
   /**
@@ -155,7 +160,7 @@ export class Http2FaultProxy {
 
   /** Ends all pending and lasting faults. Calls and connections that have already failed are not restored. */
   heal(): void {
-    this.state.faults.clear();
+    this.state.rules.clear();
     this.limitStreams(undefined);
     this.tooManyPingsAfter(undefined);
     this.releaseSettings();
@@ -211,7 +216,7 @@ export interface GoawayOptions {
 }
 
 export interface ProxyState {
-  readonly faults: CallFaults;
+  readonly rules: Set<CallRule>;
   streamLimit: number | undefined;
   pingLimit: number;
   holdsSettings: boolean;
@@ -307,12 +312,12 @@ export class ProxiedSession {
 
   private acceptCall(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     const { id = 0 } = stream;
-    const { counts, faults } = this.proxy;
+    const { counts, rules } = this.proxy;
     stream.on('error', () => undefined);
     // The GOAWAY has declared streams above its last stream ID unprocessed, so the client expects no response.
     if (id > this.lastStreamId) return;
     counts.calls += 1;
-    const fault = faults.claim(headers[':path'] ?? '');
+    const fault = claimFault(rules, headers[':path'] ?? '');
     const onFailed = () => {
       counts.failed += 1;
     };

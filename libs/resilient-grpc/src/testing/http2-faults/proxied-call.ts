@@ -54,36 +54,21 @@ export interface CallFilter {
   readonly times?: number | undefined;
 }
 
-interface Rule {
+/** A fault that `failCalls` injects. */
+export interface CallRule {
   readonly fault: CallFault;
   readonly method: string | undefined;
   /** Number of further calls that the rule affects. */
   times: number;
 }
 
-export class CallFaults {
-  private readonly rules = new Set<Rule>();
-
-  add(fault: CallFault, { method, times = 1 }: CallFilter): () => void {
-    const rule = { fault, method, times };
-    this.rules.add(rule);
-    return () => {
-      this.rules.delete(rule);
-    };
-  }
-
-  /** Returns the fault to apply to a call to `path`; `undefined` if no fault matches. Counts the call against the fault's `times`. */
-  claim(path: string): CallFault | undefined {
-    const rule = [...this.rules].find(({ method }) => method === undefined || isNameOf(path, method));
-    if (rule === undefined) return undefined;
-    rule.times -= 1;
-    if (rule.times <= 0) this.rules.delete(rule);
-    return rule.fault;
-  }
-
-  clear(): void {
-    this.rules.clear();
-  }
+/** Returns the fault to apply to a call to `path`; `undefined` if no rule matches. Counts the call against the rule's `times`. */
+export function claimFault(rules: Set<CallRule>, path: string): CallFault | undefined {
+  const rule = [...rules].find(({ method }) => method === undefined || isNameOf(path, method));
+  if (rule === undefined) return undefined;
+  rule.times -= 1;
+  if (rule.times <= 0) rules.delete(rule);
+  return rule.fault;
 }
 
 export function errorNumber(code: Http2ErrorCode): number {

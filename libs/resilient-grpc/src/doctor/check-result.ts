@@ -16,8 +16,7 @@ export type CheckName =
   | 'keepalive'
   | 'idle'
   | 'dns-config'
-  | 'service-config'
-  | 'shutdown';
+  | 'service-config';
 
 export type Finding = readonly [message: string, remedy: string];
 

@@ -1,10 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
-import { DEFAULT_DRAIN } from '../nest/module-options.js';
 import { describeValue, problemMessage } from '../policy/options/describe-value.js';
 import { errorMessage } from '../errors/error-message.js';
-import { duration } from '../telemetry/log/log-text.js';
-import { resultsOf, type CheckResult } from './check-result.js';
 
 export type DoctorOptions = Extract<ReturnType<typeof readArguments>, { kind: 'run' }>['options'];
 
@@ -32,18 +29,13 @@ const OPTIONS = {
   'connect-timeout': { type: 'string' },
   'service-config': { type: 'string' },
   proto: { type: 'string' },
-  drain: { type: 'string' },
-  'readiness-delay': { type: 'string' },
-  'grace-period': { type: 'string' },
-  'pre-stop': { type: 'string' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-type TimeOption = 'keepalive' | 'idle' | 'timeout' | 'connect-timeout' | (typeof SHUTDOWN_OPTIONS)[number];
+type TimeOption = 'keepalive' | 'idle' | 'timeout' | 'connect-timeout';
 
-const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
-const WITHOUT_TARGET: ReadonlySet<string> = new Set([...SHUTDOWN_OPTIONS, 'service-config', 'proto', 'json', 'help']);
+const WITHOUT_TARGET: ReadonlySet<string> = new Set(['service-config', 'proto', 'json', 'help']);
 const TIME = /^(\d{1,9}(?:\.\d{1,3})?)([sm])$/;
 
 export function readArguments(args: readonly string[]) {
@@ -65,20 +57,19 @@ export function readArguments(args: readonly string[]) {
   if (command !== 'doctor') add('command', problemMessage("'doctor' or 'migrate'", command, 'write doctor <target>'));
   if (more.length > 0)
     add('target', `expected one target, got ${positionals.slice(1).map(describeValue).join(' and ')}`);
-  const time = (name: TimeOption, orElse: number, zero = false): number => {
+  const time = (name: TimeOption, orElse: number): number => {
     const value = values[name];
     if (value === undefined) return orElse;
     const [, amount, unit] = TIME.exec(value) ?? [];
     const ms = Math.round(Number(amount) * (unit === 'm' ? 60_000 : 1_000));
-    if (ms > 0 || (ms === 0 && zero)) return ms;
-    add(`--${name}`, problemMessage(`a duration ${zero ? 'of 0 or more' : 'above 0'} such as 30s or 10m`, value));
+    if (ms > 0) return ms;
+    add(`--${name}`, problemMessage('a duration above 0 such as 30s or 10m', value));
     return orElse;
   };
   const { 'service-config': serviceConfigFile, proto: protoFile, service, keepalive, idle } = values;
   const { tls, ca, cert, key, 'server-name': serverName } = values;
   const usesTls = tls === true || [ca, cert, key, serverName].some((value) => value !== undefined);
-  const checksShutdown = SHUTDOWN_OPTIONS.some((name) => values[name] !== undefined);
-  if (target === undefined && serviceConfigFile === undefined && !checksShutdown && problems.length === 0)
+  if (target === undefined && serviceConfigFile === undefined && problems.length === 0)
     add('target', 'expected a target, as in the url of a client, got nothing; write doctor orders:50051');
   // Options without effect are rejected, because users would assume that they took effect.
   if (target === undefined)
@@ -95,53 +86,7 @@ export function readArguments(args: readonly string[]) {
     connectTimeoutMs: time('connect-timeout', DEFAULT_CONNECT_TIMEOUT_MS),
     serviceConfigFile,
     protoFile,
-    shutdown: checksShutdown
-      ? {
-          // That of the clients or of the server, whichever is longer, because they drain in parallel.
-          drainMs: time('drain', DEFAULT_DRAIN.timeoutMs, true),
-          readinessDelayMs: time('readiness-delay', DEFAULT_DRAIN.readinessDelayMs, true),
-          gracePeriodMs: time('grace-period', DEFAULT_GRACE_PERIOD_MS),
-          preStopMs: time('pre-stop', 0, true),
-        }
-      : undefined,
     json: values.json ?? false,
   };
   return problems.length === 0 ? ({ kind: 'run', options } as const) : ({ kind: 'wrong', problems } as const);
-}
-
-export type ShutdownTimes = NonNullable<DoctorOptions['shutdown']>;
-
-export const DEFAULT_GRACE_PERIOD_MS = 30_000;
-
-// Minimum time in milliseconds between the end of the drain and SIGKILL. The process can take half a second longer than its drain timeout,
-// and the application's own shutdown hooks need time, too.
-const MIN_SPARE_MS = 2_000;
-
-export function shutdownCheck(times: ShutdownTimes): CheckResult {
-  const { drainMs, readinessDelayMs, gracePeriodMs, preStopMs } = times;
-  const totalMs = preStopMs + drainMs;
-  const result = resultsOf('shutdown', { ...times, totalMs, spareMs: gracePeriodMs - totalMs });
-  const delay = readinessDelayMs > 0 ? ` (including a readiness delay of ${duration(readinessDelayMs)})` : '';
-  const drain = `drain ${duration(drainMs)}${delay}`;
-  const parts = preStopMs > 0 ? `preStop ${duration(preStopMs)} + ${drain} = ${duration(totalMs)}` : drain;
-  const message = `${parts}; SIGKILL after ${duration(gracePeriodMs)}`;
-  if (totalMs >= gracePeriodMs) {
-    const minSeconds = Math.ceil((totalMs + MIN_SPARE_MS) / 1_000);
-    const remedy = `set terminationGracePeriodSeconds to ${String(minSeconds)} or more, or reduce drain.timeoutMs`;
-    return result('failed', `the drain does not end before SIGKILL: ${message}`, remedy);
-  }
-  if (readinessDelayMs >= drainMs) {
-    const remedy = 'set drain.timeoutMs to more than readinessDelayMs plus the duration of the longest request';
-    return result('failed', `the drain leaves no time for calls to finish: ${message}`, remedy);
-  }
-  if (readinessDelayMs === 0 && preStopMs === 0) {
-    const remedy =
-      'set readinessDelayMs to 5000, or add a preStop sleep; new requests arrive for a few seconds after SIGTERM';
-    return result('warning', `the drain does not wait until the Service stops routing to the pod: ${message}`, remedy);
-  }
-  if (totalMs + MIN_SPARE_MS > gracePeriodMs) {
-    const remedy = `leave ${duration(MIN_SPARE_MS)} between the drain and SIGKILL`;
-    return result('warning', `almost no time for your own shutdown hooks: ${message}`, remedy);
-  }
-  return result('ok', message);
 }

@@ -10,7 +10,7 @@ import {
   renderSummary,
   terminalPaint,
 } from './check-result.js';
-import { shutdownCheck, readArguments, type DoctorOptions, type Env } from './doctor-options.js';
+import { readArguments, type DoctorOptions, type Env } from './doctor-options.js';
 
 export interface Terminal {
   readonly env: Env;
@@ -38,10 +38,6 @@ kubernetes:///orders.shop:50051 (uses the files in KUBECONFIG, ~/.kube/config, o
 These do not require a target:
   --service-config FILE    check a service config; names are compared with --proto or reflection
   --proto FILE             .proto file that defines the methods
-  --drain TIME             drain.timeoutMs of the application (8s)
-  --readiness-delay TIME   drain.readinessDelayMs (0s)
-  --grace-period TIME      terminationGracePeriodSeconds of the pod (30s)
-  --pre-stop TIME          duration of the preStop hook (0s)
 
   --json                   print one JSON object on one line
   --help                   print this help
@@ -106,7 +102,7 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
 }
 
 async function* runChecks(options: DoctorOptions, env: Env, onProgress: (text: string) => void): Checks {
-  const { target, serviceConfigFile, protoFile, shutdown } = options;
+  const { target, serviceConfigFile, protoFile } = options;
   let reflected: CheckResult | undefined;
   if (target !== undefined) {
     const { checkTarget } = await import('./check-target.js');
@@ -116,5 +112,4 @@ async function* runChecks(options: DoctorOptions, env: Env, onProgress: (text: s
     const { serviceConfigCheck } = await import('./service-config-check.js');
     yield serviceConfigCheck(serviceConfigFile, protoFile, reflected);
   }
-  if (shutdown !== undefined) yield shutdownCheck(shutdown);
 }

@@ -20,8 +20,8 @@
 /**
  * @typedef {object} Entry
  * @property {string} name Name in the report.
- * @property {readonly string[]} packages The packages to install, whose versions and sizes are reported. The first is the
- *   contender itself.
+ * @property {readonly string[]} packages The packages to install, whose versions are reported. The first is the contender
+ *   itself.
  * @property {string} [about] Explanation of the name.
  * @property {'policies'} [extra] Included only in the unary benchmark.
  * @property {boolean} [canSecure] Included in measurements with TLS.

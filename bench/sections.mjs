@@ -2,7 +2,6 @@ import { aging } from './sections/aging.mjs';
 import { bidi, stream, unary, upload } from './sections/calls.mjs';
 import { firstCall } from './sections/first-call.mjs';
 import { overloadSection } from './sections/overload.mjs';
-import { packages } from './sections/package.mjs';
 import { recovery } from './sections/recovery.mjs';
 import { server, serverStart } from './sections/server.mjs';
 import { openStreams } from './sections/streams.mjs';
@@ -27,7 +26,6 @@ export const SECTIONS = {
   'open-streams': openStreams,
   recovery,
   'first-call': firstCall,
-  package: packages,
   aging,
   server,
   'server-start': serverStart,

@@ -32,7 +32,6 @@ const ROWS: Readonly<Record<string, readonly object[]>> = {
   'open-streams': [{}],
   recovery: [{ setup: 'plain' }, { setup: 'tuned' }],
   'first-call': [{}],
-  package: [{}],
 };
 
 /** Arguments for the smallest run: only the baseline. */

@@ -22,16 +22,7 @@ const entries = Object.values(manifest.exports).flatMap((entry) => (typeof entry
 for (const folder of [CJS, ESM]) rmSync(folder, { recursive: true, force: true });
 
 const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
-const flags = [
-  '--removeComments',
-  '--noCheck',
-  '--composite',
-  'false',
-  '--declaration',
-  'false',
-  '--tsBuildInfoFile',
-  'null',
-];
+const flags = '--removeComments --noCheck --composite false --declaration false --tsBuildInfoFile null'.split(' ');
 execFileSync(process.execPath, [compiler, '-p', LIBRARY, ...flags], { stdio: 'inherit' });
 rmSync(join(DIST, '.tsbuildinfo'), { force: true });
 
@@ -40,11 +31,14 @@ const { readPageFiles } = await import(pathToFileURL(join(DIST, 'dashboard/page-
 /** The page's files without comments and white space. */
 const files = Object.entries(readPageFiles()).map(([name, text]) => {
   if (!name.endsWith('.js')) return [name, text];
-  const { code, errors } = minifySync(name, text, { compress: false });
+  const { code, errors } = minifySync(name, text);
   if (errors.length > 0) throw new Error(`${name}: ${errors[0]?.message}`);
   return [name, code];
 });
-writeFileSync(join(DIST, 'page-files.cjs'), `module.exports = ${JSON.stringify(Object.fromEntries(files))};\n`);
+// uPlot's license requires its notice.
+const notice = readFileSync(join(ROOT, 'node_modules/uplot/LICENSE'), 'utf8').trim();
+const contents = JSON.stringify(Object.fromEntries(files));
+writeFileSync(join(DIST, 'page-files.cjs'), `/* uPlot: ${notice} */\nmodule.exports = ${contents};\n`);
 /** Replaces the module that reads the files of the dashboard's page with one that contains them. @type {import('rolldown').Plugin} */
 const pageFiles = {
   name: 'page-files',
@@ -68,11 +62,10 @@ const isExternal = (id) => id.endsWith('/page-files.cjs') || (!id.startsWith('.'
 
 /**
  * @param {string} path
- * @param {RegExp | string} from
- * @param {string} to
+ * @param {(code: string) => string} change
  */
-function rewrite(path, from, to) {
-  writeFileSync(path, readFileSync(path, 'utf8').replaceAll(from, to));
+function rewrite(path, change) {
+  writeFileSync(path, change(readFileSync(path, 'utf8')));
 }
 
 /** Modules that bin/nestjs-resilient-grpc.js imports. */
@@ -95,7 +88,13 @@ async function bundle(input, output) {
       throw new Error(message);
     },
   });
-  await bundled.write({ chunkFileNames: '[name].js', keepNames: true, ...output });
+  // Two files for what most entries need: each further one costs time. The operators need only the first, which works without Nest. The
+  // client's half stays apart, because servers do not load it.
+  const groups = [
+    { name: 'base', test: /dist.(call|errors|policy|status|time)\b/, minShareCount: 6, priority: 1 },
+    { name: 'library', test: /dist.(?!channel|kubernetes|doctor|migrate)/, minShareCount: 6 },
+  ];
+  await bundled.write({ chunkFileNames: '[name].js', keepNames: true, codeSplitting: { groups }, ...output });
 }
 
 const bundledEntries = Object.fromEntries(
@@ -103,15 +102,21 @@ const bundledEntries = Object.fromEntries(
 );
 // Replaces `import()` with `require()`, because `import()` would fail in Jest.
 // Only Jest and some bundlers load this build, so it is minified. Compressed code would hide the names of the exports from Node.
-const minify = { compress: false, mangle: true, codegen: { removeWhitespace: true } };
-await bundle(bundledEntries, { dir: CJS, format: 'cjs', dynamicImportInCjs: false, minify });
+const mangle = { keepNames: { class: true, function: false } };
+const minify = { compress: false, mangle, codegen: { removeWhitespace: true } };
+await bundle(bundledEntries, { dir: CJS, format: 'cjs', dynamicImportInCjs: false, keepNames: false, minify });
 const modules = { ...bundledEntries, ...Object.fromEntries(COMMANDS.map((path) => [basename(path, '.js'), path])) };
 // Users read this build in stack traces, so it keeps its names and lines.
 const compress = { compress: true, mangle: false, codegen: { removeWhitespace: false } };
 await bundle(modules, { dir: ESM, format: 'esm', minify: compress });
+// Because of a single other character, Node would read a whole file more slowly, and hold it in twice the memory. They are in texts only.
+const escaped = (/** @type {string} */ found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`;
 // Minification follows the plugins, so the indentation, which is made of tabs that the sources do not contain, is removed here.
-for (const name of readdirSync(ESM)) rewrite(join(ESM, name), /^(\t+|\/\/.*\n)/gm, '');
-for (const folder of [ESM, CJS]) rewrite(join(folder, 'dashboard.js'), './page-files.cjs', '../page-files.cjs');
+const shrunk = (/** @type {string} */ code) =>
+  code.replaceAll(/^(\t+|\/\/.*\n)/gm, '').replaceAll(/[^\0-\x7f]/g, escaped);
+for (const name of readdirSync(ESM)) rewrite(join(ESM, name), shrunk);
+for (const folder of [ESM, CJS])
+  rewrite(join(folder, 'dashboard.js'), (code) => code.replaceAll('./page-files.cjs', '../page-files.cjs'));
 for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
   const isBundled = name.startsWith(`cjs${sep}`) || name.startsWith(`esm${sep}`);
   if (name.endsWith('.js') && !isBundled) rmSync(join(DIST, name));

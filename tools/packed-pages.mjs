@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 
-/** Files that users copy, which are packed unchanged. */
+/** Files that users copy, which are packed as they are, JSON without white space. */
 const FOR_USERS = ['docs/operate/grafana-dashboard.json', 'docs/operate/prometheus-rules.yml'];
 
 /** Pictures of the README, which are packed if the package has no repository to which the README can link. */
@@ -28,7 +28,7 @@ export function packedPages({ version, repository }) {
   return Object.fromEntries(
     paths.map((path) => {
       const text = readFileSync(join(ROOT, path), 'utf8');
-      if (FOR_USERS.includes(path)) return [path, text];
+      if (FOR_USERS.includes(path)) return [path, path.endsWith('.json') ? JSON.stringify(JSON.parse(text)) : text];
       const renderLink = (image, label, target) => {
         const written = `${image}[${label}](${target})`;
         if (/^(https?:|#)/.test(target)) return written;
@@ -43,6 +43,7 @@ export function packedPages({ version, repository }) {
         path,
         changeProse(text, (prose) =>
           prose
+            .replace(/<!--.*?-->/gs, '')
             .replace(REFERENCE, (all, label, target) => (renderLink('', label, target) === label ? '' : all))
             .replace(LINK, (_all, ...parts) => renderLink(...parts)),
         ),

@@ -25,6 +25,10 @@ it('points the image links of the README to raw files, and its other links to fi
   expect(pages['README.md']).toContain('](https://git.example/orders/grpc/blob/v1.2.3/docs/');
 });
 
+it('packs no HTML comments', () => {
+  expect(pages['README.md']).not.toContain('<!--');
+});
+
 it('keeps the link to the README image, which the package contains, and no code block changes, if no repository is known', () => {
   const { 'README.md': readme } = packedPages({
     version: '1.2.3',

@@ -107,7 +107,7 @@ export async function runMigrate(args: readonly string[], { stdout, stderr }: Mi
   if (moved.length > 0 && !isDryRun)
     lines.push(
       '',
-      'Next: run your formatter, read docs/from-clients-module.md of this library, and make sure that main.ts calls app.enableShutdownHooks().',
+      'Next: run your formatter, read the page From ClientsModule of the documentation of nestjs-resilient-grpc, and make sure that main.ts calls app.enableShutdownHooks().',
     );
   stdout.write(`${lines.join('\n')}\n`);
   return OK;

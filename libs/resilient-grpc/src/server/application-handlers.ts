@@ -8,7 +8,6 @@ import { Observable } from 'rxjs';
 import { CALLED_BY_OTHERS } from '../client/service-stub.js';
 import { type Services, packageOf, shortName } from '../client/settings/contract.js';
 import type { MethodDescriptor } from '../call/method.js';
-import { closest } from '../errors/closest.js';
 import type { EventFields } from '../telemetry/log/library-logger.js';
 import { listed } from '../telemetry/log/log-text.js';
 
@@ -313,25 +312,15 @@ function problemOf(
   );
   if (known === undefined && unserved[0] !== undefined)
     return `package '${packageOf(unserved[0])}' of its service is not served; add it to \`package\``;
-  // The class of a handler is often named after its service.
-  const guesses = [service, service.replace(/(Grpc)?(Controller|Service)?$/, '')].map(
-    (name) => `${shortName(name)}/${rpc}`,
-  );
-  const meant = guesses
-    .map((guess) => served.get(closest(guess, served.keys()) ?? ''))
-    .find((one) => one !== undefined);
   const isDefault = handler?.startsWith(`${service}.`) === true;
   const cause = isDefault ? ' (Nest uses the class name if the decorator names no service)' : '';
   const problem =
-    known === undefined
-      ? `no service '${service}' is served${cause}`
-      : `service ${meant?.[0].service ?? known} has no method '${rpc}'`;
+    known === undefined ? `no service '${service}' is served${cause}` : `service '${service}' has no method '${rpc}'`;
   if (served.size === 0)
     return `${problem}, because the server has no services; write the package of the service in \`package\``;
-  if (meant !== undefined) return `${problem}; did you mean ${decoratorOf(meant, pattern)}?`;
-  const names = [...served.values()].flatMap(([one, name]) => {
-    if (known === undefined) return [`'${name}'`];
-    return one.service === known ? [`'${one.method}'`] : [];
+  const names = [...served].flatMap(([name, [one, itsService]]) => {
+    if (known === undefined) return [`'${itsService}'`];
+    return name.startsWith(`${service}/`) ? [`'${one.method}'`] : [];
   });
   return `${problem}; write one of ${known === undefined ? 'the served services' : 'its methods'}: ${listed([...new Set(names)])}`;
 }

@@ -28,37 +28,20 @@ export interface GrpcJsServerDependencies {
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
 type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
-/** Sizes of messages, recorded when grpc-js converts them, and looked up when a call sends or receives them. */
-class MessageSizes {
-  readonly read = new WeakMap<object, number>();
-  written: number | undefined;
-
-  /** Returns the size of the message that `write` serializes synchronously; `undefined` if serialization failed. */
-  measureWrite(write: () => void): number | undefined {
-    this.written = undefined;
-    write();
-    return this.written;
-  }
-}
-
 /**
  * grpc-js's own server, for `transport: 'grpc-js'`: it also reports calls to telemetry, and messages that cannot be converted. grpc-js sends
  * INTERNAL without a cause for such a message, and neither logs nor returns the error.
  */
 export class GrpcJsServer extends Server {
-  private readonly sizes: MessageSizes;
-
   constructor(
     options: ServerOptions,
     private readonly dependencies: GrpcJsServerDependencies,
   ) {
     const { telemetry, clock } = dependencies;
-    const sizes = new MessageSizes();
     // The first interceptor is closest to the wire, so it also observes the effects of other interceptors.
     const observe: ServerInterceptor[] =
-      telemetry === undefined ? [] : [(method, call) => new ObservedCall(method, call, telemetry, sizes, clock)];
+      telemetry === undefined ? [] : [(method, call) => new ObservedCall(method, call, telemetry, clock)];
     super({ ...options, interceptors: [...observe, ...(options.interceptors ?? [])] });
-    this.sizes = sizes;
   }
 
   override register<Q, R>(
@@ -68,13 +51,10 @@ export class GrpcJsServer extends Server {
     read: deserialize<Q>,
     type: string,
   ): boolean {
-    const { sizes } = this;
     const { conversions, isTraced } = this.dependencies;
     const serializeOrReport = (message: R): Buffer => {
       try {
-        const bytes = write(message);
-        sizes.written = bytes.length;
-        return bytes;
+        return write(message);
       } catch (error) {
         conversions.onUnserializable(path, reasonOf(error, message), error);
         throw error;
@@ -82,9 +62,7 @@ export class GrpcJsServer extends Server {
     };
     const deserializeOrReport = (bytes: Buffer): Q => {
       try {
-        const message = read(bytes);
-        if (typeof message === 'object' && message !== null) sizes.read.set(message, bytes.length);
-        return message;
+        return read(bytes);
       } catch (error) {
         conversions.onUnreadable(path, error);
         throw error;
@@ -105,7 +83,6 @@ class ObservedCall extends ServerInterceptingCall {
     private readonly method: Parameters<ServerInterceptor>[0],
     private readonly wire: ServerInterceptingCallInterface,
     private readonly recorder: ServerTelemetry,
-    private readonly sizes: MessageSizes,
     private readonly clock: Clock,
   ) {
     super(wire);
@@ -121,8 +98,6 @@ class ObservedCall extends ServerInterceptingCall {
         });
       },
       onReceiveMessage: (message) => {
-        // The cast is safe: a value that is not an object is never found.
-        this.telemetry?.received(this.sizes.read.get(message as object) ?? 0);
         this.within(() => {
           listener.onReceiveMessage(message);
         });
@@ -140,14 +115,6 @@ class ObservedCall extends ServerInterceptingCall {
         });
       },
     });
-  }
-
-  override sendMessage(message: unknown, callback: () => void): void {
-    // grpc-js serializes the message at once.
-    const bytes = this.sizes.measureWrite(() => {
-      this.wire.sendMessage(message, callback);
-    });
-    if (bytes !== undefined) this.telemetry?.sent(bytes);
   }
 
   override sendStatus(status: PartialStatus): void {

@@ -110,7 +110,7 @@ const ALREADY_LISTENING_MESSAGE =
 
 const ON_GRPC_JS_MESSAGE =
   "serving on grpc-js's transport (transport: 'grpc-js'). Off: connections.max, pings of clients unless keepalive is set, log lines of " +
-  'connections, the end of connections whose clients do not react to a shutdown or do not read, and refusals before a request is read';
+  'connections, sizes of messages in metrics and traces, the end of connections whose clients do not react to a shutdown or do not read, and refusals before a request is read';
 
 /**
  * Transport strategy from {@link ResilientGrpcServerModule} that replaces `Transport.GRPC`. It drains at shutdown, emits events, and

@@ -1,5 +1,4 @@
 import { Server } from '@grpc/grpc-js';
-import { ModulesContainer } from '@nestjs/core';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { grpcServerOptions } from './grpc-server-options.js';
 import { resolveServerOptions } from './resolve-server-options.js';
@@ -11,17 +10,6 @@ const resolve = (options: Partial<ResilientGrpcServerOptions> = {}) =>
 const forGrpcJs = (options: Partial<ResilientGrpcServerOptions> = {}) => grpcServerOptions(resolve(options));
 
 describe('resolveServerOptions', () => {
-  it('names the required versions if Nest is older than 11.1.4', () => {
-    const { prototype } = ModulesContainer;
-    const method = Object.getOwnPropertyDescriptor(prototype, 'getRpcTargetRegistry');
-    if (method === undefined) throw new Error('The installed version of Nest is too old');
-    onTestFinished(() => void Object.defineProperty(prototype, 'getRpcTargetRegistry', method));
-    Reflect.deleteProperty(prototype, 'getRpcTargetRegistry');
-    expect(() => resolve()).toThrow(
-      '@nestjs/core: expected 11.1.4 or later, got an earlier version; run npm install @nestjs/core@^11.1.4',
-    );
-  });
-
   it.each([
     ['grpc-js', undefined, 'grpc-js'],
     ['grpc-js', 'socket', 'grpc-js'],

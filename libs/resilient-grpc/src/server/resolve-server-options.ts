@@ -1,4 +1,3 @@
-import { ModulesContainer } from '@nestjs/core';
 import { lacksPort, targetProblem } from '../channel/channel-checks.js';
 import { grpcJsProblem } from '../channel/quirks/grpc-js-version.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
@@ -7,6 +6,7 @@ import { contractKeysProblem } from '../client/settings/contract.js';
 import { transportOfProcess } from '../client/settings/resolve-channel-settings.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
 import { concurrencyPolicy } from '../policy/concurrency/permit-queue.js';
+import { withoutNulls } from '../policy/options/option-schemas.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
@@ -22,15 +22,10 @@ import {
   type ResolvedServerOptions,
   type ServerMethodOptions,
 } from './server-options.js';
-import { serverOptionsSchema } from './server-options-schema.js';
+import { NEST_OPTIONS, serverOptionsSchema } from './server-options-schema.js';
 
-const NEST_TOO_OLD =
-  'expected 11.1.4 or later, got an earlier version; run npm install @nestjs/core@^11.1.4 @nestjs/common@^11.1.4 @nestjs/microservices@^11.1.4';
-
-/** True if Nest lacks the registry of the application's servers. npm accepts such a version with `--legacy-peer-deps`. */
-function isNestTooOld(): boolean {
-  return typeof (ModulesContainer.prototype as Partial<ModulesContainer>).getRpcTargetRegistry !== 'function';
-}
+/** What Nest takes as not given. It takes NaN in the same way, but that is a mistake of the application. */
+const NOT_GIVEN: ReadonlySet<unknown> = new Set([null, '', false, undefined]);
 
 /**
  * Validates options and applies defaults. The `.proto` files, their packages, and the methods that the options name are checked when the
@@ -43,18 +38,25 @@ function isNestTooOld(): boolean {
 export function resolveServerOptions(options: unknown, path: string): ResolvedServerOptions {
   const unusable = grpcJsProblem();
   if (unusable !== undefined) throw new GrpcConfigurationError([{ path: '@grpc/grpc-js', message: unusable }]);
-  if (isNestTooOld()) throw new GrpcConfigurationError([{ path: '@nestjs/core', message: NEST_TOO_OLD }]);
   const copied = copyOptions(options, path);
   if (!copied.ok) throw new GrpcConfigurationError(copied.problems);
   try {
     const { value } = copied;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return resolveReadable(value, path);
     const { options: flat, problems } = flattenNestOptions(value, path);
-    return resolveReadable(flat, path, problems);
+    return resolveReadable(givenOf(flat), path, problems);
   } catch (error) {
     // Class instances are not copied and may throw when they are read.
     throw error instanceof GrpcConfigurationError ? error : new GrpcConfigurationError([unreadable(path, error)]);
   }
+}
+
+/** Returns the options without what Nest's server, or grpc-js's, takes as not given, such as `maxSendMessageLength: null`. */
+function givenOf({ keepalive, channelOptions, ...others }: Readonly<Record<string, unknown>>) {
+  const options = { ...others, keepalive: withoutNulls(keepalive), channelOptions: withoutNulls(channelOptions) };
+  return Object.fromEntries(
+    Object.entries(options).filter(([key, value]) => !NEST_OPTIONS.has(key) || !NOT_GIVEN.has(value)),
+  );
 }
 
 function resolveReadable(

@@ -3,7 +3,7 @@ import { kindOf } from '../call/method.js';
 import type { Services } from '../client/settings/contract.js';
 import { GrpcRequestStream } from './calls/request-stream.js';
 import { ResponseStreamCall } from './calls/response-stream-call.js';
-import { ServedCall, type ServedHandler, type ServedMethod, type CallHost } from './calls/served-call.js';
+import { ServedCall, type ServedHandler, type ServedMethod } from './calls/served-call.js';
 import type { ServerCalls } from './calls/server-calls.js';
 import { ServiceTime } from '../policy/overload/overload-queue.js';
 import { UnaryCall } from './calls/unary-call.js';
@@ -87,7 +87,7 @@ export function implementationOf(
     const own = { ...method, options: { ...method.options, maxStreamIdleMs: undefined } };
     return (wire, callback) => {
       const answer = kind === 'bidi' ? undefined : callback;
-      const call = new PassThroughCall(wire, answer, own, calls, onCall?.(wire));
+      const call = new PassThroughCall(wire, own, calls, onCall?.(wire), answer);
       if (admit(call, calls)) call.serve();
     };
   }
@@ -97,7 +97,7 @@ export function implementationOf(
   return (wire, callback) => {
     const call = streamsResponses
       ? new ResponseStreamCall(wire, method, calls, onCall?.(wire))
-      : new UnaryCall(wire, requireCallback(callback), method, calls, onCall?.(wire));
+      : new UnaryCall(wire, method, calls, onCall?.(wire), callback);
     if (!admit(call, calls)) return;
     // The cast is safe: grpc-js's calls with a request stream are readable.
     const request = streamsRequests ? new GrpcRequestStream(wire as ReadableCall, call) : wire.request;
@@ -138,26 +138,10 @@ function admit(call: ServedCall, calls: ServerCalls): boolean {
   return refusal === undefined;
 }
 
-/** Asserts that `callback` is present; grpc-js passes one to every unary and client-streaming call. */
-function requireCallback(callback: AnswerCallback | undefined): AnswerCallback {
-  if (callback === undefined) throw new TypeError('A unary or client-streaming method was called without a callback');
-  return callback;
-}
-
 /** Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. */
 class PassThroughCall extends ServedCall {
   private subscription: Subscription | undefined;
   private code: number = StatusCode.OK;
-
-  constructor(
-    wire: WireCall,
-    private readonly callback: AnswerCallback | undefined,
-    method: ServedMethod,
-    host: CallHost,
-    onDone?: () => void,
-  ) {
-    super(wire, method, host, onDone);
-  }
 
   protected override callHandler(): unknown {
     const { handler } = this.method;

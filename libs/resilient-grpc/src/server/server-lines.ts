@@ -91,7 +91,7 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
       const beyond = limit && `calls beyond maxConcurrentCalls.queue (${String(limit.maxQueued)}) and `;
       return (
         `server overloaded: ${reached ?? ''}${counted(queued, 'unary call')} waiting for a handler; ` +
-        `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see docs/guides/overload.md`
+        `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see the overload guide of nestjs-resilient-grpc`
       );
     },
     fields: (event) => ('limit' in event ? { limit: event.limit.maxConcurrent } : {}),

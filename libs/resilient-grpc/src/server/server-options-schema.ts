@@ -59,6 +59,8 @@ const nestEntries = {
   onLoadPackageDefinition: v.optional(v.function()),
 } as const;
 
+export const NEST_OPTIONS: ReadonlySet<string> = new Set(Object.keys(nestEntries));
+
 /** Schema of the server options. Checks each option separately; `resolveServerOptions` checks their combinations. */
 export const serverOptionsSchema = object({
   ...nestEntries,

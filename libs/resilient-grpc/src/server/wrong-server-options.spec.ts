@@ -41,7 +41,7 @@ const INVALID_OPTIONS: readonly [path: string, options: Record<string, unknown>]
   ['credentials', { credentials: { key: 'hush' } }],
   ['onLoadPackageDefinition', { onLoadPackageDefinition: 1 }],
   ['gracefulShutdown', { gracefulShutdown: 'true' }],
-  ['keepalive', { keepalive: null }],
+  ['keepalive', { keepalive: 30_000 }],
   ['keepalive.keepaliveTimeMs', { keepalive: { keepaliveTimeMs: '30s' } }],
   ['keepalive.keepaliveTimeoutMs', { keepalive: { keepaliveTimeoutMs: 0 } }],
   ['keepalive.keepAliveTime', { keepalive: { keepAliveTime: 1 } }],
@@ -155,6 +155,35 @@ describe('invalid server options', () => {
       'forRoot.channelOptionsOfMine',
       'forRoot.channelOptions["grpc.max_connection_age_ms"]',
     ]);
+  });
+
+  it.each([null, '', false])("takes Nest's options that are %o as not given, as Nest does", (value) => {
+    const names = [
+      'url',
+      'package',
+      'packageDefinition',
+      'loader',
+      'protoLoader',
+      'maxSendMessageLength',
+      'maxReceiveMessageLength',
+      'maxMetadataSize',
+      'keepalive',
+      'channelOptions',
+      'credentials',
+      'gracefulShutdown',
+      'onLoadPackageDefinition',
+    ];
+    const options = Object.fromEntries(names.map((name) => [name, value]));
+    const { nest } = resolveServerOptions({ ...options, protoPath: 'orders.proto' }, 'forRoot');
+    expect(nest).toEqual({ protoPath: 'orders.proto' });
+  });
+
+  it('takes null in keepalive and channelOptions as not given, as grpc-js does', () => {
+    const keepalive = { keepaliveTimeMs: null, keepaliveTimeoutMs: 1_000 };
+    const channelOptions = { 'grpc.max_connection_age_ms': null, 'grpc.max_concurrent_streams': 5 };
+    const { nest } = resolveServerOptions({ ...CONTRACT, keepalive, channelOptions }, 'forRoot');
+    expect(nest.keepalive).toEqual({ keepaliveTimeoutMs: 1_000 });
+    expect(nest.channelOptions).toEqual({ 'grpc.max_concurrent_streams': 5 });
   });
 
   it('accepts undefined as the value of optional server options', () => {

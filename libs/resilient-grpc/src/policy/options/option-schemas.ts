@@ -49,7 +49,7 @@ export function jsonObject<const E extends v.ObjectEntries>(entries: E) {
   return v.pipe(v.unknown(), v.transform(withoutNulls), object(entries));
 }
 
-function withoutNulls(value: unknown): unknown {
+export function withoutNulls(value: unknown): unknown {
   if (!isObject(value)) return value;
   return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== null && entry !== undefined));
 }

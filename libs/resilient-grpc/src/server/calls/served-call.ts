@@ -13,7 +13,7 @@ import { serverStatusOf } from '../errors/server-status.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { innermostCallOf, type InnermostCall } from '../grpc/innermost-call.js';
 import type { ResolvedServerMethod } from '../server-options.js';
-import type { StatusLike, WireCall } from './wire-call.js';
+import type { AnswerCallback, StatusLike, WireCall } from './wire-call.js';
 
 export interface ServedMethod {
   readonly path: string;
@@ -95,6 +95,8 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
     protected readonly host: CallHost,
     /** Called when the handler has ended, or will not run. */
     private readonly onDone: (() => void) | undefined,
+    /** Sends the only response; `undefined` if the method streams its responses. */
+    protected readonly callback?: AnswerCallback,
   ) {
     const { clock, events } = host;
     const { everyCallWanted } = events;

@@ -1,8 +1,8 @@
 import { isObservable, type Observable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
 import { IteratorSource, isAsyncIterable, isIterable, isThenable } from '../../call/iterator-source.js';
-import { ServedCall, type CallHost, type ServedMethod } from './served-call.js';
-import { errorOf, type AnswerCallback, type StatusLike, type WireCall } from './wire-call.js';
+import { ServedCall } from './served-call.js';
+import { errorOf, type StatusLike } from './wire-call.js';
 
 /**
  * Unary or client-streaming call. If its handler returns an Observable, a unary call responds with the first value without waiting for
@@ -20,16 +20,6 @@ export class UnaryCall extends ServedCall {
   private generator: IteratorSource<unknown> | undefined;
   /** True while the generator or promise that provides the response runs. A closed generator still runs until its next `yield`. */
   private isPending = false;
-
-  constructor(
-    wire: WireCall,
-    private readonly callback: AnswerCallback,
-    method: ServedMethod,
-    host: CallHost,
-    onDone?: () => void,
-  ) {
-    super(wire, method, host, onDone);
-  }
 
   protected override releaseHandler(): void {
     try {
@@ -63,7 +53,7 @@ export class UnaryCall extends ServedCall {
 
   protected override send(status: StatusLike): void {
     this.responded = true;
-    this.callback(errorOf(this.withTrailers(status)));
+    this.callback?.(errorOf(this.withTrailers(status)));
     this.end(status.code);
   }
 
@@ -222,8 +212,8 @@ export class UnaryCall extends ServedCall {
     if (this.over) return;
     this.sent = 1;
     const trailers = this.okTrailers;
-    if (trailers === undefined) this.callback(null, value);
-    else this.callback(null, value, trailers);
+    if (trailers === undefined) this.callback?.(null, value);
+    else this.callback?.(null, value, trailers);
     this.end(StatusCode.OK);
   }
 

@@ -6,8 +6,7 @@ import type { MetadataInput } from '../../client/resilient-types.js';
 import { RETRY_INFO, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { defineLibraryError } from '../../errors/library-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
-import { pathOf, problemMessage } from '../../policy/options/describe-value.js';
-import { unknownOption } from '../../policy/options/option-schemas.js';
+import { problemMessage } from '../../policy/options/describe-value.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 import { wellFormed } from './status-text.js';
@@ -53,8 +52,7 @@ export class GrpcException extends RpcException {
   declare readonly metadata: Metadata;
 
   /**
-   * @throws TypeError if `code` is not an error code, if `message` is not a string, if an option is unknown, or if the status details,
-   * metadata, or `retryAfterMs` cannot be sent
+   * @throws TypeError if `code` is not an error code, or if the status details, metadata, or `retryAfterMs` cannot be sent
    */
   constructor(
     code: Exclude<StatusName, 'OK'> | Exclude<StatusCode, 0>,
@@ -62,8 +60,7 @@ export class GrpcException extends RpcException {
     options: GrpcExceptionOptions = {},
   ) {
     const checkedCode = errorCodeOf(code);
-    const text = wellFormed(checkedMessage(message));
-    checkKeys(options);
+    const text = wellFormed(message);
     super(text);
     this.code = checkedCode;
     this.details = text;
@@ -89,24 +86,6 @@ function errorCodeOf(code: unknown): StatusCode {
   const found: unknown = typeof code === 'string' ? Reflect.get(StatusCode, code) : code;
   if (isStatusCode(found) && found !== StatusCode.OK) return found;
   throw new TypeError(`code: ${problemMessage("a status name such as 'NOT_FOUND', or a number from 1 to 16", code)}`);
-}
-
-function checkedMessage(message: unknown): string {
-  if (typeof message === 'string') return message;
-  throw new TypeError(`message: ${problemMessage('a string', message)}`);
-}
-
-const OPTIONS = [
-  'statusDetails',
-  'metadata',
-  'retryAfterMs',
-  'cause',
-] as const satisfies (keyof GrpcExceptionOptions)[];
-
-function checkKeys(options: GrpcExceptionOptions): void {
-  const unknown = Object.keys(options).find((key) => !OPTIONS.some((known) => known === key));
-  if (unknown === undefined) return;
-  throw new TypeError(`${pathOf('', unknown)}: ${unknownOption(unknown, OPTIONS)}`);
 }
 
 function retryInfo(retryAfterMs: number): StatusDetail {

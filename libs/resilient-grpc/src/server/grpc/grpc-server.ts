@@ -1,6 +1,7 @@
 import type { ListenOptions } from 'node:net';
 import {
   Server,
+  type experimental as GrpcJs,
   type deserialize,
   type serialize,
   type ServerCredentials,
@@ -8,6 +9,8 @@ import {
   type ServerOptions,
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
+import { targetUri } from '../../channel/connection/address-key.js';
+import { experimental } from '../../channel/quirks/experimental.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -27,7 +30,6 @@ import {
   tlsOptionsOf,
   watchContext,
 } from '../../channel/quirks/unbound-server.js';
-import { bindAddresses } from './bind-addresses.js';
 import { InnermostCall, innermostCallOf, type CallConnection, type CallSettings } from './innermost-call.js';
 import { RejectedRequest, type Rejection } from './rejected-request.js';
 import type { SocketConnections } from './socket-connections.js';
@@ -276,4 +278,41 @@ const NOT_GRPC: Rejection = {
 
 function isSystemError(error: unknown): boolean {
   return typeof error === 'object' && error !== null && 'syscall' in error;
+}
+
+const RESOLVER_OPTIONS = { 'grpc.service_config_disable_resolution': 1 };
+
+/**
+ * Returns the addresses of `target`, a host with a port, or a target of grpc-js such as 'unix:/run/orders.sock'.
+ *
+ * @throws Error if the target cannot be resolved
+ */
+async function bindAddresses(target: string): Promise<readonly ListenOptions[]> {
+  let resolver: GrpcJs.Resolver | undefined;
+  try {
+    return await new Promise((resolve, reject) => {
+      resolver = resolverOf(target, (endpoints) => {
+        if (endpoints.ok) resolve(endpoints.value.flatMap(({ addresses }) => addresses));
+        else reject(new Error(endpoints.error.details));
+        return true;
+      });
+      resolver.updateResolution();
+    });
+  } finally {
+    resolver?.destroy();
+  }
+}
+
+function resolverOf(target: string, listener: GrpcJs.ResolverListener): GrpcJs.Resolver {
+  const { createResolver } = experimental;
+  if (createResolver === undefined) throw new Error('this version of @grpc/grpc-js does not export createResolver');
+  const uri = targetUri(target);
+  if (uri.scheme !== undefined) {
+    try {
+      return createResolver(uri, listener, RESOLVER_OPTIONS);
+    } catch {
+      // What looks like a scheme is the name of a host.
+    }
+  }
+  return createResolver({ scheme: 'dns', path: target }, listener, RESOLVER_OPTIONS);
 }

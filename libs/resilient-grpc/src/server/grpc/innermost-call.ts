@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
+import type { Socket } from 'node:net';
 import {
   Metadata,
   type ServerInterceptingCall,
@@ -22,7 +23,6 @@ import { MAX_BURST_BYTES, MESSAGE_BYTES } from '../../transport/http2/http2-stre
 import type { ServerStream } from '../../transport/http2/server-stream.js';
 import type { StatusLike } from '../calls/wire-call.js';
 import { CallMetrics, METRICS_KEY } from './call-metrics.js';
-import { HandlerTurns } from './handler-turns.js';
 import { sendHead, sendStatus } from './response-fields.js';
 
 /** Receives the paths of methods whose messages cannot be converted, with the error. */
@@ -50,6 +50,7 @@ export interface CallSettings {
 export interface CallConnection {
   readonly peer: string;
   readonly info: ReturnType<ServerInterceptingCallInterface['getConnectionInfo']>;
+  readonly socket: Socket;
   readonly authContext: ReturnType<ServerInterceptingCallInterface['getAuthContext']>;
   callEnded(): void;
 }
@@ -116,7 +117,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   private isHandled = false;
 
   constructor(
-    private readonly stream: ServerStream,
+    private readonly carrier: ServerStream,
     private readonly block: HeaderBlock,
     isEnd: boolean,
     private readonly entry: Entry,
@@ -129,7 +130,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.metadata = metadataOf(block, OWN_FIELDS);
     const { maxReceiveBytes } = settings;
     const format = { maxMessageBytes: maxReceiveBytes, encoding: block.grpcEncoding };
-    this.request = new RequestStream(stream, this, format, isEnd);
+    this.request = new RequestStream(carrier, this, format, isEnd);
     if (block.grpcTimeout !== undefined) this.startDeadline(block.grpcTimeout);
   }
 
@@ -199,7 +200,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
 
   /** True if the stream has ended. Then nothing can be sent, and listeners may not have been told yet. */
   get isClosed(): boolean {
-    return this.stream.isClosed;
+    return this.carrier.isClosed;
   }
 
   /** The stream counts for its connection until `handled()`. */
@@ -210,7 +211,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   /** The handler has ended, or counts as leaked. */
   handled(): void {
     this.isHandled = false;
-    if (this.isOver) this.stream.release();
+    if (this.isOver) this.carrier.release();
   }
 
   /** Ends the call without a status, because the client does not read the messages before it. `status` is recorded in its place. */
@@ -219,13 +220,13 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.sentStatus = status && recorded(status.code, status.details);
     // REFUSED_STREAM, the code for UNAVAILABLE, would mean that the request was not processed; clients map ENHANCE_YOUR_CALM back.
     const isExhausted = status?.code === StatusCode.RESOURCE_EXHAUSTED;
-    this.stream.cancel(isExhausted ? HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM : HTTP2_ERROR_CODES.CANCEL);
+    this.carrier.cancel(isExhausted ? HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM : HTTP2_ERROR_CODES.CANCEL);
     this.over();
   }
 
   /** Ends a call that nothing has processed, so that its client sends it again elsewhere. */
   refuse(): void {
-    this.stream.cancel(HTTP2_ERROR_CODES.REFUSED_STREAM);
+    this.carrier.cancel(HTTP2_ERROR_CODES.REFUSED_STREAM);
     this.over();
   }
 
@@ -237,12 +238,22 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     listener.onReceiveMetadata(this.metadata);
   }
 
+  /** The part of grpc-js's HTTP/2 stream that applications read. */
+  get stream(): { readonly session: { readonly socket: Socket } } {
+    return { session: { socket: this.connection.socket } };
+  }
+
   startRead(): void {
     if (this.isOver || this.isReadPending) return;
     this.isReadPending = true;
     if (this.isEndHeld) this.ended();
-    else if (this.readBurstBytes < MAX_BURST_BYTES) this.request.request(1);
-    else {
+    else if (this.hasOneRequest) this.request.request(1);
+    // Not while Node's stream asks for it: the stream would then call its listeners in a later tick, and what they throw would end the process.
+    else if (this.readBurstBytes < MAX_BURST_BYTES) {
+      queueMicrotask(() => {
+        if (!this.isOver) this.request.request(1);
+      });
+    } else {
       this.settings.clock.defer(() => {
         this.readBurstBytes = 0;
         if (!this.isOver) this.request.request(1);
@@ -252,7 +263,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
 
   sendMetadata(metadata: Metadata): void {
     if (this.isOver || this.hasHead || this.isAnswered) return;
-    this.hasHead = sendHead(this.stream, metadata);
+    this.hasHead = sendHead(this.carrier, metadata);
     if (this.hasHead) return;
     // The client might end the whole connection.
     const details = 'The metadata of the response exceed the limit of the client';
@@ -261,7 +272,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
 
   sendMessage(message: unknown, callback: () => void): void {
     if (this.isOver || this.isAnswered) return;
-    const { settings, stream } = this;
+    const { settings, carrier } = this;
     const bytes = this.serialized(message);
     if (bytes === undefined) return;
     const { maxSendBytes } = settings;
@@ -273,17 +284,17 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
     if (!this.hasHead) {
       this.hasHead = true;
-      sendHead(stream);
+      sendHead(carrier);
     }
     this.telemetry?.sent(bytes.length);
     this.callEventTracker?.addMessageSent();
-    const mayContinue = stream.send(bytes);
+    const mayContinue = carrier.send(bytes);
     this.burstBytes += bytes.length + MESSAGE_BYTES;
     // The status of the only response follows it, however long it waits.
     if (this.hasOneResponse || (mayContinue && this.burstBytes < MAX_BURST_BYTES)) callback();
     else {
       (this.written ??= []).push(AsyncResource.bind(callback));
-      stream.awaitDrain();
+      carrier.awaitDrain();
     }
   }
 
@@ -301,7 +312,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   sendStatus(status: PartialStatus): void {
     if (this.isOver || this.isAnswered) return;
     this.isAnswered = true;
-    const { stream, entry, settings } = this;
+    const { carrier, entry, settings } = this;
     const { code, metadata } = status;
     this.request.stop();
     this.callEventTracker?.onStreamEnd(true);
@@ -311,16 +322,16 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
       const text: unknown = (status as Partial<PartialStatus>).details ?? '';
       const details = typeof text === 'string' ? text : errorMessage(text);
       this.sentStatus = recorded(code, details);
-      const isWhole = sendStatus(stream, this.hasHead, { code, details, metadata: this.withMetrics(metadata) });
+      const isWhole = sendStatus(carrier, this.hasHead, { code, details, metadata: this.withMetrics(metadata) });
       if (!isWhole) settings.onCut(entry.path);
     } catch (error) {
       // Nothing can be sent, and the call must not stay open.
       settings.conversions.onUnserializable(entry.path, errorMessage(error), error);
       this.sentStatus = recorded(StatusCode.INTERNAL, 'Error serializing response');
-      stream.cancel(HTTP2_ERROR_CODES.INTERNAL_ERROR);
+      carrier.cancel(HTTP2_ERROR_CODES.INTERNAL_ERROR);
       this.over();
     }
-    if (stream.isClosed) this.over();
+    if (carrier.isClosed) this.over();
   }
 
   private withMetrics(metadata: Metadata | null | undefined): StatusLike['metadata'] {
@@ -432,7 +443,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   }
 
   drained(): void {
-    if (this.stream.isClosed) {
+    if (this.carrier.isClosed) {
       this.over();
       return;
     }
@@ -455,7 +466,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
       telemetry.end({ ...(sentStatus ?? { code, details: '' }), receivedBytes });
     }
     this.connection.callEnded();
-    if (!this.isHandled) this.stream.release();
+    if (!this.isHandled) this.carrier.release();
     // As in grpc-js, a bidirectional call that ended normally is not yet `cancelled` when its handler is told that it has closed.
     if (sentStatus === undefined || this.hasOneRequest || this.hasOneResponse) process.nextTick(reportEnd, this);
     else {
@@ -485,20 +496,56 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
   }
 
-  /** Runs `work` in the context of the call. What it throws ends this call only. */
+  /** Runs `work` in the context of the call. What it throws ends this call only, and is an unhandled rejection, as in grpc-js. */
   private guarded<Args extends unknown[]>(work: (...args: Args) => void, ...args: Args): void {
     try {
       this.context.runInAsyncScope(work, undefined, ...args);
     } catch (error) {
       this.reset();
-      throw error;
+      void Promise.resolve().then(() => {
+        throw error;
+      });
     }
   }
 }
 
-const TURNS = new HandlerTurns<InnermostCall>((call) => {
-  call.endRequest();
-});
+/**
+ * Starts handlers one after the other, each when the microtasks of the one before have run. Nest's handlers run in microtasks, so the overload
+ * gate could otherwise not see how long they take before it had started all requests of a read.
+ */
+class HandlerTurns {
+  private readonly waiting: (InnermostCall | undefined)[] = [];
+  private at = 0;
+  private isRunning = false;
+
+  add(call: InnermostCall): void {
+    this.waiting.push(call);
+    if (this.isRunning) return;
+    this.isRunning = true;
+    process.nextTick(this.step);
+  }
+
+  private readonly step = (): void => {
+    const call = this.waiting[this.at];
+    if (call === undefined) {
+      this.waiting.length = 0;
+      this.at = 0;
+      this.isRunning = false;
+      return;
+    }
+    this.waiting[this.at] = undefined;
+    this.at += 1;
+    // First, because the handler may throw. A tick that a microtask schedules runs after all microtasks.
+    queueMicrotask(this.stepLater);
+    call.endRequest();
+  };
+
+  private readonly stepLater = (): void => {
+    process.nextTick(this.step);
+  };
+}
+
+const TURNS = new HandlerTurns();
 
 /**
  * Returns the innermost call of a server call: of the call that a handler receives, whose `call` interceptors may have wrapped (`nextCall`), or

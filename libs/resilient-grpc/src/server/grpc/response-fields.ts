@@ -8,7 +8,7 @@ import type { StatusLike } from '../calls/wire-call.js';
 /** Limit of a response's header lists for clients that announce none, as in most implementations of gRPC. */
 const DEFAULT_MAX_LIST_SIZE = 8_192;
 /** The field of gRPC's richer error model, which is the first to go if a status is too large. */
-const ERROR_DETAILS = 'grpc-status-details-bin';
+const ERROR_DETAILS: ReadonlySet<string> = new Set(['grpc-status-details-bin']);
 
 const START = [':status', '200', 'content-type', 'application/grpc+proto'];
 const HEAD = [...START, 'grpc-accept-encoding', 'identity,deflate,gzip', 'grpc-encoding', 'identity'];
@@ -53,13 +53,13 @@ const OK_TRAILERS = new FixedBlock(['grpc-status', '0', 'grpc-message', 'OK']);
 
 /** Sends the head of a response. Returns false, and sends nothing, if `metadata` exceed the limit that the client has announced. */
 export function sendHead(stream: ServerStream, metadata?: Metadata): boolean {
-  const own = metadata === undefined ? [] : fieldsOf(metadata);
+  const own = without(fieldsOf(metadata), REFUSED_KEYS);
   if (own.length === 0) {
     stream.head(PLAIN_HEAD.length, PLAIN_HEAD.write);
     return true;
   }
-  const isReplaced = (name: string): boolean => REPLACEABLE.has(name) && own.includes(name);
-  const fields = [...HEAD.filter((_, i) => !isReplaced(HEAD[i - (i % 2)] ?? '')), ...own];
+  const replaced = new Set(own.filter((name) => REPLACEABLE.has(name)));
+  const fields = [...without(HEAD, replaced), ...own];
   const fits = listSize(fields) <= stream.maxHeaderListSize;
   if (fits) sendFields(stream, fields, false);
   return fits;
@@ -71,8 +71,8 @@ export function sendHead(stream: ServerStream, metadata?: Metadata): boolean {
  * first, then the other metadata, then the end of the text.
  */
 export function sendStatus(stream: ServerStream, hasHead: boolean, { code, details, metadata }: StatusLike): boolean {
-  const own = metadata === undefined ? [] : fieldsOf(metadata).filter(isNoHeadField);
-  if (hasHead && own.length === 0 && code === 0 && details === 'OK') {
+  const given = without(fieldsOf(metadata), REPLACEABLE);
+  if (hasHead && given.length === 0 && code === 0 && details === 'OK') {
     stream.trailers(OK_TRAILERS.length, OK_TRAILERS.write);
     return true;
   }
@@ -82,10 +82,11 @@ export function sendStatus(stream: ServerStream, hasHead: boolean, { code, detai
   const text = wellFormed(details);
   const withText = [...start, encodeURI(text)];
   const left = max - listSize(withText);
+  const own = without(given, REFUSED_KEYS);
   const sendable = [own, without(own, ERROR_DETAILS), []].find((fields) => listSize(fields) <= left);
   if (sendable === undefined) sendFields(stream, [...start, shortened(text, max - listSize([...start, '']))], true);
   else sendFields(stream, [...withText, ...sendable], true);
-  return sendable?.length === own.length && !hasRefused(metadata);
+  return sendable?.length === given.length;
 }
 
 /** Sends a header block that consists of `fields`; with `isEnd`, the last one. */
@@ -106,25 +107,14 @@ function shortened(text: string, max: number): string {
   }
 }
 
-/** Returns the names and values of `metadata` that a response can contain. */
-function fieldsOf(metadata: Metadata): string[] {
-  const headers = metadata.toHttp2Headers();
+/** Returns the names and values of `metadata`. */
+function fieldsOf(metadata: Metadata | undefined): string[] {
+  const headers = metadata?.toHttp2Headers() ?? {};
   const fields: string[] = [];
-  for (const name in headers) {
-    if (REFUSED_KEYS.has(name)) continue;
-    for (const value of [headers[name]].flat()) fields.push(name, String(value));
-  }
+  for (const name in headers) for (const value of [headers[name]].flat()) fields.push(name, String(value));
   return fields;
 }
 
-function hasRefused(metadata: Metadata | undefined): boolean {
-  return metadata !== undefined && Object.keys(metadata.getMap()).some((name) => REFUSED_KEYS.has(name));
-}
-
-function without(fields: readonly string[], name: string): string[] {
-  return fields.filter((_, i) => fields[i - (i % 2)] !== name);
-}
-
-function isNoHeadField(_: string, i: number, fields: readonly string[]): boolean {
-  return !REPLACEABLE.has(fields[i - (i % 2)] ?? '');
+function without(fields: readonly string[], names: ReadonlySet<string>): readonly string[] {
+  return fields.length === 0 ? fields : fields.filter((_, i) => !names.has(fields[i - (i % 2)] ?? ''));
 }

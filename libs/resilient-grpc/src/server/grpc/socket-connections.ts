@@ -145,7 +145,7 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
 
   constructor(
     private readonly connection: ServerSocket,
-    private readonly socket: Socket,
+    readonly socket: Socket,
     private readonly owner: SocketConnections,
     private readonly take: TakeRequest,
   ) {

@@ -72,7 +72,7 @@ describe('outage', () => {
     clock.advance(100);
     expect(aboveDebug().slice(1)).toEqual([
       'warn outage has lasted 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls without waitForReady fail immediately (UNAVAILABLE); ' +
-        `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}; see docs/operate/runbook.md`,
+        `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}; see the runbook of nestjs-resilient-grpc`,
     ]);
     clock.advance(60_000);
     take(END);
@@ -225,7 +225,7 @@ describe('flapping server', () => {
     }
     expect(aboveDebug()).toEqual([
       expect.stringMatching(
-        /^warn flapping: 3 outages in a minute \(.*\(0 calls waited, 0 failed\); check whether .*connections; see docs\/operate\/runbook\.md$/,
+        /^warn flapping: 3 outages in a minute \(.*\(0 calls waited, 0 failed\); check whether .*connections; see the runbook of nestjs-resilient-grpc$/,
       ),
       expect.stringMatching(
         /^warn flapping: 62 outages in a row \(.*\(708 calls waited, 177 failed\); .*\(59 more in the last minute/,
@@ -516,11 +516,11 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'outage-grace-over', ...OUTAGE_EVENT, durationMs: 5_100 },
-    'warn outage has lasted 5.1 s: 10.0.0.7:50051 refused the connection; calls without waitForReady fail immediately (UNAVAILABLE); check the server; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see docs/operate/runbook.md',
+    'warn outage has lasted 5.1 s: 10.0.0.7:50051 refused the connection; calls without waitForReady fail immediately (UNAVAILABLE); check the server; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see the runbook of nestjs-resilient-grpc',
   ],
   [
     { type: 'outage-grace-over', ...EXPLAINED, durationMs: 5_100 },
-    'warn outage has lasted 5.1 s: 10.0.0.7:50051: certificate has expired; calls without waitForReady fail immediately (UNAVAILABLE); renew the certificate; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see docs/operate/runbook.md',
+    'warn outage has lasted 5.1 s: 10.0.0.7:50051: certificate has expired; calls without waitForReady fail immediately (UNAVAILABLE); renew the certificate; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see the runbook of nestjs-resilient-grpc',
   ],
   [
     { type: 'outage-end', durationMs: 7_300, connectAttempts: 9, ...ENDED },
@@ -532,11 +532,11 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'flapping', ...OUTAGE_EVENT, outages: 3, ...ENDED },
-    'warn flapping: 3 outages in a minute (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see docs/operate/runbook.md',
+    'warn flapping: 3 outages in a minute (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see the runbook of nestjs-resilient-grpc',
   ],
   [
     { type: 'flapping', ...OUTAGE_EVENT, outages: 62, ...ENDED, abandonedCalls: 4 },
-    'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see docs/operate/runbook.md',
+    'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see the runbook of nestjs-resilient-grpc',
   ],
   [
     {

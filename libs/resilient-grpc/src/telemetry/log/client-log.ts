@@ -36,7 +36,7 @@ export type EventOf<T extends ClientLogEvent['type']> = Extract<ClientLogEvent, 
 export type LoggedTarget = Pick<OutageCause, 'target' | 'doctorCommand'>;
 
 /** End of the lines to alert on. */
-const RUNBOOK = '; see docs/operate/runbook.md';
+const RUNBOOK = '; see the runbook of nestjs-resilient-grpc';
 const ONLY_READY_WAITS = 'only waitForReady() is waiting';
 
 /** The line of each event of a client. Lines above `debug` are about events that may need action, and about the end of such events. */

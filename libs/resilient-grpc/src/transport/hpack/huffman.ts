@@ -24,8 +24,8 @@ const FAILS = 0x400;
 const MAY_END = 0x800;
 const BYTE_SHIFT = 16;
 
-/** The next state for each state, an inner node of the code tree, and each four bits. */
-const AUTOMATON = automaton(codeTree());
+/** The next state for each state, an inner node of the code tree, and each four bits; made for the first text. */
+let table: Uint32Array | undefined;
 
 /** Children of each inner node for the bits 0 and 1: the index of a node, or `~byte` for a leaf. */
 type CodeTree = readonly (readonly [number, number])[];
@@ -88,14 +88,15 @@ export function decodedBound(length: number): number {
  * @throws HpackError if the code or its padding is invalid
  */
 export function decodeHuffman(bytes: Uint8Array, at: number, end: number, target: Uint8Array): number {
+  const next = (table ??= automaton(codeTree()));
   let length = 0;
   let entry = MAY_END;
   for (let from = at; from < end; from++) {
     const byte = bytes[from]!;
-    entry = AUTOMATON[(entry & STATE) * 16 + (byte >> 4)]!;
+    entry = next[(entry & STATE) * 16 + (byte >> 4)]!;
     if (entry & FAILS) break;
     if (entry & EMITS) target[length++] = entry >> BYTE_SHIFT;
-    entry = AUTOMATON[(entry & STATE) * 16 + (byte & 15)]!;
+    entry = next[(entry & STATE) * 16 + (byte & 15)]!;
     if (entry & FAILS) break;
     if (entry & EMITS) target[length++] = entry >> BYTE_SHIFT;
   }

@@ -54,12 +54,9 @@ const foreignMetadata = () => ({
   getOptions: () => ({}),
   internalRepr: new Map([['x-tenant', ['shop']]]),
 });
-const cycle: Record<string, unknown> = {};
-cycle['self'] = cycle;
 
-/** Values that most options reject, including values that cannot be read. */
+/** Values that most options reject. */
 const HOSTILE: readonly (() => unknown)[] = [
-  () => new Proxy({}, { get: throwing, ownKeys: throwing, getPrototypeOf: throwing }),
   () =>
     new Proxy(
       {},
@@ -68,16 +65,8 @@ const HOSTILE: readonly (() => unknown)[] = [
         getOwnPropertyDescriptor: () => ({ enumerable: true, configurable: true, value: 1 }),
       },
     ),
-  () => {
-    const { proxy, revoke } = Proxy.revocable({}, {});
-    revoke();
-    return proxy;
-  },
-  () => Object.defineProperty({}, 'caught', { enumerable: true, get: throwing }),
-  () => Object.defineProperty([1], 0, { enumerable: true, get: throwing }),
   () => ({ toString: throwing, toJSON: throwing, valueOf: throwing }),
   () => JSON.parse('{"__proto__": {"polluted": true}, "constructor": {"prototype": {"polluted": true}}}') as unknown,
-  () => cycle,
   () => new Array(100_000).fill('x'),
   () => new Array(100_000).fill({ a: 1 }),
   () => Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`Gett${String(index)}`, {}])),
@@ -258,18 +247,15 @@ const wrong = fc.oneof(
     fc.dictionary(fc.constantFrom(...CHANNEL_OPTIONS), leaf, { minKeys: 1, maxKeys: 2 }),
   ),
 );
-/** Valid options with up to two properties replaced or added, valid options with one getter that throws, or an arbitrary value. */
+/** Valid options with up to two properties replaced or added, or an arbitrary value. */
 const anyOptions = fc.oneof(
   { weight: 20, arbitrary: fc.tuple(fc.constant('keys' as const), fc.array(wrong, { maxLength: 2 })) },
-  { weight: 1, arbitrary: fc.tuple(fc.constant('getter' as const), fc.constantFrom(...KEYS)) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('value' as const), value) },
 );
 
 function optionsOf([kind, drawn]: readonly [string, unknown]): unknown {
   if (kind === 'value') return materialize(drawn);
   const base = { name: 'any', packageDefinition, url: server.url };
-  if (kind === 'getter')
-    return Object.defineProperty(base, drawn as string, { enumerable: true, configurable: true, get: throwing });
   for (const [key, replacement] of drawn as readonly [string, unknown][]) {
     const value = materialize(replacement);
     Object.defineProperty(base, key, { enumerable: true, configurable: true, writable: true, value });

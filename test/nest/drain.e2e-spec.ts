@@ -392,7 +392,7 @@ describe('HTTP application with a slow shutdown hook', () => {
     end();
     await closing;
     expect(warnings).toEqual([
-      'the application did not close within 300 ms (a shutdown hook has not ended); closing gRPC clients now, so later calls fail; ' +
+      'the application did not close within 300 ms (a shutdown hook or a microservice has not ended); closing gRPC clients now, so later calls fail; ' +
         'shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
     ]);
   });

@@ -186,11 +186,6 @@ describe('forFeatureAsync', () => {
   }
   @Module({ imports: [ConfigModule], providers: [FromConfig], exports: [FromConfig] })
   class FromConfigModule {}
-  class Wrong {
-    createGrpcOptions(): object {
-      return {};
-    }
-  }
   const contract = { name: 'orders', protoPath: ORDERS_PROTO };
 
   it.each<[string, () => DynamicModule]>([
@@ -243,21 +238,6 @@ describe('forFeatureAsync', () => {
     expect(server.calls('orders.v1.Orders/Get')[0]?.metadata.get('x-app')).toEqual(['shop']);
   });
 
-  it.each<[string, () => DynamicModule, string]>([
-    [
-      'forRootAsync',
-      () => ResilientGrpcModule.forRootAsync({ useClass: Wrong as never }),
-      'forRootAsync.useClass: expected a class with the method createGrpcModuleOptions(), got Wrong without it',
-    ],
-    [
-      'forFeatureAsync',
-      () => ResilientGrpcModule.forFeatureAsync([{ ...contract, useClass: Wrong as never }]),
-      'clients.orders.useClass: expected a class with the method createGrpcClientOptions(), got Wrong without it',
-    ],
-  ])('fails at startup with an error that names the method that the useClass of %s lacks', async (_, make, error) => {
-    await expect(start(make())).rejects.toThrow(error);
-  });
-
   it('validates the settings that the factory of forFeatureAsync returns', async () => {
     const useFactory = () => ({ url: server.url, timeoutMS: 4 });
     await expect(start(ResilientGrpcModule.forFeatureAsync([{ ...contract, useFactory }]))).rejects.toThrow(
@@ -307,27 +287,6 @@ describe('forRoot', () => {
 });
 
 describe('ResilientGrpcTelemetryModule', () => {
-  it.each([
-    [{ traces: false }, { metrics: false }],
-    [{}, {}],
-  ])(
-    'fails at startup with an error that names both imports if telemetry is imported with %j and with %j',
-    async (first, second) => {
-      const forms = [first, second].map((options) => `forRoot(${JSON.stringify(options)})`);
-      await expect(
-        start(ResilientGrpcTelemetryModule.forRoot(first), ResilientGrpcTelemetryModule.forRoot(second)),
-      ).rejects.toThrow(`imported twice, as ${forms.join(' and as ')}; keep one import, in the root module`);
-    },
-  );
-
-  it('fails at startup if telemetry is imported with forRoot() and without it', async () => {
-    await expect(
-      start(ResilientGrpcTelemetryModule, ResilientGrpcTelemetryModule.forRoot({ traces: false })),
-    ).rejects.toThrow(
-      'ResilientGrpcTelemetryModule: imported twice, as the class without forRoot() and as forRoot({"traces":false})',
-    );
-  });
-
   it.each([
     ['the class', ResilientGrpcTelemetryModule],
     ['one dynamic module', ResilientGrpcTelemetryModule.forRoot({ traces: false })],

@@ -1,4 +1,4 @@
-/** Time without an event after which the link counts as silent, in milliseconds; one event arrives per second. */
+/** Time without an event after which the link counts as silent, in milliseconds; two events arrive per second. */
 const SILENT_AFTER_MS = 3_500;
 const RETRY_DELAY_MS = 2_000;
 

@@ -25,10 +25,6 @@ export interface Propagation {
   readonly cancellation: boolean;
   /** Metadata keys in lower case. */
   readonly metadata: readonly string[];
-  readonly notes?: PropagationNotes | undefined;
-}
-
-export interface PropagationNotes {
   /** Called for each value of the inbound call that is not forwarded, because gRPC cannot send it under this key. */
-  dropped(key: string, problem: string): void;
+  readonly dropped?: ((key: string, problem: string) => void) | undefined;
 }

@@ -30,7 +30,7 @@ function copyOf(message: unknown): unknown {
   }
 }
 
-/** Copies objects, arrays, maps, and bytes. Other values with internal state, such as a `Date`, are not copied. */
+/** Copies objects, arrays, and bytes. Other values with internal state, such as a `Date` or a `Map`, are not copied. */
 function deepCopy(value: unknown, copies: Map<object, unknown>): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const known = copies.get(value);
@@ -42,24 +42,9 @@ function deepCopy(value: unknown, copies: Map<object, unknown>): unknown {
     for (const item of value) copy.push(deepCopy(item, copies));
     return copy;
   }
-  if (value instanceof Map) {
-    const copy = new Map<unknown, unknown>();
-    copies.set(value, copy);
-    for (const [key, item] of value) copy.set(key, deepCopy(item, copies));
-    return copy;
-  }
   if (Object.prototype.toString.call(value) !== '[object Object]') return value;
-  const prototype = Object.getPrototypeOf(value) as object | null;
-  const copy = Object.create(prototype) as Record<string, unknown>;
+  const copy = Object.create(Object.getPrototypeOf(value) as object | null) as Record<string, unknown>;
   copies.set(value, copy);
-  if (prototype === Object.prototype || prototype === null) {
-    for (const [key, item] of Object.entries(value)) copy[key] = deepCopy(item, copies);
-    return copy;
-  }
-  // Copies property descriptors, because instances of classes may have accessors and non-enumerable properties.
-  const properties: PropertyDescriptorMap = Object.getOwnPropertyDescriptors(value);
-  for (const property of Object.values(properties)) {
-    if ('value' in property) property.value = deepCopy(property.value, copies);
-  }
-  return Object.defineProperties(copy, properties);
+  for (const [key, item] of Object.entries(value)) copy[key] = deepCopy(item, copies);
+  return copy;
 }

@@ -1,5 +1,4 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
-import { skip, type Subscription } from 'rxjs';
 import type { ServerOverload } from '../call/server-event.js';
 import type { GrpcClientSnapshot, Serialized } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
@@ -32,10 +31,7 @@ const HISTORY_LENGTH = 300;
 /** Number of samples sent for clients that are not open in the page: enough to compute a rate. */
 const RATE_SAMPLES = 3;
 /** Update interval in milliseconds while a page is open. The updates are also the heartbeat. */
-const UPDATE_INTERVAL_MS = 1_000;
-/** Minimum interval in milliseconds between two scheduled updates, even after a state change. */
-const MIN_UPDATE_INTERVAL_MS = 250;
-const UNSETTLED_MS = 2_000;
+const UPDATE_INTERVAL_MS = 500;
 /** Maximum age in milliseconds of a snapshot that several requests share. With 500 clients, a snapshot takes about 50 ms of CPU time. */
 const MAX_SNAPSHOT_AGE_MS = 1_000;
 
@@ -75,18 +71,15 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private readonly logger = new LibraryLogger('ResilientGrpc');
   private readonly visitors = new Set<Visitor>();
   private readonly missed = new WeakSet<Visitor>();
-  private readonly followed = new Map<ResilientGrpcClient, Subscription>();
   private shown: ReadonlyMap<string, DashboardClient> = new Map();
   private readonly loggedFailures = new WeakSet<ResilientGrpcClient>();
   private removed: readonly string[] = [];
   private total = 0;
   private sampledEpoch = 0;
   ending = false;
-  private next: { readonly timer: Timer; readonly at: number } | undefined;
-  // Monotonic milliseconds.
+  private timer: Timer | undefined;
+  /** Monotonic milliseconds. */
   private sampledAt = -Infinity;
-  private sentAt = -Infinity;
-  private changedAt = -Infinity;
   private serialized: { readonly json: string; readonly at: number } | undefined;
 
   constructor(
@@ -96,15 +89,14 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   ) {}
 
   onApplicationBootstrap(): void {
-    this.wake(0);
+    this.schedule(0);
   }
 
   /** Disconnects the visitors before the servers close, because the servers would wait for the visitors. */
   beforeApplicationShutdown(): void {
     if (this.ending) return;
     this.ending = true;
-    this.next?.timer.clear();
-    this.follow([]);
+    this.timer?.clear();
     if (this.visitors.size > 0) this.send();
     const visitors = [...this.visitors];
     this.visitors.clear();
@@ -136,57 +128,25 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     // receives the state that the other visitors last received, so that all visitors can receive the same changes.
     if (first || (visitor.openClient !== undefined && !this.shown.has(visitor.openClient))) this.send(visitor);
     visitor.send('whole', this.whole(visitor));
-    this.wake(UPDATE_INTERVAL_MS);
+    if (first) this.schedule(UPDATE_INTERVAL_MS);
   }
 
   removeVisitor(visitor: Visitor): void {
     this.visitors.delete(visitor);
-    if (this.visitors.size === 0) this.follow([]);
   }
 
-  private follow(clients: readonly ResilientGrpcClient[]): void {
-    const selected = new Set(clients);
-    for (const [client, subscription] of this.followed) {
-      if (selected.has(client)) continue;
-      subscription.unsubscribe();
-      this.followed.delete(client);
-    }
-    const stateChanged = () => this.stateChanged();
-    for (const client of selected) {
-      if (this.followed.has(client)) continue;
-      // The first value is the current state, which is known. Completion means that the client was closed.
-      const changes = client.connectivity$.pipe(skip(1));
-      this.followed.set(client, changes.subscribe({ next: stateChanged, complete: stateChanged }));
-    }
-  }
-
-  private stateChanged(): void {
-    const now = this.clock.now();
-    this.changedAt = now;
-    this.wake(Math.max(0, MIN_UPDATE_INTERVAL_MS - (now - this.sentAt)));
-  }
-
-  private wake(ms: number): void {
-    const at = this.clock.now() + ms;
-    if (this.ending || (this.next !== undefined && this.next.at <= at)) return;
-    this.next?.timer.clear();
-    this.next = { at, timer: this.clock.setTimer(() => this.turn(), ms) };
-  }
-
-  private turn(): void {
-    this.next = undefined;
-    if (this.visitors.size === 0) {
-      this.sample();
-      return this.wake(HISTORY_INTERVAL_MS);
-    }
-    this.send();
-    this.wake(this.clock.now() - this.changedAt < UNSETTLED_MS ? MIN_UPDATE_INTERVAL_MS : UPDATE_INTERVAL_MS);
+  private schedule(ms: number): void {
+    this.timer?.clear();
+    this.timer = this.clock.setTimer(() => {
+      if (this.visitors.size === 0) this.sample();
+      else this.send();
+      this.schedule(this.visitors.size === 0 ? HISTORY_INTERVAL_MS : UPDATE_INTERVAL_MS);
+    }, ms);
   }
 
   /** Samples the clients and updates all visitors except `newcomer`, which has not received the full state yet. */
   private send(newcomer?: Visitor): void {
     this.sample();
-    this.sentAt = this.clock.now();
     for (const visitor of this.visitors) {
       if (visitor === newcomer) continue;
       // Checked first, so that nothing is serialized for a blocked visitor.
@@ -201,7 +161,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     const { total, shown } = shownClients(this.clients, openInPage);
     const now = this.clock.now();
     const epoch = this.clock.epoch();
-    const due = now - this.sampledAt >= HISTORY_INTERVAL_MS - MIN_UPDATE_INTERVAL_MS / 2;
+    const due = now - this.sampledAt >= HISTORY_INTERVAL_MS - UPDATE_INTERVAL_MS / 2;
     if (due) this.sampledAt = now;
     const before = this.shown;
     const current = new Map<string, DashboardClient>();
@@ -225,7 +185,6 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.sampledEpoch = epoch;
     this.removed = [...before.keys()].filter((key) => !current.has(key));
     this.shown = current;
-    if (this.visitors.size > 0 && !this.ending) this.follow(shown.map(({ client }) => client));
   }
 
   /**

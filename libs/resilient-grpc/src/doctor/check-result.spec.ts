@@ -13,10 +13,10 @@ it('leaves a doctor message with an @ after a colon unchanged in JSON', () => {
 });
 
 it("masks the same secrets in the doctor's JSON as in its text", () => {
-  const details = 'invalid header authorization: Bearer sesame, see https://me:sesame@shop.example';
+  const details = 'see https://me:sesame@shop.example, invalid header authorization: Bearer sesame';
   const json = rendered(details, { details, problems: [{ path: 'x', message: details }] });
   expect(JSON.stringify(json)).not.toContain('sesame');
-  expect(json.checks[0].facts['details']).toBe('invalid header authorization: ***, see https://***@shop.example');
+  expect(json.checks[0].facts['details']).toBe('see https://***@shop.example, invalid header authorization: ***');
 });
 
 it("masks the user and password in an address without a scheme in the doctor's JSON", () => {

@@ -1,12 +1,11 @@
 import { CONTRACT_KEYS, loadContract, type Services } from '../client/settings/contract.js';
 import { problemMessage } from '../policy/options/describe-value.js';
 import { isObject } from '../policy/options/option-schemas.js';
-import { copyOptions, unreadable } from '../client/settings/copy-options.js';
+import { copyOptions } from '../client/settings/copy-options.js';
 import { settingsProblems } from '../client/settings/resolve-settings.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { clientLabel } from './grpc-tokens.js';
 import { flattenNestOptions, withDefaultUrl, withoutServerOptions } from './nest-grpc-options.js';
-import { SOURCE_KEYS, asyncSourceProblems } from './module-options.validation.js';
 
 /** Static part of a client, as defined by forFeature(), forFeatureAsync(), or create(). */
 export interface ClientDefinition {
@@ -52,14 +51,6 @@ type Defined =
 
 /** Defines the clients of one forFeature(), forFeatureAsync(), or create() call, or returns every problem if a definition is invalid. */
 export function defineClients(clients: unknown, kind: 'sync' | 'async', callSite: string): Defined {
-  try {
-    return defineReadable(clients, kind, callSite);
-  } catch (error) {
-    return { ok: false, problems: [unreadable('clients', error)] };
-  }
-}
-
-function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: string): Defined {
   if (!Array.isArray(clients)) {
     return { ok: false, problems: [{ path: 'clients', message: problemMessage('an array of clients', clients) }] };
   }
@@ -92,25 +83,26 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: stri
   return problems.length > 0 ? { ok: false, problems: [...problems, ...deferredProblems] } : { ok: true, definitions };
 }
 
+const SOURCE_KEYS: readonly string[] = ['imports', 'inject', 'useFactory', 'useClass', 'useExisting'];
+
 /** Returns the problems of the options next to the contract of an async client. */
 function sourceProblems(source: Readonly<Record<string, unknown>>, path: string): ConfigurationProblem[] {
-  const unknownKeys = Object.keys(source).filter((key) => !(SOURCE_KEYS as readonly string[]).includes(key));
+  const unknownKeys = Object.keys(source).filter((key) => !SOURCE_KEYS.includes(key));
   const message = 'unknown option next to a factory; return it from the factory';
-  return [...unknownKeys.map((key) => ({ path: `${path}.${key}`, message })), ...asyncSourceProblems(source, path)];
+  return unknownKeys.map((key) => ({ path: `${path}.${key}`, message }));
 }
 
 /**
- * Copies the options of one client to plain data, and flattens Nest's form. `name` is `undefined` if the options are not an object, cannot
- * be read, or have no valid name.
+ * Copies the options of one client to plain data, and flattens Nest's form. `name` is `undefined` if the options are not an object, or
+ * have no valid name.
  */
 function readClient(client: unknown, index: number, kind: 'sync' | 'async') {
   const at = `clients[${String(index)}]`;
-  const copied = copyOptions(client, at);
-  if (!copied.ok) return { name: undefined, problems: copied.problems };
-  if (!isObject(copied.value)) {
-    return { name: undefined, problems: [{ path: at, message: problemMessage('an object', copied.value) }] };
+  const copied = copyOptions(client);
+  if (!isObject(copied)) {
+    return { name: undefined, problems: [{ path: at, message: problemMessage('an object', copied) }] };
   }
-  const { name, ...given } = copied.value as Readonly<Record<string, unknown>>;
+  const { name, ...given } = copied as Readonly<Record<string, unknown>>;
   if (typeof name !== 'symbol' && !(typeof name === 'string' && name !== '' && name.length <= MAX_NAME_LENGTH)) {
     const message = problemMessage(`a symbol or a string of 1 to ${String(MAX_NAME_LENGTH)} characters`, name);
     return { name: undefined, problems: [{ path: `${at}.name`, message }] };

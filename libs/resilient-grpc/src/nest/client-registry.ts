@@ -4,7 +4,6 @@ import type { DrainReport } from '../call/call-event.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
-import type { Services } from '../client/settings/contract.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
 import { type ResolvedClientSettings, withInitialServiceConfig } from '../client/settings/resolved-settings.js';
@@ -18,7 +17,6 @@ import { duration } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { GrpcClients } from './grpc-clients.js';
 import { clientLabel } from './grpc-tokens.js';
-import { InboundWatch } from './inbound/inbound.interceptor.js';
 import {
   drainWarning,
   resolveDrain,
@@ -74,7 +72,7 @@ export class ClientRegistry extends GrpcClients {
   readonly servers = new Set<ObservableServer>();
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
-  private readonly watch = new InboundWatch(warn);
+  private readonly droppedKeys = new Set<string>();
   private root: Root | undefined;
   private verdict: Promise<never> | undefined;
   private pending: ConfigurationProblem[] | undefined;
@@ -111,8 +109,8 @@ export class ClientRegistry extends GrpcClients {
 
   /** Applies the options of forRoot, once. */
   configure(options: ResilientGrpcModuleOptions, place: string): void {
-    const copied = copyOptions(options, 'forRoot');
-    const problems = copied.ok ? moduleOptionsProblems(copied.value) : [...copied.problems];
+    const copied = copyOptions(options);
+    const problems = moduleOptionsProblems(copied);
     if (this.root !== undefined) {
       const message = `called twice, at ${this.root.place} and at ${place}; keep one call, in the root module`;
       problems.push({ path: 'forRoot', message });
@@ -121,9 +119,9 @@ export class ClientRegistry extends GrpcClients {
       const message = `called after clients were created (${this.names()}); import it in the root module`;
       problems.push({ path: 'forRoot', message });
     }
-    if (copied.ok && problems.length === 0) {
+    if (problems.length === 0) {
       // The cast is safe: the checks found no problems.
-      this.root = { options: copied.value as ResilientGrpcModuleOptions, place };
+      this.root = { options: copied as ResilientGrpcModuleOptions, place };
       const { drain } = this.root.options;
       // With a timeout of 0, calls may run until Nest has closed its servers, so a readiness delay does not shorten their time.
       const warning = drain?.timeoutMs === 0 ? undefined : drainWarning(resolveDrain(drain));
@@ -151,9 +149,7 @@ export class ClientRegistry extends GrpcClients {
     given: unknown,
     interceptorOf?: InterceptorSource,
   ): Promise<ResilientGrpcClient> {
-    const copied = copyOptions(given, definition.path);
-    if (!copied.ok) return this.fail(copied.problems);
-    const defined: Defined = { definition, settings: copied.value, interceptorOf };
+    const defined: Defined = { definition, settings: copyOptions(given), interceptorOf };
     const { name } = definition;
     const known = this.entries.get(name) ?? this.waiting.get(name);
     if (known !== undefined) {
@@ -281,8 +277,9 @@ export class ClientRegistry extends GrpcClients {
     const { label, path, services } = definition;
     const { clock, random } = this.dependencies;
     const { defaults, propagate } = this.root?.options ?? {};
+    const { warnOfDropped: droppedMetadata } = this;
     return resolveSettings(
-      { name: label, path, services, settings, defaults, propagate, inboundNotes: this.watch, interceptorOf },
+      { name: label, path, services, settings, defaults, propagate, droppedMetadata, interceptorOf },
       {
         clock,
         random,
@@ -290,6 +287,16 @@ export class ClientRegistry extends GrpcClients {
       },
     );
   }
+
+  /** Warns once per key if metadata of an inbound call cannot be forwarded. */
+  private readonly warnOfDropped = (key: string, problem: string): void => {
+    if (this.droppedKeys.has(key)) return;
+    this.droppedKeys.add(key);
+    const remedy = key.endsWith('-bin')
+      ? ''
+      : `. To forward any value, let the caller send it as '${key}-bin', in base64, and propagate that key`;
+    warn(`propagate.metadata: a value of '${key}' is not forwarded: ${problem}${remedy}`);
+  };
 
   private register(defined: Defined, resolution: Resolution): ResilientGrpcClient {
     const { definition } = defined;
@@ -367,39 +374,27 @@ export class ClientRegistry extends GrpcClients {
   }
 }
 
-type DefinedClient = Pick<ClientDefinition, 'contract' | 'services'> & { readonly settings: object };
-
-function differenceProblems(known: Defined, { definition, settings }: Defined): readonly ConfigurationProblem[] {
+function differenceProblems(known: Defined, other: Defined): readonly ConfigurationProblem[] {
+  const { definition } = other;
   if (known.definition.source === definition.source) return [];
-  const differences = definitionDifferences(
-    { ...known.definition, settings: Object(known.settings) as object },
-    { ...definition, settings: Object(settings) as object },
-  );
+  const [a, b] = [comparable(known), comparable(other)];
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  const differences = [...keys].filter((key) => !isDeepStrictEqual(a[key], b[key]));
   if (differences.length === 0) return [];
   const places = `at ${known.definition.callSite} and at ${definition.callSite}`;
   const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it in one module and import that module (or set isGlobal: true), or rename one of them`;
   return [{ path: definition.path, message }];
 }
 
-/** Returns the options that two definitions of one client set differently; empty if the definitions are equal. */
-function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
-  const { packageDefinition: one, ...firstContract } = first.contract;
-  const { packageDefinition: two, ...secondContract } = second.contract;
-  const a: Readonly<Record<string, unknown>> = { ...firstContract, ...first.settings };
-  const b: Readonly<Record<string, unknown>> = { ...secondContract, ...second.settings };
-  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-  const differences = [...keys].filter((key) => !isDeepStrictEqual(a[key], b[key]));
-  // Loading one file twice creates two objects, so their methods are compared.
-  if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
-  return differences;
-}
-
-function signature(services: Services): string {
+/** Returns the options of a client. Loading one file twice creates two package definitions, so their methods are compared. */
+function comparable({ definition: { contract, services }, settings }: Defined): Readonly<Record<string, unknown>> {
   const methods = [...services.values()].flatMap((all) => [...all.values()]);
-  return methods
-    .map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`)
-    .sort()
-    .join('\n');
+  const signature = methods.map((one) => `${one.path} ${one.kind} ${String(one.declaredIdempotent)}`).sort();
+  return {
+    ...contract,
+    ...(contract['packageDefinition'] !== undefined && { packageDefinition: signature }),
+    ...(Object(settings) as object),
+  };
 }
 
 function warn(message: string): void {
@@ -426,17 +421,13 @@ function release(settings: ResolvedClientSettings): void {
 export function clientKeys<Client extends { readonly name: string }>(
   clients: readonly Client[],
 ): ReadonlyMap<Client, string> {
-  const taken = new Set(clients.map(({ name }) => name));
-  const numbers = new Map<string, number>();
   const keys = new Map<Client, string>();
+  const taken = new Set<string>();
   for (const client of clients) {
-    const { name } = client;
-    let number = (numbers.get(name) ?? 0) + 1;
-    const numbered = () => (number === 1 ? name : `${name} (${String(number)})`);
-    // Skips a numbered key that is the name, and therefore the key, of another client.
-    while (number > 1 && taken.has(numbered())) number += 1;
-    numbers.set(name, number);
-    keys.set(client, numbered());
+    let key = client.name;
+    for (let number = 2; taken.has(key); number++) key = `${client.name} (${String(number)})`;
+    taken.add(key);
+    keys.set(client, key);
   }
   return keys;
 }

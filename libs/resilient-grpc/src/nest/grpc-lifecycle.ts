@@ -183,23 +183,10 @@ export class GrpcLifecycle
   }
 
   private explainOverdue(http: HttpServerState | undefined, open: string): { cause: string; remedy: string } {
-    const raise = 'raise drain.timeoutMs of ResilientGrpcModule.forRoot()';
-    const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
-    if (readinessDelayMs >= timeoutMs) {
-      const remedy = ', so later calls fail; write a larger drain.timeoutMs, which includes the delay';
-      return { cause: `drain.readinessDelayMs is ${duration(readinessDelayMs)}`, remedy };
-    }
-    if (http?.isListening === true) {
+    if (http?.isListening === true || open === '') {
       return {
-        cause: `a shutdown hook has not ended${open === '' ? '' : `; ${open}`}`,
-        remedy: `, so later calls fail; shorten the hook, or ${raise}`,
-      };
-    }
-    if (open === '') {
-      const cause = 'no HTTP connection or outgoing call is open, but a shutdown hook or a microservice has not ended';
-      return {
-        cause,
-        remedy: `, so later calls fail; end the open calls of the microservice, shorten the hook, or ${raise}`,
+        cause: `a shutdown hook or a microservice has not ended${open === '' ? '' : `; ${open}`}`,
+        remedy: ', so later calls fail; shorten the hook, or raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
       };
     }
     // Relayed streams are mentioned only if there is an HTTP server, because they delay the shutdown only by keeping that server open.

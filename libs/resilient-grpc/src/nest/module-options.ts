@@ -2,6 +2,7 @@ import type { InjectionToken, ModuleMetadata, OptionalFactoryDependency, Type } 
 import type { ClientOptions, GrpcOptions } from '@nestjs/microservices';
 import type { GrpcClientDefaults, GrpcClientSettings, PropagationOptions } from '../client/settings/client-options.js';
 import type { GrpcContract } from '../client/settings/contract.js';
+import { defined } from '../policy/options/describe-value.js';
 
 /** Options of `forRoot`. */
 export interface ResilientGrpcModuleOptions {
@@ -40,11 +41,8 @@ export const DEFAULT_DRAIN = Object.freeze({ timeoutMs: 8_000, readinessDelayMs:
 export type ResolvedDrain = Readonly<Record<keyof typeof DEFAULT_DRAIN, number>>;
 
 /** Applies the defaults of `drain`. */
-export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {}): ResolvedDrain {
-  return Object.freeze({
-    timeoutMs: timeoutMs ?? DEFAULT_DRAIN.timeoutMs,
-    readinessDelayMs: readinessDelayMs ?? DEFAULT_DRAIN.readinessDelayMs,
-  });
+export function resolveDrain(drain: DrainOptions = {}): ResolvedDrain {
+  return Object.freeze({ ...DEFAULT_DRAIN, ...defined(drain) });
 }
 
 /** Returns a warning if the readiness delay uses up the whole timeout; otherwise `undefined`. */

@@ -9,7 +9,6 @@ import {
 } from '@nestjs/common';
 import { APP_INTERCEPTOR, ModuleRef } from '@nestjs/core';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import { copyOptions } from '../client/settings/copy-options.js';
 import { findService, shortName } from '../client/settings/contract.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
@@ -18,7 +17,6 @@ import { defineClients, recordDefinitions, type ClientDefinition } from './clien
 import { ClientRegistry } from './client-registry.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
 import {
-  clientLabel,
   getGrpcClientSettingsToken,
   getGrpcClientToken,
   getGrpcServiceToken,
@@ -34,7 +32,6 @@ import type {
   ResilientGrpcModuleAsyncOptions,
   ResilientGrpcModuleOptions,
 } from './module-options.js';
-import { asyncSourceProblems } from './module-options.validation.js';
 import { systemClock } from '../time/clock.js';
 
 type TokenProvider = Exclude<Provider, { readonly prototype: unknown }> & { readonly provide: InjectionToken };
@@ -60,19 +57,13 @@ export class ResilientGrpcModule {
     const place = callSite();
     const given: Provider = { provide: GIVEN_ROOT_OPTIONS, useValue: options };
     // Without propagation, no interceptor is added.
-    return rootModule([given, ...(propagates(options) ? [INBOUND_INTERCEPTOR] : [])], undefined, place);
+    return rootModule([given, ...(options.propagate === undefined ? [] : [INBOUND_INTERCEPTOR])], undefined, place);
   }
 
-  /**
-   * `forRoot` with options from a factory, a class, or an existing provider. Invalid options make startup fail.
-   * @throws GrpcConfigurationError if the source of the options is missing, ambiguous, or invalid.
-   */
+  /** `forRoot` with options from a factory, a class, or an existing provider. Invalid options make startup fail. */
   static forRootAsync(options: ResilientGrpcModuleAsyncOptions): DynamicModule {
-    const copied = copyOptions(options, 'forRootAsync');
-    const problems = copied.ok ? asyncSourceProblems(copied.value, 'forRootAsync') : copied.problems;
-    if (problems.length > 0) throw new GrpcConfigurationError(problems);
     const place = callSite();
-    const given = asyncSourceProviders(GIVEN_ROOT_OPTIONS, options, 'createGrpcModuleOptions', 'forRootAsync');
+    const given = asyncSourceProviders(GIVEN_ROOT_OPTIONS, options, 'createGrpcModuleOptions');
     return rootModule([...given, INBOUND_INTERCEPTOR], options.imports, place);
   }
 
@@ -96,15 +87,13 @@ export class ResilientGrpcModule {
 
   /**
    * Defines clients whose settings come from a factory, a class, or an existing provider. Invalid settings make startup fail.
-   * @throws GrpcConfigurationError if a contract cannot be loaded, a source of settings is invalid, or a name is invalid or defined twice
-   * in this call.
+   * @throws GrpcConfigurationError if a contract cannot be loaded, or a name is invalid or defined twice in this call.
    */
   static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
     const definitions = definitionsOf(clients, 'async', callSite());
-    const settings = clients.flatMap((one) => {
-      const path = `clients.${clientLabel(one.name)}`;
-      return asyncSourceProviders(givenSettingsToken(one.name), one, 'createGrpcClientOptions', path);
-    });
+    const settings = clients.flatMap((one) =>
+      asyncSourceProviders(givenSettingsToken(one.name), one, 'createGrpcClientOptions'),
+    );
     const imports = clients.flatMap((one) => one.imports ?? []);
     return featureModule(definitions, settings, imports, extras);
   }
@@ -123,15 +112,6 @@ const SHUTDOWN_NOTICE: Provider = {
     },
   }),
 };
-
-/** True if `propagate` is given. Accepts any value, because invalid options are reported later with all other problems. */
-function propagates(options: unknown): boolean {
-  try {
-    return typeof options === 'object' && options !== null && Reflect.get(options, 'propagate') !== undefined;
-  } catch {
-    return false;
-  }
-}
 
 function rootModule(given: Provider[], imports: ModuleMetadata['imports'], place: string): DynamicModule {
   const options: Provider = {

@@ -39,19 +39,10 @@ export function startUpLine(settings: ResolvedClientSettings): readonly [text: s
   ];
 }
 
-function describeWait(settings: ResolvedClientSettings): string {
-  const { outageGraceMs } = settings.channel;
-  const byWait = methodsBy(settings, ({ waitForReady }) => String(waitForReady));
-  const [only] = byWait.size === 1 ? byWait.keys() : [];
-  if (only === 'true') return 'calls wait until their deadline during an outage';
-  const usual =
-    outageGraceMs > 0 && only !== 'false'
-      ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s during an outage`
-      : 'calls do not wait during an outage';
-  const exceptions =
-    only === 'false' ? [] : Object.entries({ true: 'wait until their deadline', false: 'do not wait' });
-  const named = exceptions.flatMap(([wait, how]) => (byWait.has(wait) ? [`${how}: ${String(byWait.get(wait))}`] : []));
-  return named.length === 0 ? usual : `${usual} (${named.join('; ')})`;
+function describeWait({ channel: { outageGraceMs }, policies }: ResolvedClientSettings): string {
+  const wait = outageGraceMs > 0 ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s` : 'calls do not wait';
+  const isOverridden = [...policies.values()].some(({ waitForReady }) => waitForReady !== undefined);
+  return `${wait} during an outage${isOverridden ? ', unless their method sets waitForReady' : ''}`;
 }
 
 /** Lists the names of the methods, grouped by the result of `keyOf`. Omits methods for which `keyOf` returns `undefined`. */

@@ -1,12 +1,10 @@
 import { Module, type DynamicModule, type ModuleMetadata, type Provider } from '@nestjs/common';
 import { ApplicationConfig, ModulesContainer } from '@nestjs/core';
 import type { GrpcOptions } from '@nestjs/microservices';
-import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from '../nest/async-source.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { GrpcLifecycle, signalHandling } from '../nest/grpc-lifecycle.js';
 import type { AsyncOptions } from '../nest/module-options.js';
-import { asyncSourceProblems } from '../nest/module-options.validation.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
@@ -33,16 +31,11 @@ export class ResilientGrpcServerModule {
     return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined, FOR_ROOT);
   }
 
-  /**
-   * Creates a server with options from a factory, a class, or an existing provider. Invalid options make startup fail.
-   * @throws GrpcConfigurationError if the source of the options is missing, ambiguous, or invalid.
-   */
+  /** Creates a server with options from a factory, a class, or an existing provider. Invalid options make startup fail. */
   static forRootAsync(
     options: AsyncOptions<ResilientGrpcServerOptions | GrpcOptions, ResilientGrpcServerOptionsFactory>,
   ): DynamicModule {
-    const problems = asyncSourceProblems(options, FOR_ROOT_ASYNC);
-    if (problems.length > 0) throw new GrpcConfigurationError(problems);
-    const given = asyncSourceProviders(GIVEN_OPTIONS, options, 'createGrpcServerOptions', FOR_ROOT_ASYNC);
+    const given = asyncSourceProviders(GIVEN_OPTIONS, options, 'createGrpcServerOptions');
     return serverModule(given, options.imports, FOR_ROOT_ASYNC);
   }
 }

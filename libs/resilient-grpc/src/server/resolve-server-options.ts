@@ -38,15 +38,13 @@ const NOT_GIVEN: ReadonlySet<unknown> = new Set([null, '', false, undefined]);
 export function resolveServerOptions(options: unknown, path: string): ResolvedServerOptions {
   const unusable = grpcJsProblem();
   if (unusable !== undefined) throw new GrpcConfigurationError([{ path: '@grpc/grpc-js', message: unusable }]);
-  const copied = copyOptions(options, path);
-  if (!copied.ok) throw new GrpcConfigurationError(copied.problems);
   try {
-    const { value } = copied;
+    const value = copyOptions(options);
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return resolveReadable(value, path);
     const { options: flat, problems } = flattenNestOptions(value, path);
     return resolveReadable(givenOf(flat), path, problems);
   } catch (error) {
-    // Class instances are not copied and may throw when they are read.
+    // A getter threw.
     throw error instanceof GrpcConfigurationError ? error : new GrpcConfigurationError([unreadable(path, error)]);
   }
 }

@@ -5,37 +5,16 @@ import type { MethodDescriptor } from '../call/method.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import type { ObservableClient } from './grpc-telemetry.js';
-import { instrumentsOf, methodName, peerAttributes } from './instruments.js';
+import { instrumentsOf, methodName } from './instruments.js';
 
-export interface MeasuredCallEnd {
-  readonly code: StatusCode;
-  readonly durationMs: number;
-  readonly retries: number;
-  readonly transparentRetries: number;
-  readonly hedges: number;
-  readonly retryDelayMs: number;
-}
-
-export interface MeasuredAttemptEnd {
-  readonly code: StatusCode;
-  readonly durationMs: number;
-  /** Bytes of the messages sent, before compression. */
-  readonly sent: number;
-  /** Bytes of the messages received, after decompression. */
-  readonly received: number;
-  /** Address of the endpoint; `undefined` if none was picked. */
-  readonly peer: string | undefined;
-}
-
-/** Maximum number of cached attribute sets per method, one for each endpoint and status. */
-const MAX_CACHED_ATTRIBUTES = 1_000;
+/** What a call has counted about its attempts. */
+type CountedAttempts = Readonly<Record<'retries' | 'transparentRetries' | 'hedges' | 'retryDelayMs', number>>;
 
 /** Metric attributes of one method. They are created once and reused by every measurement. */
 class MethodAttributes {
   readonly common: Attributes;
   readonly own: Attributes;
   private readonly byStatus = new Map<StatusCode, Attributes>();
-  private readonly byEndpoint = new Map<string, Attributes>();
 
   constructor(path: string, client: Attributes, target: Attributes) {
     const method = { 'grpc.method': methodName(path) };
@@ -48,17 +27,6 @@ class MethodAttributes {
     if (found === undefined) {
       found = { ...this.common, 'grpc.status': statusName(code) };
       this.byStatus.set(code, found);
-    }
-    return found;
-  }
-
-  at(peer: string, code: StatusCode): Attributes {
-    const key = `${String(code)} ${peer}`;
-    let found = this.byEndpoint.get(key);
-    if (found === undefined) {
-      if (this.byEndpoint.size === MAX_CACHED_ATTRIBUTES) this.byEndpoint.clear();
-      found = { ...this.with(code), ...peerAttributes(peer) };
-      this.byEndpoint.set(key, found);
     }
     return found;
   }
@@ -75,8 +43,6 @@ export class ClientMetrics {
     private readonly instruments: ClientInstruments,
     private readonly observed: ObservedClients,
     client: ObservableClient,
-    /** True if attempt durations are recorded with the address of their endpoint. */
-    private readonly byEndpoint: boolean,
     private readonly clock: Clock,
   ) {
     this.target = { 'grpc.target': client.canonicalTarget };
@@ -94,27 +60,26 @@ export class ClientMetrics {
     if (kind !== 'unary') this.instruments.streams.add(1, this.of(path).own);
   }
 
-  callEnded({ path, kind }: MethodDescriptor, end: MeasuredCallEnd): void {
+  callEnded({ path, kind }: MethodDescriptor, code: StatusCode, durationMs: number, counted: CountedAttempts): void {
     const { instruments } = this;
     const attributes = this.of(path);
     if (kind !== 'unary') instruments.streams.add(-1, attributes.own);
-    instruments.callDuration.record(end.durationMs / 1_000, attributes.with(end.code));
+    instruments.callDuration.record(durationMs / 1_000, attributes.with(code));
     const { common } = attributes;
-    if (end.retries > 0) instruments.retries.record(end.retries, common);
-    if (end.transparentRetries > 0) instruments.transparentRetries.record(end.transparentRetries, common);
-    if (end.hedges > 0) instruments.hedges.record(end.hedges, common);
-    if (end.retryDelayMs > 0) instruments.retryDelay.record(end.retryDelayMs / 1_000, common);
+    if (counted.retries > 0) instruments.retries.record(counted.retries, common);
+    if (counted.transparentRetries > 0) instruments.transparentRetries.record(counted.transparentRetries, common);
+    if (counted.hedges > 0) instruments.hedges.record(counted.hedges, common);
+    if (counted.retryDelayMs > 0) instruments.retryDelay.record(counted.retryDelayMs / 1_000, common);
   }
 
   attemptBegan({ path }: MethodDescriptor): void {
     this.instruments.attempts.add(1, this.of(path).common);
   }
 
-  attemptEnded({ path }: MethodDescriptor, { code, durationMs, sent, received, peer }: MeasuredAttemptEnd): void {
-    const method = this.of(path);
-    const attributes = method.with(code);
-    const located = this.byEndpoint && peer !== undefined ? method.at(peer, code) : attributes;
-    this.instruments.attemptDuration.record(durationMs / 1_000, located);
+  /** @param sent bytes of the messages before compression; `received`: after decompression */
+  attemptEnded({ path }: MethodDescriptor, code: StatusCode, durationMs: number, sent: number, received: number): void {
+    const attributes = this.of(path).with(code);
+    this.instruments.attemptDuration.record(durationMs / 1_000, attributes);
     this.instruments.sentBytes.record(sent, attributes);
     this.instruments.receivedBytes.record(received, attributes);
   }

@@ -69,13 +69,13 @@ class ClientCallRecorder implements CallTelemetry {
   private nextBegan = false;
   /** Number of attempts, except transparent retries. */
   private attempts = 0;
-  private retries = 0;
-  private transparentRetries = 0;
-  private hedges = 0;
+  retries = 0;
+  transparentRetries = 0;
+  hedges = 0;
   private running = 0;
   /** End of the last attempt, in monotonic milliseconds; `undefined` before the first attempt and while an attempt is running. */
   private idleSince: number | undefined;
-  private retryDelayMs = 0;
+  retryDelayMs = 0;
   /** True if the call waited for the channel, and the attempt after that wait has not started. */
   private delayed = false;
   private ended = false;
@@ -130,10 +130,8 @@ class ClientCallRecorder implements CallTelemetry {
   end(code: StatusCode, details: string): void {
     if (this.ended) return;
     this.ended = true;
-    const { retries, transparentRetries, hedges, retryDelayMs } = this;
     const durationMs = this.clock.now() - this.startedAt;
-    const end = { code, durationMs, retries, transparentRetries, hedges, retryDelayMs };
-    catchSdkErrors(METRICS, () => this.metrics?.callEnded(this.method, end));
+    catchSdkErrors(METRICS, () => this.metrics?.callEnded(this.method, code, durationMs, this));
     catchSdkErrors(SPANS, () => this.traced?.span.end(code, details));
   }
 }
@@ -163,11 +161,12 @@ class ClientAttemptRecorder implements AttemptTelemetry {
   end(code: StatusCode, details: string, peer: string | undefined): void {
     if (this.ended) return;
     this.ended = true;
-    const { call, sentBytes: sent, receivedBytes: received } = this;
+    const { call, startedAt, sentBytes, receivedBytes } = this;
     const now = call.clock.now();
     call.attemptEnded(now);
-    const end = { code, durationMs: now - this.startedAt, sent, received, peer };
-    catchSdkErrors(METRICS, () => call.metrics?.attemptEnded(call.method, end));
+    catchSdkErrors(METRICS, () =>
+      call.metrics?.attemptEnded(call.method, code, now - startedAt, sentBytes, receivedBytes),
+    );
     catchSdkErrors(SPANS, () => {
       this.span?.reached(peer);
       this.span?.end(code, details);
@@ -207,14 +206,14 @@ const METADATA_SETTER: TextMapSetter<Metadata> = {
  * injects the trace context into the request metadata.
  */
 export class ClientTraces {
-  private readonly server: Attributes;
+  readonly server: Attributes;
   private readonly latest = new WeakMap<StreamScope, SpanContext>();
 
   constructor(
     /** Creates the spans; `undefined` if only the active context is propagated. */
-    private readonly tracer: Tracer | undefined,
+    readonly tracer: Tracer | undefined,
     /** True if a propagator is registered. */
-    private readonly injects: boolean,
+    readonly injects: boolean,
     target: string,
   ) {
     this.server = serverAttributes(target);
@@ -222,15 +221,14 @@ export class ClientTraces {
 
   /** Starts the span of a call as a child of the caller's active context. */
   begin(path: string, scope: StreamScope | undefined): TracedClientCall {
-    const { tracer, injects } = this;
     const parent = context.active();
     const span = catchSdkErrors('starting a span', () =>
-      tracer?.startSpan(spanName('Sent', path), this.optionsOf(path, scope), parent),
+      this.tracer?.startSpan(spanName('Sent', path), this.optionsOf(path, scope), parent),
     );
     if (span !== undefined && scope !== undefined) this.latest.set(scope, span.spanContext());
     // If no span was started, the active context is still propagated.
     const within = span === undefined ? parent : trace.setSpan(parent, span);
-    return new TracedClientCall(tracer, new CallSpan(span), path, this.server, within, injects);
+    return new TracedClientCall(this, new CallSpan(span), path, within);
   }
 
   /** The previous call is not the parent of the span, because hours may pass between the two calls. */
@@ -250,27 +248,26 @@ export class ClientTraces {
  */
 export class TracedClientCall {
   constructor(
-    private readonly tracer: Tracer | undefined,
+    private readonly traces: ClientTraces,
     readonly span: CallSpan,
     private readonly path: string,
-    private readonly server: Attributes,
     private readonly within: Context,
-    private readonly injects: boolean,
   ) {}
 
   /** Starts the span of an attempt. @param delayed true if the call waited for the channel before this attempt */
   attempt(metadata: Metadata, previous: number, transparent: boolean, delayed: boolean) {
+    const { tracer, server, injects } = this.traces;
     const attributes = {
       ...rpcAttributes(this.path),
-      ...this.server,
+      ...server,
       'previous-rpc-attempts': previous,
       'transparent-retry': transparent,
     };
     const span = catchSdkErrors('starting a span', () =>
-      this.tracer?.startSpan(spanName('Attempt', this.path), { kind: SpanKind.CLIENT, attributes }, this.within),
+      tracer?.startSpan(spanName('Attempt', this.path), { kind: SpanKind.CLIENT, attributes }, this.within),
     );
     if (delayed) span?.addEvent('Delayed LB pick complete');
-    return { span: new CallSpan(span), metadata: this.injects ? this.injected(metadata, span) : metadata };
+    return { span: new CallSpan(span), metadata: injects ? this.injected(metadata, span) : metadata };
   }
 
   private injected(metadata: Metadata, span: Span | undefined): Metadata {

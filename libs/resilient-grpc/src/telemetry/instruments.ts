@@ -32,16 +32,12 @@ export function methodName(path: string): string {
   return path.slice(1);
 }
 
-/** Returns OpenTelemetry attributes for the address of an endpoint: '10.0.0.7:50051', '[::1]:50051', or the path of a Unix socket. */
-export function peerAttributes(peer: string): Attributes {
-  return addressAttributes('network.peer', peer);
-}
-
 /** Returns OpenTelemetry attributes for a target with its scheme, such as 'dns:///orders:50051'. */
 export function serverAttributes(target: string): Attributes {
   return addressAttributes('server', target.replace(/^[^:]+:(?:\/\/[^/]*\/)?/, ''));
 }
 
+/** Returns the attributes for an address: '10.0.0.7:50051', '[::1]:50051', or the path of a Unix socket. */
 function addressAttributes(prefix: string, address: string): Attributes {
   const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(address) ?? [];
   const host = bracketed ?? plain;
@@ -69,7 +65,7 @@ export class CallSpan {
 
   /** Sets the address of the endpoint, which is not known when the span starts. */
   reached(peer: string | undefined): void {
-    if (peer !== undefined) this.recording?.setAttributes(peerAttributes(peer));
+    if (peer !== undefined) this.recording?.setAttributes(addressAttributes('network.peer', peer));
   }
 
   /** Ends the span with a gRPC status in the form of gRFC A72, for example 'NOT_FOUND, no order 7'. */

@@ -18,7 +18,6 @@ const SCOPE = 'nestjs-resilient-grpc';
 export interface TelemetryParts {
   readonly metrics: boolean;
   readonly traces: { readonly client: boolean; readonly server: boolean };
-  readonly endpointMetrics: boolean;
 }
 
 export type Signal = 'metrics' | 'traces';
@@ -125,7 +124,7 @@ export class OpenTelemetry implements GrpcTelemetry {
       };
     }
     const { instruments, clients } = this.measured;
-    return new ClientMetrics(instruments, clients, client, this.parts.endpointMetrics, this.clock);
+    return new ClientMetrics(instruments, clients, client, this.clock);
   }
 }
 

@@ -50,10 +50,7 @@ describe('ResilientGrpcTelemetryModule', () => {
       Logger.overrideLogger(new ConsoleLogger());
       vi.restoreAllMocks();
     });
-    const telemetry = new OpenTelemetry(
-      { metrics: true, traces: { client: true, server: true }, endpointMetrics: false },
-      systemClock,
-    );
+    const telemetry = new OpenTelemetry({ metrics: true, traces: { client: true, server: true } }, systemClock);
     new ResilientGrpcTelemetryModule(telemetry).onApplicationBootstrap();
     expect(warned.mock.calls).toEqual([
       [

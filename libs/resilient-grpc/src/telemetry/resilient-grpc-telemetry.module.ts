@@ -1,6 +1,5 @@
 import { Global, Inject, Module, type DynamicModule, type OnApplicationBootstrap, type Provider } from '@nestjs/common';
 import * as v from 'valibot';
-import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { requireOptions } from '../policy/options/option-problems.js';
 import { flag, object } from '../policy/options/option-schemas.js';
 import { systemClock } from '../time/clock.js';
@@ -20,15 +19,7 @@ export interface ResilientGrpcTelemetryOptions {
    */
   readonly traces?:
     boolean | { readonly client?: boolean | undefined; readonly server?: boolean | undefined } | undefined;
-  /**
-   * Adds the address of the endpoint (`network.peer.address`, `network.peer.port`) to `grpc.client.attempt.duration`. Each new address,
-   * such as that of a new pod, creates a new series for each method and status.
-   * @defaultValue false
-   */
-  readonly endpointMetrics?: boolean | undefined;
 }
-
-const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: { client: true, server: true }, endpointMetrics: false };
 
 const PROVIDERS = { metrics: 'meter provider', traces: 'tracer provider' } as const;
 
@@ -39,45 +30,21 @@ const tracesSchema = v.lazy((traces) =>
 const optionsSchema = object({
   metrics: v.optional(flag),
   traces: v.optional(tracesSchema),
-  endpointMetrics: v.optional(flag),
 });
 
-/** Allows one import of the module per application, because all clients and servers use its options. */
-class TelemetryImport {
-  private first: string | undefined;
-
-  /** @throws GrpcConfigurationError if another import of the module is already registered */
-  register(form: string): void {
-    if (this.first !== undefined) {
-      const message = `imported twice, as ${this.first} and as ${form}; keep one import, in the root module`;
-      throw new GrpcConfigurationError([{ path: 'ResilientGrpcTelemetryModule', message }]);
-    }
-    this.first = form;
-  }
-}
-
-/** Exists once per application, however often {@link ResilientGrpcTelemetryModule} is imported. */
-@Module({ providers: [TelemetryImport], exports: [TelemetryImport] })
-class TelemetryImportModule {}
-
-const telemetryOf = (parts: TelemetryParts, form: string): Provider => ({
+const telemetryOf = (parts: TelemetryParts): Provider => ({
   provide: GRPC_TELEMETRY,
-  inject: [TelemetryImport],
-  useFactory: (only: TelemetryImport) => {
-    only.register(form);
-    return new OpenTelemetry(parts, systemClock);
-  },
+  useFactory: () => new OpenTelemetry(parts, systemClock),
 });
 
 /**
  * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. An OpenTelemetry SDK exports them if
  * it is registered before the application is created. Without an SDK, nothing is recorded. Importing the class without {@link forRoot}
- * enables metrics and traces. Global; startup fails for imports with two `forRoot()` calls, or with and without one.
+ * enables metrics and traces. Global; import it once, in the root module.
  */
 @Global()
 @Module({
-  imports: [TelemetryImportModule],
-  providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS, 'the class without forRoot()')],
+  providers: [telemetryOf({ metrics: true, traces: { client: true, server: true } })],
   exports: [GRPC_TELEMETRY],
 })
 export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
@@ -104,16 +71,11 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
   /** Enables the signals that `options` select. @throws GrpcConfigurationError if an option is unknown or not a boolean. */
   static forRoot(options: ResilientGrpcTelemetryOptions = {}): DynamicModule {
     requireOptions(optionsSchema, options, 'ResilientGrpcTelemetryModule.forRoot');
-    const {
-      metrics = DEFAULT_TELEMETRY_OPTIONS.metrics,
-      traces: given = true,
-      endpointMetrics = DEFAULT_TELEMETRY_OPTIONS.endpointMetrics,
-    } = options;
-    const { client = true, server = true } = typeof given === 'object' ? given : { client: given, server: given };
-    const traces = { client, server };
+    const { metrics = true, traces = true } = options;
+    const { client = true, server = true } = typeof traces === 'object' ? traces : { client: traces, server: traces };
     return {
       module: ResilientGrpcTelemetryModule,
-      providers: [telemetryOf({ metrics, traces, endpointMetrics }, `forRoot(${JSON.stringify(options)})`)],
+      providers: [telemetryOf({ metrics, traces: { client, server } })],
     };
   }
 }

@@ -137,9 +137,9 @@ describe('call deadline', () => {
   });
 
   it.each([
-    [{ timeoutMs: NaN }, 'timeoutMs: expected number, got NaN'],
+    [{ timeoutMs: NaN }, 'timeoutMs: expected >0, got NaN'],
     [{ timeoutMs: 0 }, 'timeoutMs: expected >0, got 0'],
-    [{ timeoutMs: '500' }, 'timeoutMs: expected number, got "500"'],
+    [{ timeoutMs: '500' }, 'timeoutMs: expected >0, got "500"'],
     [{ deadline: NaN }, 'deadline: expected a Date or milliseconds since 1970, got NaN; write '],
     [{ deadline: 500 }, 'got 500, which is a duration'],
     [{ deadline: 'tomorrow' }, 'got the string "tomorrow"'],

@@ -87,7 +87,7 @@ export function argumentsInContext(given: CallArguments): CallArguments {
 /** Omits values that gRPC does not allow, because untrusted inbound metadata must not make a call fail. */
 function metadataOf(
   inbound: CapturedCall,
-  { metadata: keys, notes }: Propagation,
+  { metadata: keys, dropped }: Propagation,
   inRetryChain: boolean,
 ): InboundBinding['metadata'] {
   const metadata: Record<string, string | readonly Buffer[]> = inRetryChain ? { [RETRY_CHAIN_KEY]: '1' } : {};
@@ -97,7 +97,7 @@ function metadataOf(
     const value = key.endsWith('-bin') ? text.split(',').map((one) => Buffer.from(one, 'base64')) : text;
     const problem = metadataEntryProblem(key, value);
     if (problem === undefined) metadata[key] = value;
-    else notes?.dropped(key, problem);
+    else dropped?.(key, problem);
   }
   return Object.keys(metadata).length === 0 ? undefined : metadata;
 }

@@ -17,7 +17,7 @@ describe('options of a call', () => {
     [{ deadlin: new Date() }, "options.deadlin: unknown option; did you mean 'deadline'?"],
     [{ headers: {} }, "options.headers: unknown option; did you mean 'onHeaders'?"],
     [{ header: {} }, 'options.header: unknown option'],
-    [{ timeoutMs: '500' }, 'options.timeoutMs: expected number, got "500"'],
+    [{ timeoutMs: '500' }, 'options.timeoutMs: expected >0, got "500"'],
     [{ waitForReady: 'yes' }, 'options.waitForReady: expected boolean, got "yes"'],
     [{ idempotent: 'true' }, 'options.idempotent: expected boolean, got "true"'],
     [{ retry: true }, 'options.retry: expected false, got true'],
@@ -73,6 +73,6 @@ describe('options of a call', () => {
         return NaN;
       }
     }
-    expect(problemOf(new Options())).toContain('options.timeoutMs: expected number, got NaN');
+    expect(problemOf(new Options())).toContain('options.timeoutMs: expected >0, got NaN');
   });
 });

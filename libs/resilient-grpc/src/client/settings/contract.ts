@@ -6,7 +6,6 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/
 import { closest } from '../../errors/closest.js';
 import { pathOf, problemMessage } from '../../policy/options/describe-value.js';
 import { isObject } from '../../policy/options/option-schemas.js';
-import { unreadable } from './copy-options.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { filesOf } from '../../messages/file-descriptors.js';
 
@@ -46,16 +45,6 @@ type ContractKey = (typeof CONTRACT_KEYS)[number];
 type GivenContract = Partial<Record<ContractKey, unknown>>;
 type Refuse = (key: ContractKey, message: string) => null;
 
-/** Loads a contract synchronously, like Nest. */
-export function loadContract(contract: GivenContract, path: string): LoadedContract {
-  try {
-    return loadChecked(contract, path);
-  } catch (error) {
-    // A getter or a proxy threw, in a definition that proto-loader did not create.
-    return { ok: false, problems: [unreadable(pathOf(path, 'packageDefinition'), error)] };
-  }
-}
-
 /**
  * Loads the definition of a contract without checking its packages.
  * @param load `loadSync` of the proto-loader to use
@@ -77,11 +66,13 @@ function problemsAt(path: string): { readonly problems: ConfigurationProblem[]; 
   return { problems, refuse };
 }
 
-function loadChecked(contract: GivenContract, path: string): LoadedContract {
+/** Loads a contract synchronously, like Nest. */
+export function loadContract(contract: GivenContract, path: string): LoadedContract {
   const { problems, refuse } = problemsAt(path);
   const definition = definitionOf(contract, refuse);
-  const packages = packagesOf(contract.package, refuse);
-  if (definition === null || packages === null) return { ok: false, problems };
+  if (definition === null) return { ok: false, problems };
+  // An empty list means all packages.
+  const packages = [contract.package ?? []].flat().map(String);
   const all = servicesOf(definition);
   const known = new Set([...all.keys()].map(packageOf));
   if (known.size === 0) {
@@ -130,15 +121,14 @@ function definitionOf(contract: GivenContract, refuse: Refuse, load = loadSync):
     return refuse('packageDefinition', problemMessage("the result of proto-loader's loadSync()", packageDefinition));
   }
   const files: readonly unknown[] = Array.isArray(protoPath) ? protoPath : [protoPath];
-  if (files.length === 0 || !files.every(isFilePath))
-    return refuse('protoPath', problemMessage('a .proto file or an array of them', protoPath));
-  if (loader !== undefined && !isObject(loader))
-    return refuse('loader', problemMessage('proto-loader options', loader));
-  const options: Options = loader ?? {};
+  const options: Options = isObject(loader) ? loader : {};
   try {
+    if (files.length === 0 || !files.every(isFilePath))
+      return refuse('protoPath', problemMessage('a .proto file or an array of them', protoPath));
     return load([...files], options);
   } catch (error) {
-    return refuse('protoPath', loadProblem(error, files, options.includeDirs ?? []));
+    // Safe: the files up to the one that caused the error are strings.
+    return refuse('protoPath', loadProblem(error, files as readonly string[], options.includeDirs ?? []));
   }
 }
 
@@ -154,17 +144,11 @@ export function contractKeysProblem({
 }
 
 /**
- * True if `path` may be the path of a file. Rejects a device, a pipe, and a folder, because reading one might never end. Accepts the path of a
- * missing file, because the path may be relative to `loader.includeDirs`.
+ * True if `path` may be the path of a file. Rejects a device and a pipe, because reading one might never end. Accepts the path of a missing
+ * file, because the path may be relative to `loader.includeDirs`.
  */
 function isFilePath(path: unknown): path is string {
-  if (typeof path !== 'string' || path === '') return false;
-  try {
-    return statSync(path, { throwIfNoEntry: false })?.isFile() !== false;
-  } catch {
-    // proto-loader reports the error.
-    return true;
-  }
+  return typeof path === 'string' && path !== '' && statSync(path, { throwIfNoEntry: false })?.isFile() !== false;
 }
 
 /** Returns the problem with a contract that proto-loader could not load. */
@@ -174,14 +158,6 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
     return `expected a valid .proto file, got "${errorMessage(error)}"; list the folders of its imports in loader.includeDirs`;
   const resolved = isAbsolute(missing) ? '' : ` (resolved to ${resolve(missing)})`;
   return `expected an existing file, got "${missing}"${resolved}; nest build copies a file only if "assets" in nest-cli.json lists it`;
-}
-
-/** Returns the requested packages; an empty list means all packages. */
-function packagesOf(value: unknown, refuse: Refuse): readonly string[] | null {
-  if (value === undefined) return [];
-  const names: readonly unknown[] = Array.isArray(value) ? value : [value];
-  if (names.length > 0 && names.every((name) => typeof name === 'string')) return names;
-  return refuse('package', problemMessage('a package or an array of them', value));
 }
 
 function servicesOf(definition: PackageDefinition): Services {

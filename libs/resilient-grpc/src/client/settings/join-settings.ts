@@ -2,26 +2,24 @@ import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt
 import { metadataSource } from '../interceptors/call-hooks.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { defined } from '../../policy/options/describe-value.js';
-import { withoutNamedOptions } from './resolve-channel-settings.js';
 
 /**
  * Merges a client's settings over the defaults, key by key. A key that is `undefined`, or a message length that is 0, does not override a
- * default. A default such as `keepalive` does not apply if the client's `channelOptions` set the corresponding grpc-js option.
+ * default.
  */
 export function joinSettings(defaults: GrpcClientDefaults | undefined, own: GrpcClientSettings): GrpcClientSettings {
   if (defaults === undefined) return own;
-  const base: GrpcClientDefaults = withoutNamedOptions(defaults, own.channelOptions ?? {});
   // If a client sets `tls` or `credentials`, neither option of the defaults applies.
   const isSecurityOwn = own.tls !== undefined || own.credentials !== undefined;
   return {
-    ...base,
+    ...defaults,
     ...(isSecurityOwn ? { tls: undefined, credentials: undefined } : {}),
     ...defined({
       ...own,
       maxSendMessageLength: own.maxSendMessageLength || undefined,
       maxReceiveMessageLength: own.maxReceiveMessageLength || undefined,
-      connections: merged(base.connections, own.connections),
-      keepalive: merged(base.keepalive, own.keepalive),
+      connections: merged(defaults.connections, own.connections),
+      keepalive: merged(defaults.keepalive, own.keepalive),
       channelOptions: merged(defaults.channelOptions, own.channelOptions),
       metadata: mergedMetadata(defaults.metadata, own.metadata),
       interceptors: [...listOf(defaults.interceptors), ...listOf(own.interceptors)],

@@ -15,7 +15,6 @@ import {
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
-import { LogLimiter } from '../../telemetry/log/event-log.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { unreadable } from './copy-options.js';
@@ -64,13 +63,12 @@ export class LiveServiceConfig {
    */
   readonly first: Promise<void>;
   private readonly input: LiveServiceConfigInput;
-  /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
-  private readonly lines: LogLimiter;
   private readonly listeners = new Set<(config: ParsedServiceConfig) => void>();
   config: ParsedServiceConfig | undefined;
   private policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   private subscription: Subscription | undefined;
   private timer: Timer | undefined;
+  private lastWarning: string | undefined;
   private started = false;
   /** The problems that make startup fail; empty if it does not fail. */
   private startProblems: readonly ConfigurationProblem[] = [];
@@ -78,10 +76,6 @@ export class LiveServiceConfig {
 
   constructor(input: LiveServiceConfigInput) {
     this.input = input;
-    const write = (_level: string, text: string): void => {
-      input.warn(text);
-    };
-    this.lines = new LogLimiter({ write }, input.clock);
     this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {
       this.settleFirst = (problems) => {
@@ -132,13 +126,12 @@ export class LiveServiceConfig {
     this.listeners.clear();
     this.begin([]);
     this.subscription?.unsubscribe();
-    this.lines.close();
   }
 
   private subscribe(): void {
     const { source, target, path, clock, random } = this.input;
     const report = (message: string): void => {
-      this.warn('lookup', message);
+      this.warn(message);
     };
     const subject = needsTarget(source) ? source[FOR_TARGET]({ target, path, clock, random, report }) : source;
     const subscription = subject.subscribe({
@@ -172,7 +165,7 @@ export class LiveServiceConfig {
   }
 
   private refuse(problems: readonly ConfigurationProblem[]): void {
-    if (this.started) this.logUnusable('rejected', summaryOf(problems));
+    if (this.started) this.logUnusable(summaryOf(problems));
     else this.begin(problems);
   }
 
@@ -181,19 +174,9 @@ export class LiveServiceConfig {
     JSON.stringify(config.loadBalancingConfig);
     this.policies = this.input.policies(config);
     this.config = config;
+    this.lastWarning = undefined;
     this.begin([]);
-    for (const listener of [...this.listeners]) this.notify(listener, config);
-  }
-
-  /** Calls `listener`. An error that it throws is not a problem with the service config, which is already in effect. */
-  private notify(listener: (config: ParsedServiceConfig) => void, config: ParsedServiceConfig): void {
-    try {
-      listener(config);
-    } catch (error) {
-      const problem = `the client cannot apply all of it: ${oneLine(errorMessage(error))}`;
-      const line = `${this.input.path}: the new service config is in effect for calls, but ${problem}`;
-      this.warn('not-applied', line);
-    }
+    for (const listener of [...this.listeners]) listener(config);
   }
 
   private parse(
@@ -211,20 +194,21 @@ export class LiveServiceConfig {
   }
 
   private handleEnd(problem: string): void {
-    if (this.started) this.logUnusable('ended', `${this.input.path}: the Observable ${problem}`);
+    if (this.started) this.logUnusable(`${this.input.path}: the Observable ${problem}`);
     else this.begin([{ path: this.input.path, message: `expected a service config, but the Observable ${problem}` }]);
   }
 
-  private logUnusable(kind: string, problem: string): void {
+  private logUnusable(problem: string): void {
     this.clearTimer();
     const consequence =
       this.config === undefined ? 'the client has no service config' : 'the current service config stays in effect';
-    this.warn(kind, `${problem}; ${consequence}`);
+    this.warn(`${problem}; ${consequence}`);
   }
 
-  private warn(kind: string, text: string): void {
-    const build = () => [text, { event: kind }] as const;
-    this.lines.log({ level: 'warn', event: kind, subject: '', key: '', build });
+  /** Logs `text`, unless it is the previous one: a source may send an unchanged value periodically. */
+  private warn(text: string): void {
+    if (text !== this.lastWarning) this.input.warn(text);
+    this.lastWarning = text;
   }
 
   private clearTimer(): void {
@@ -234,9 +218,9 @@ export class LiveServiceConfig {
 
   private readonly beginLate = (): void => {
     if (this.timer === undefined) return;
-    const { path, warn } = this.input;
+    const { path } = this.input;
     const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_TIMEOUT_MS} ms`;
-    warn(`${path}: ${waited}; the client starts without one and uses the first one that arrives`);
+    this.warn(`${path}: ${waited}; the client starts without one and uses the first one that arrives`);
     this.begin([]);
   };
 
@@ -244,7 +228,7 @@ export class LiveServiceConfig {
   private beginWithout(problems: readonly ConfigurationProblem[]): void {
     const consequence =
       'the client starts without a service config; correct the record, which is read again periodically';
-    this.warn('rejected', `${summaryOf(problems)}; ${consequence}`);
+    this.warn(`${summaryOf(problems)}; ${consequence}`);
     this.begin([]);
   }
 

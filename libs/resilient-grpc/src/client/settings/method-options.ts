@@ -44,12 +44,44 @@ const METHOD_OPTIONS = {
   hedge: { schema: orFalse(v.union([v.picklist(['p90', 'p95', 'p99']), positiveMilliseconds])) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
-/** Options of a call, for the suggestion after a misspelled one. */
-const CALL_OPTIONS: readonly (keyof GrpcCallOptions)[] = [
-  ...(['timeoutMs', 'streamIdleTimeoutMs', 'idempotent', 'waitForReady', 'metadata', 'signal', 'retry'] as const),
-  ...(['propagate', 'onHeaders', 'onEnd', 'deadline', 'parent', 'credentials', 'host', 'propagate_flags'] as const),
-  ...(['interceptors', 'interceptor_providers'] as const),
-];
+type Check = readonly [expected: string, isValid: (value: unknown) => boolean];
+
+const isDuration = (value: unknown): boolean => value === undefined || (typeof value === 'number' && value > 0);
+const DURATION: Check = ['>0', isDuration];
+const BOOLEAN: Check = ['boolean', (value) => typeof value === 'boolean'];
+const FALSE: Check = ['false', (value) => value === false];
+const FUNCTION: Check = ['Function', (value) => typeof value === 'function'];
+const ARRAY: Check = ['Array', (value) => value === null || Array.isArray(value)];
+/** Options that are checked where they are read. */
+const UNCHECKED: Check = ['', () => true];
+
+/** True if `value` has the method `name`, as an AbortSignal from a polyfill or another realm has. */
+const hasMethod = (value: unknown, name: string): boolean =>
+  typeof (value as Readonly<Record<string, unknown>> | null)?.[name] === 'function';
+
+/** Checks of the options of a call. grpc-js's options may be null, as in grpc-js itself. */
+const CALL_OPTIONS: Readonly<Record<keyof GrpcCallOptions, Check>> = {
+  timeoutMs: DURATION,
+  streamIdleTimeoutMs: DURATION,
+  idempotent: BOOLEAN,
+  waitForReady: BOOLEAN,
+  metadata: UNCHECKED,
+  signal: ['an AbortSignal', (value) => hasMethod(value, 'addEventListener')],
+  retry: FALSE,
+  propagate: FALSE,
+  onHeaders: FUNCTION,
+  onEnd: FUNCTION,
+  deadline: UNCHECKED,
+  parent: [
+    "the inbound call that grpc-js's server passes to its handler",
+    (value) => value === null || hasMethod(value, 'getDeadline'),
+  ],
+  credentials: ["grpc-js's CallCredentials", (value) => typeof value === 'object'],
+  host: ['string', (value) => value === null || typeof value === 'string'],
+  propagate_flags: ['number', (value) => value === null || typeof value === 'number'],
+  interceptors: ARRAY,
+  interceptor_providers: ARRAY,
+};
 
 /**
  * True if the options of a call, except `deadline` and `metadata`, are valid; `callOptionProblems()` describes invalid options. Durations
@@ -78,65 +110,19 @@ export function callOptionProblems(call: GrpcCallOptions, path: string): Configu
     if (expected === undefined) return [];
     const describe = key === 'credentials' ? describeSecret : describeValue;
     const isUnknown = expected === UNKNOWN_OPTION;
-    const message = isUnknown ? unknownOption(key, CALL_OPTIONS) : problemMessage(expected, value, undefined, describe);
+    const message = isUnknown
+      ? unknownOption(key, Object.keys(CALL_OPTIONS))
+      : problemMessage(expected, value, undefined, describe);
     return [{ path: pathOf(path, key), message }];
   });
 }
 
-/**
- * Returns the value that an option of a call expects, or `UNKNOWN_OPTION`; `undefined` if `value` is valid or undefined. Does not check
- * `deadline` and `metadata`. grpc-js's options may be null, as in grpc-js itself. The checks are written out, because they run for each
- * call with options, and a loop over a table would double the cost.
- */
+/** Returns what an option of a call expects, or `UNKNOWN_OPTION`; `undefined` if `value` is valid or undefined. */
 function expectedOption(key: string, value: unknown): string | undefined {
   if (value === undefined) return undefined;
-  switch (key) {
-    case 'deadline':
-    case 'metadata':
-      return undefined;
-    case 'timeoutMs':
-    case 'streamIdleTimeoutMs':
-      if (isDuration(value)) return undefined;
-      return typeof value === 'number' && value <= 0 ? '>0' : 'number';
-    case 'idempotent':
-    case 'waitForReady':
-      return typeof value === 'boolean' ? undefined : 'boolean';
-    case 'retry':
-    case 'propagate':
-      return value === false ? undefined : 'false';
-    case 'onHeaders':
-    case 'onEnd':
-      return typeof value === 'function' ? undefined : 'Function';
-    case 'signal':
-      return isSignal(value) ? undefined : 'an AbortSignal';
-    case 'host':
-      return value === null || typeof value === 'string' ? undefined : 'string';
-    case 'propagate_flags':
-      return value === null || typeof value === 'number' ? undefined : 'number';
-    case 'interceptors':
-    case 'interceptor_providers':
-      return value === null || Array.isArray(value) ? undefined : 'Array';
-    case 'credentials':
-      return typeof value === 'object' ? undefined : "grpc-js's CallCredentials";
-    case 'parent':
-      if (value === null || isServerCall(value)) return undefined;
-      return "the inbound call that grpc-js's server passes to its handler";
-    default:
-      return UNKNOWN_OPTION;
-  }
-}
-
-function isDuration(value: unknown): boolean {
-  return value === undefined || (typeof value === 'number' && value > 0);
-}
-
-/** True if `value` is an AbortSignal, including one from a polyfill or another realm. */
-function isSignal(value: unknown): boolean {
-  return typeof (value as Partial<AbortSignal> | null)?.addEventListener === 'function';
-}
-
-function isServerCall(value: unknown): boolean {
-  return typeof (value as { readonly getDeadline?: unknown } | null)?.getDeadline === 'function';
+  if (!Object.hasOwn(CALL_OPTIONS, key)) return UNKNOWN_OPTION;
+  const [expected, isValid] = CALL_OPTIONS[key as keyof GrpcCallOptions];
+  return isValid(value) ? undefined : expected;
 }
 
 export const METHOD_OPTION_ROWS: readonly (readonly [key: keyof MethodOptions, row: MethodOption])[] =

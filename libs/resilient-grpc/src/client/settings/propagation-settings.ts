@@ -24,14 +24,14 @@ export const propagationSchema = object({
 export function resolvePropagation(
   root: PropagationOptions | undefined,
   own: false | PropagationOptions | undefined,
-  notes: Propagation['notes'],
+  dropped: Propagation['dropped'],
 ): Propagation | undefined {
   if (own === false || (root === undefined && own === undefined)) return undefined;
   return Object.freeze({
     deadline: own?.deadline ?? root?.deadline ?? false,
     cancellation: own?.cancellation ?? root?.cancellation ?? false,
     metadata: Object.freeze([...new Set((own?.metadata ?? root?.metadata ?? []).map((key) => key.toLowerCase()))]),
-    notes,
+    dropped,
   });
 }
 

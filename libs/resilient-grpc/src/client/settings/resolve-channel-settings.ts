@@ -167,8 +167,13 @@ export function transportOfProcess(warn: (message: string) => void): Transport |
   return undefined;
 }
 
+/**
+ * @param settings the client's options, completed with the defaults of the module
+ * @param layers the options for grpc-js's channel: the defaults of the module, which the client's options override
+ */
 export function resolveChannelSettings(
   settings: GrpcClientSettings,
+  layers: readonly GrpcClientDefaults[],
   balancing: BalancingSettings,
   credentials: CredentialsSource,
   random: Random,
@@ -201,7 +206,7 @@ export function resolveChannelSettings(
     connectTimeoutMs,
     maxConnectionAgeMs: maxAgeMs,
     ejection: settings.ejectUnhealthy === true ? DEFAULT_EJECTION : undefined,
-    channelOptions: Object.freeze(grpcOptions(settings, transport, random, warn)),
+    channelOptions: Object.freeze(grpcOptions(settings, layers, transport, random, warn)),
   });
 }
 
@@ -242,12 +247,14 @@ function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>
 
 function grpcOptions(
   settings: GrpcClientSettings,
+  layers: readonly GrpcClientDefaults[],
   transport: Transport,
   random: Random,
   warn: (message: string) => void,
 ): ChannelOptions {
   const { dnsRefreshMs } = settings;
-  const { interceptors: _, ...given } = settings.channelOptions ?? {};
+  const given = settings.channelOptions ?? {};
+  const { interceptors: _, ...own } = Object.assign({}, ...layers.map(optionsOfLayer)) as ChannelOptions;
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
     // Disables the HTTP proxy for targets that this library resolves. Otherwise, grpc-js would replace the target with the proxy from the
@@ -258,21 +265,13 @@ function grpcOptions(
     // this code for processed requests, too, and it would follow the retry policies of a control plane.
     'grpc.enable_retries': 0,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
-    ...defined(given),
-    // Last, because options next to `channelOptions`, such as `keepalive`, override its keys, as in Nest's client.
-    ...namedOptions(settings),
+    ...own,
   };
   for (const [key, reason] of Object.entries(UNUSED_CHANNEL_OPTIONS))
     if (transport === 'socket' && given[key]) warn(`channelOptions['${key}'] has no effect: ${reason}`);
-  const interval = given[DNS_INTERVAL];
-  if (interval !== undefined && dnsRefreshMs !== undefined && dnsRefreshMs !== false && interval > dnsRefreshMs) {
-    warn(
-      `dnsRefreshMs was raised from ${String(dnsRefreshMs)} to ${String(interval)}, because channelOptions['${DNS_INTERVAL}'] is ${String(interval)}; remove that option`,
-    );
-  }
   const pings = settings.keepalive?.keepaliveTimeMs;
-  if (pings !== undefined && pings > 0 && pings < MIN_KEEPALIVE_TIME_MS) {
-    options['grpc.keepalive_time_ms'] = MIN_KEEPALIVE_TIME_MS;
+  const isRaised = pings !== undefined && pings > 0 && pings < MIN_KEEPALIVE_TIME_MS;
+  if (isRaised && options['grpc.keepalive_time_ms'] === MIN_KEEPALIVE_TIME_MS) {
     warn(
       `keepaliveTimeMs was raised from ${String(pings)} to ${String(MIN_KEEPALIVE_TIME_MS)}; servers reject faster pings with too_many_pings`,
     );
@@ -282,44 +281,24 @@ function grpcOptions(
   return options;
 }
 
-/** Returns grpc-js's channel options for the options next to `channelOptions`, such as `keepalive`. Unset options are omitted. */
-function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
+/** Returns the options for grpc-js's channel. As in Nest's client, options next to `channelOptions`, such as `keepalive`, override its keys. */
+function optionsOfLayer(settings: GrpcClientDefaults): ChannelOptions {
   const { keepaliveTimeMs, keepaliveTimeoutMs, keepalivePermitWithoutCalls: permit } = settings.keepalive ?? {};
   return defined({
-    'grpc.client_idle_timeout_ms': settings.connections?.idleMs,
-    // Limits the interval to 24 days (in effect, no pings), because Node would fire a longer timer immediately.
-    'grpc.keepalive_time_ms': keepaliveTimeMs === undefined ? undefined : Math.min(keepaliveTimeMs, MAX_TIMER_MS),
-    'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
-    'grpc.keepalive_permit_without_calls': permit === undefined ? undefined : permit ? 1 : 0,
-    // As in Nest, 0 means not set.
-    'grpc.max_send_message_length': settings.maxSendMessageLength || undefined,
-    'grpc.max_receive_message_length': settings.maxReceiveMessageLength || undefined,
-    'grpc.ssl_target_name_override': settings.tls?.serverName,
+    ...settings.channelOptions,
+    ...defined({
+      'grpc.client_idle_timeout_ms': settings.connections?.idleMs,
+      // Limits the interval to 24 days (in effect, no pings), because Node would fire a longer timer immediately.
+      'grpc.keepalive_time_ms':
+        keepaliveTimeMs && Math.min(Math.max(keepaliveTimeMs, MIN_KEEPALIVE_TIME_MS), MAX_TIMER_MS),
+      'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
+      'grpc.keepalive_permit_without_calls': permit === undefined ? undefined : permit ? 1 : 0,
+      // As in Nest, 0 means not set.
+      'grpc.max_send_message_length': settings.maxSendMessageLength || undefined,
+      'grpc.max_receive_message_length': settings.maxReceiveMessageLength || undefined,
+      'grpc.ssl_target_name_override': settings.tls?.serverName,
+    }),
   });
-}
-
-/** Returns `settings` without the options, such as `keepalive`, for which `channelOptions` sets the corresponding grpc-js option. */
-export function withoutNamedOptions(settings: GrpcClientDefaults, channelOptions: ChannelOptions): GrpcClientDefaults {
-  const unlessSet = <T>(key: keyof ChannelOptions, value: T) => (channelOptions[key] === undefined ? value : undefined);
-  const { connections, keepalive, tls } = settings;
-  return {
-    ...settings,
-    connections: connections && {
-      ...connections,
-      idleMs: unlessSet('grpc.client_idle_timeout_ms', connections.idleMs),
-    },
-    maxSendMessageLength: unlessSet('grpc.max_send_message_length', settings.maxSendMessageLength),
-    maxReceiveMessageLength: unlessSet('grpc.max_receive_message_length', settings.maxReceiveMessageLength),
-    keepalive: keepalive && {
-      keepaliveTimeMs: unlessSet('grpc.keepalive_time_ms', keepalive.keepaliveTimeMs),
-      keepaliveTimeoutMs: unlessSet('grpc.keepalive_timeout_ms', keepalive.keepaliveTimeoutMs),
-      keepalivePermitWithoutCalls: unlessSet(
-        'grpc.keepalive_permit_without_calls',
-        keepalive.keepalivePermitWithoutCalls,
-      ),
-    },
-    tls: tls && { ...tls, serverName: unlessSet('grpc.ssl_target_name_override', tls.serverName) },
-  };
 }
 
 function fixedCredentials(current: CredentialsSource['current']): CredentialsSource {

@@ -341,13 +341,6 @@ describe('dnsRefreshMs', () => {
       resolve({ url: NAME, dnsRefreshMs }).settings.channel.channelOptions[INTERVAL];
     expect([intervalOf(1_000), intervalOf(60_000), intervalOf(false)]).toEqual([1_000, 5_000, 5_000]);
   });
-
-  it('warns if the minimum lookup interval of grpc-js in channelOptions is longer than dnsRefreshMs', () => {
-    const { warnings } = resolve({ url: NAME, dnsRefreshMs: 1_000, channelOptions: { [INTERVAL]: 30_000 } });
-    expect(warnings).toEqual([
-      expect.stringMatching(/^dnsRefreshMs was raised from 1000 to 30000.+remove that option$/),
-    ]);
-  });
 });
 
 const retryPolicy = {

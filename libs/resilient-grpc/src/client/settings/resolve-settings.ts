@@ -3,7 +3,7 @@ import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
-import type { PropagationNotes } from '../../call/inbound-call.js';
+import type { Propagation } from '../../call/inbound-call.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/error-message.js';
 import { concurrencyPolicy } from '../../policy/concurrency/permit-queue.js';
@@ -46,8 +46,7 @@ export interface SettingsInput {
   readonly defaults: GrpcClientDefaults | undefined;
   /** `propagate` of forRoot; already validated. */
   readonly propagate?: PropagationOptions | undefined;
-  /** Receives what happens to calls with propagation enabled. */
-  readonly inboundNotes?: PropagationNotes | undefined;
+  readonly droppedMetadata?: Propagation['dropped'];
   /** Resolves interceptor classes. If absent, the calls of a client with an interceptor class fail. */
   readonly interceptorOf?: InterceptorSource | undefined;
 }
@@ -142,8 +141,15 @@ function resolveInto(
     warnings.push(
       `tls.cert: the certificate of this client ${certificateProblem}; servers that check it reject the client`,
     );
-  const channel = resolveChannelSettings(joined, balancing(serviceConfig), opened, dependencies.random, (message) =>
-    warnings.push(message),
+  // The server name of the defaults is part of their `tls`, which does not apply if the client has its own `tls` or `credentials`.
+  const layers = [{ ...input.defaults, tls: own.tls === undefined ? joined.tls : undefined }, own];
+  const channel = resolveChannelSettings(
+    joined,
+    layers,
+    balancing(serviceConfig),
+    opened,
+    dependencies.random,
+    (message) => warnings.push(message),
   );
   return {
     ok: true,
@@ -162,7 +168,7 @@ function resolveInto(
       trustRefusedStreams: joined.trustRefusedStreams ?? false,
       ...metadataOf(joined.metadata),
       hooks: hooksOf(joined.interceptors, input.interceptorOf),
-      propagation: resolvePropagation(input.propagate, joined.propagate, input.inboundNotes),
+      propagation: resolvePropagation(input.propagate, joined.propagate, input.droppedMetadata),
       live,
       interceptors: interceptorsOf(joined),
     }),

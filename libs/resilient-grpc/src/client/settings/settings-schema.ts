@@ -7,14 +7,12 @@ import {
   integer,
   maxConcurrentCalls,
   millisecondsOrNone,
-  misplaced,
   object,
   orFalse,
   rule,
   timeout,
   timerMilliseconds,
 } from '../../policy/options/option-schemas.js';
-import { CONTRACT_KEYS } from './contract.js';
 import { propagationSchema } from './propagation-settings.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 
@@ -92,12 +90,7 @@ function isInterceptor(value: unknown): boolean {
   return ['onCall', 'onAttempt', 'onEnd'].some((hook) => typeof Reflect.get(value, hook) === 'function');
 }
 
-export const clientDefaultsSchema = object({
-  ...defaultsEntries,
-  url: misplaced('in forFeature()'),
-  methods: misplaced('in forFeature()'),
-  serviceConfig: misplaced('in forFeature()'),
-});
+export const clientDefaultsSchema = object(defaultsEntries);
 
 export const clientSettingsSchema = object({
   ...defaultsEntries,
@@ -108,8 +101,4 @@ export const clientSettingsSchema = object({
   methods: v.optional(v.record(v.string(), methodOptionsSchema)),
   // Validated by `parseServiceConfig`.
   serviceConfig: v.optional(v.unknown()),
-  ...Object.fromEntries(['name', ...CONTRACT_KEYS].map((key) => [key, misplaced('next to the factory')])),
-  // Nest's nested form, which only a factory can contain: forFeature() moves the keys out of it.
-  options: v.optional(v.never('its keys outside of `options`')),
-  drain: misplaced('in forRoot()'),
 });

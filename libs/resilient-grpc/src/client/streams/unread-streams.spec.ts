@@ -76,10 +76,4 @@ describe('UnreadStreams', () => {
     clock.advance(600_000);
     expect(reported).toEqual([]);
   });
-
-  it('sets no timer for unread streams if their time limit is Infinity', () => {
-    const { clock, open } = make(Infinity);
-    open('lost');
-    expect(clock.pending).toBe(0);
-  });
 });

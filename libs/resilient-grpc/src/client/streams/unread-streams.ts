@@ -30,14 +30,12 @@ export class UnreadStreams {
   private readonly watched = new Map<UnreadStream, TrackedStream>();
   private timer: Timer | undefined;
 
-  /** @param afterMs Infinity disables the detection */
   constructor(
     private readonly afterMs: number,
     private readonly clock: Clock,
   ) {}
 
   watch(stream: UnreadStream, demand: StreamDemand): void {
-    if (this.afterMs === Infinity) return;
     this.watched.set(stream, { requested: demand.requested, since: this.clock.now(), reported: false, demand });
     this.arm();
   }

@@ -67,34 +67,6 @@ describe('FailureLog', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('logs the remedy of a failed call after its details', () => {
-    const { lines, log } = make();
-    log.log(makeFailure({ code: 4, details: 'too late', remedy: 'run the doctor' }), '504', false);
-    log.close();
-    expect(lines[0]?.msg).toContain(' failed: DEADLINE_EXCEEDED: too late (run the doctor) (server, reached');
-  });
-
-  it('logs at most 20 lines a minute for any number of methods', () => {
-    const { clock, lines, log } = make();
-    for (let method = 0; method < 1_000; method++)
-      log.log(makeFailure({ path: `/orders.v1.Orders/M${method}` }), '500', true);
-    expect(lines).toHaveLength(20);
-    clock.advance(60_000);
-    expect(lines.slice(20).map(({ msg }) => msg)).toEqual([
-      expect.stringMatching(/Orders\/M999 at .* \(979 more in the last minute, the last one 60 s ago: 879 × others, /),
-    ]);
-    clock.advance(60_000);
-    expect([lines.length, clock.pending]).toEqual([21, 0]);
-  });
-
-  it('logs one line and one summary for failed calls of a thousand clients with the same method and code', () => {
-    const { lines, log } = make();
-    for (let tenant = 0; tenant < 1_000; tenant++) log.log(makeFailure({ client: `tenant-${tenant}` }), '500', true);
-    expect(lines).toHaveLength(1);
-    log.close();
-    expect(lines.map(({ fields }) => fields['repeats'])).toEqual([undefined, 999]);
-  });
-
   it.each([16, 7] as const)('logs that the server rejected the credential of the call if the code is %i', (code) => {
     const { lines, log } = make();
     log.log(makeFailure({ code }), '401', false);

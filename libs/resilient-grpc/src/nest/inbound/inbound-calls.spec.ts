@@ -4,7 +4,6 @@ import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { GrpcInboundCall, serverCallOf } from './grpc-inbound-call.js';
 import { HttpInboundCall } from './http-inbound-call.js';
-import { InboundWatch } from './inbound.interceptor.js';
 
 const clock = new VirtualClock();
 
@@ -113,14 +112,5 @@ describe('GrpcInboundCall', () => {
     expect(serverCallOf([call, () => undefined])).toEqual({ call, isStreamHandler: true });
     expect(serverCallOf([{}, { topic: 'kafka' }])).toBeUndefined();
     expect(serverCallOf([])).toBeUndefined();
-  });
-});
-
-describe('InboundWatch', () => {
-  it('warns once about a metadata key whose values cannot be forwarded', () => {
-    const lines: string[] = [];
-    const watch = new InboundWatch((line) => lines.push(line));
-    for (let n = 0; n < 2; n++) watch.dropped('x-name', 'expected printable ASCII');
-    expect(lines).toEqual([expect.stringContaining("a value of 'x-name' is not forwarded: expected printable ASCII")]);
   });
 });

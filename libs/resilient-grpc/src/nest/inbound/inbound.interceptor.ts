@@ -3,7 +3,6 @@ import { Observable } from 'rxjs';
 import { currentInbound, runInbound } from '../../client/call/caller-context.js';
 import type { Clock } from '../../time/clock.js';
 import { GrpcInboundCall, serverCallOf } from './grpc-inbound-call.js';
-import type { PropagationNotes } from '../../call/inbound-call.js';
 
 /**
  * Captures inbound gRPC calls that this library's server strategy has not captured. It runs after guards, so the calls that guards make are
@@ -46,20 +45,4 @@ export class InboundInterceptor implements NestInterceptor {
 function isCaptured(call: unknown): boolean {
   const current = currentInbound();
   return current instanceof GrpcInboundCall && current.call === call;
-}
-
-/** Warns once per key if metadata cannot be forwarded. */
-export class InboundWatch implements PropagationNotes {
-  private readonly droppedKeys = new Set<string>();
-
-  constructor(private readonly warn: (message: string) => void) {}
-
-  dropped(key: string, problem: string): void {
-    if (this.droppedKeys.has(key)) return;
-    this.droppedKeys.add(key);
-    const remedy = key.endsWith('-bin')
-      ? ''
-      : `. To forward any value, let the caller send it as '${key}-bin', in base64, and propagate that key`;
-    this.warn(`propagate.metadata: a value of '${key}' is not forwarded: ${problem}${remedy}`);
-  }
 }

@@ -39,11 +39,6 @@ export function unknownOption(key: string, known: readonly string[]): string {
 
 export const UNKNOWN_OPTION = 'unknown option';
 
-/** A key that must be absent, because the option belongs in another place, such as 'in forRoot()'. */
-export function misplaced(place: string) {
-  return v.optional(v.never(`this option ${place}`));
-}
-
 /** An object in a JSON document; unknown keys are rejected. A key whose value is null counts as absent, as in proto3 JSON. */
 export function jsonObject<const E extends v.ObjectEntries>(entries: E) {
   return v.pipe(v.unknown(), v.transform(withoutNulls), object(entries));

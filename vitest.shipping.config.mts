@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 import { ISOLATED, OUTPUT, SHARED, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
 // For `npm run pack:check`: long tests, and tests of the published package, its docs' programs, the demo, and the benchmarks. Also runs the
-// full versions of the tests that `npm test` shortens, and repeats tests on grpc-js's channel.
+// full versions of the tests that `npm test` shortens, and repeats tests on grpc-js's transport.
 export default defineConfig({
   ...TEST_CODE,
   test: {
@@ -29,29 +29,6 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'channel-path',
-          include: [
-            'test/{calls,operators,outages,policies,scenarios,streams}/**/*.e2e-spec.ts',
-            'test/nest/{drain,shutdown,interceptors}.e2e-spec.ts',
-            'test/inbound/propagation.e2e-spec.ts',
-          ],
-          exclude: [
-            '**/node_modules/**',
-            // These tests compare the two paths.
-            'test/calls/{both-paths,call-path}.e2e-spec.ts',
-            ...ISOLATED,
-          ],
-          // All calls pass through grpc-js's channel.
-          env: { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' },
-          globalSetup: ['test/support/bundle-children.ts'],
-          ...SHARED,
-          maxWorkers: 6,
-          sequence: { groupOrder: 2 },
-        },
-      },
-      {
-        extends: true,
-        test: {
           name: 'grpc-js-transport',
           // What holds without the transport of this library; other tests need its evidence or its pace of reconnecting.
           include: [
@@ -72,7 +49,7 @@ export default defineConfig({
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
           maxWorkers: 6,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -16,8 +16,14 @@ export class AddressSource {
   private readonly listeners = new Set<ResolverListener>();
   private report: Report | undefined;
 
-  /** @param onRequest is called for each request of grpc-js; by default, each channel receives the latest report once */
-  constructor(private readonly onRequest?: (source: AddressSource) => void) {
+  /**
+   * @param onRequest is called for each request of grpc-js; by default, each channel receives the latest report once
+   * @param isForeign true if the resolver may return a service config, so that clients use the transport of grpc-js
+   */
+  constructor(
+    private readonly onRequest?: (source: AddressSource) => void,
+    readonly isForeign = false,
+  ) {
     if (sources.size === 0) experimental.registerResolver(SCHEME, SourceResolver);
     const name = `source-${String(sources.size + 1)}`;
     sources.set(name, this);
@@ -80,6 +86,8 @@ class SourceResolver {
     const source = sources.get(target.path.replace(/^\//, ''));
     if (source === undefined) throw new Error(`no source for ${target.path}`);
     this.source = source;
+    // The mark of the library's own resolvers.
+    if (!source.isForeign) Object.assign(this, { [Symbol.for('nestjs-resilient-grpc.resolver')]: true });
   }
 
   updateResolution(): void {

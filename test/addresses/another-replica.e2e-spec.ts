@@ -1,7 +1,7 @@
 import type { GrpcClientEvent, ServiceConfig } from 'nestjs-resilient-grpc';
 import type { Reply, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   callOnce,
   failureOf,
@@ -13,10 +13,7 @@ import {
   type EchoStub,
 } from '../calls/support.js';
 
-const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
-const PATHS = ['direct calls', 'calls through grpc-js’s channel'] as const;
 const POLICIES = ['round_robin', 'least_request', 'weighted_round_robin'] as const;
-const EACH = PATHS.flatMap((path) => POLICIES.map((policy) => [policy, path] as const));
 
 /** Retry budget that is so large that only `maxAttempts` limits retries, although half of all attempts fail. */
 const BUDGET = { maxTokens: 1_000, tokenRatio: 1 };
@@ -57,10 +54,8 @@ interface Replicas {
 async function startReplicas(
   count: number,
   policy: (typeof POLICIES)[number] | 'pick_first',
-  path: (typeof PATHS)[number],
   settings: ClientSettings,
 ): Promise<Replicas> {
-  if (path !== 'direct calls') vi.stubEnv(SWITCH, 'off');
   const servers = await Promise.all(Array.from({ length: count }, () => startServer()));
   const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
   const client = await startClient({
@@ -87,15 +82,11 @@ const retriesOf = (server: ScriptedGrpcServer): number =>
   callsOf(server).filter(({ previousAttempts }) => previousAttempts > 0).length;
 
 describe('attempts of one call', () => {
-  afterEach(() => {
-    vi.unstubAllEnvs();
-  });
-
-  it.each(EACH)(
-    'retries on the other replica if one of two fails, so that no call fails (%s, %s)',
+  it.each(POLICIES)(
+    'retries on the other replica if one of two fails, so that no call fails (%s)',
     { timeout: 120_000 },
-    async (policy, path) => {
-      const { servers, echo } = await startReplicas(2, policy, path, retrying(2));
+    async (policy) => {
+      const { servers, echo } = await startReplicas(2, policy, retrying(2));
       const [unhealthy] = servers as [ScriptedGrpcServer];
       unhealthy.script('Unary', busy);
       let failed = 0;
@@ -109,21 +100,18 @@ describe('attempts of one call', () => {
     },
   );
 
-  it.each(EACH)(
-    'reaches the third replica by the third attempt if two of three fail (%s, %s)',
-    async (policy, path) => {
-      const { servers, echo } = await startReplicas(3, policy, path, retrying(3));
-      for (const unhealthy of servers.slice(0, 2)) unhealthy.script('Unary', busy);
-      for (let round = 0; round < 3; round++) await callTogether(20, () => firstValueFrom(echo.unary({})));
-      const repeated = servers
-        .slice(0, 2)
-        .flatMap((unhealthy) => callsOf(unhealthy).filter(({ previousAttempts }) => previousAttempts > 1));
-      expect(repeated).toEqual([]);
-    },
-  );
+  it.each(POLICIES)('reaches the third replica by the third attempt if two of three fail (%s)', async (policy) => {
+    const { servers, echo } = await startReplicas(3, policy, retrying(3));
+    for (const unhealthy of servers.slice(0, 2)) unhealthy.script('Unary', busy);
+    for (let round = 0; round < 3; round++) await callTogether(20, () => firstValueFrom(echo.unary({})));
+    const repeated = servers
+      .slice(0, 2)
+      .flatMap((unhealthy) => callsOf(unhealthy).filter(({ previousAttempts }) => previousAttempts > 1));
+    expect(repeated).toEqual([]);
+  });
 
-  it.each(PATHS)('retries on any replica after all have been tried (%s)', async (path) => {
-    const { servers, echo } = await startReplicas(2, 'round_robin', path, retrying(5));
+  it('retries on any replica after all have been tried', async () => {
+    const { servers, echo } = await startReplicas(2, 'round_robin', retrying(5));
     for (const unhealthy of servers) unhealthy.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
     expect(error.attempts).toHaveLength(5);
@@ -134,17 +122,17 @@ describe('attempts of one call', () => {
     expect(retriesOf(servers[0]!) + retriesOf(servers[1]!)).toBe(4);
   });
 
-  it.each(PATHS)('retries on the same replica under pick_first (%s)', async (path) => {
-    const { servers, echo } = await startReplicas(2, 'pick_first', path, retrying(4));
+  it('retries on the same replica under pick_first', async () => {
+    const { servers, echo } = await startReplicas(2, 'pick_first', retrying(4));
     servers[0]!.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
     expect(new Set(error.attempts.map(({ peer }) => peer)).size).toBe(1);
   });
 
-  it.each(PATHS.flatMap((path) => ['0s', '0.02s'].map((delay) => [delay, path] as const)))(
-    'sends a hedge after %s to a replica other than that of the running attempt (%s)',
-    async (delay, path) => {
-      const { servers, echo } = await startReplicas(2, 'round_robin', path, hedging(delay));
+  it.each(['0s', '0.02s'])(
+    'sends a hedge after %s to a replica other than that of the running attempt',
+    async (delay) => {
+      const { servers, echo } = await startReplicas(2, 'round_robin', hedging(delay));
       const [frozen, healthy] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
       frozen.script('Unary', { never: true });
       // The hedge budget permits five hedges at the start, so the test makes only four calls.
@@ -162,8 +150,8 @@ describe('attempts of one call', () => {
     },
   );
 
-  it.each(PATHS)('retries calls of all kinds on the other replica (%s)', async (path) => {
-    const { servers, echo } = await startReplicas(2, 'round_robin', path, {
+  it('retries calls of all kinds on the other replica', async () => {
+    const { servers, echo } = await startReplicas(2, 'round_robin', {
       ...retrying(2),
       methods: { '*': { idempotent: true } },
     });
@@ -175,8 +163,8 @@ describe('attempts of one call', () => {
     expect(unhealthy.calls().filter(({ previousAttempts }) => previousAttempts > 0)).toEqual([]);
   });
 
-  it.each(PATHS)('adds only the attempt count to the metadata of a retry (%s)', async (path) => {
-    const { servers, echo } = await startReplicas(2, 'round_robin', path, retrying(2));
+  it('adds only the attempt count to the metadata of a retry', async () => {
+    const { servers, echo } = await startReplicas(2, 'round_robin', retrying(2));
     const seen: object[] = [];
     for (const server of servers) {
       server.script('Unary', ({ previousAttempts, metadata }) => {
@@ -189,8 +177,8 @@ describe('attempts of one call', () => {
     expect(second).toEqual({ ...first, 'grpc-previous-rpc-attempts': ['1'] });
   });
 
-  it.each(PATHS)('reports the endpoint of each attempt in the error and in the events (%s)', async (path) => {
-    const { servers, echo, events } = await startReplicas(2, 'round_robin', path, retrying(2));
+  it('reports the endpoint of each attempt in the error and in the events', async () => {
+    const { servers, echo, events } = await startReplicas(2, 'round_robin', retrying(2));
     for (const unhealthy of servers) unhealthy.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
     const peers = error.attempts.map(({ peer }) => peer);

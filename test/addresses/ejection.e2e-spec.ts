@@ -1,7 +1,7 @@
 import type { GrpcClientEvent, GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, ScriptedGrpcServer, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom, Subscription } from 'rxjs';
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { AddressSource } from './address-source.js';
 import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
@@ -9,16 +9,12 @@ const OK = { message: { id: '1' } };
 const FAILED = { status: 'UNAVAILABLE', details: 'no database' } as const;
 /** Limits for a test that hangs, long enough for a busy machine. */
 const WAIT_LIMITS = { timeoutMs: 30_000 };
-const PATHS = [['directly on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
 
 type EndpointEvent = Extract<GrpcClientEvent, { type: 'endpoint' }>;
 
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
 });
 afterAll(() => leaks.settled());
 
@@ -75,7 +71,7 @@ const STANDARD = {
   failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 10 },
 };
 
-describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
+describe('rules of ejection', () => {
   it.each<[string, Partial<GrpcClientSettings>]>([
     ['ejectUnhealthy', { ejectUnhealthy: true }],
     [
@@ -105,7 +101,6 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
       },
     ],
   ])('ejects a failing endpoint and uses the others if the client sets %s', async (_name, settings) => {
-    vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, settings);
     const [unhealthy] = servers;
@@ -140,12 +135,11 @@ describe('burst of calls on a channel that is idle otherwise', () => {
   });
 });
 
-describe.each(PATHS)('silent endpoint, calls %s', (_, direct) => {
+describe('silent endpoint', () => {
   it.each<[string, Partial<GrpcClientSettings>]>([
     ['without a timeout', {}],
     ['with an attempt timeout', { methods: { Get: { idempotent: true, attemptTimeoutMs: 300 } } }],
   ])('ejects an endpoint that does not respond to calls %s', async (_name, settings) => {
-    vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true, ...settings });
     servers[0]!.script('Get', { never: true });

@@ -1,13 +1,10 @@
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { startClient, startServer, type ClientSettings, type EchoService, type EchoStub } from '../calls/support.js';
 import { AddressSource } from './address-source.js';
 import { ManyListeners } from './many-listeners.js';
-
-const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
-const PATHS = ['direct calls', 'calls through grpc-js’s channel'] as const;
 
 interface Pair {
   readonly servers: readonly [ScriptedGrpcServer, ScriptedGrpcServer];
@@ -16,8 +13,7 @@ interface Pair {
 }
 
 /** Starts two servers and a client, and waits for the connections to both. */
-async function startPair(path: (typeof PATHS)[number], settings: ClientSettings = {}): Promise<Pair> {
-  if (path !== 'direct calls') vi.stubEnv(SWITCH, 'off');
+async function startPair(settings: ClientSettings = {}): Promise<Pair> {
   const servers = [await startServer(), await startServer()] as const;
   const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
   const client = await startClient({ url, loadBalancing: 'least_request', ...settings });
@@ -31,28 +27,21 @@ const readyOf = (client: ResilientGrpcClient): number =>
 const callsOf = (server: ScriptedGrpcServer): number => server.counts().calls;
 
 describe('least_request', () => {
-  afterEach(() => {
-    vi.unstubAllEnvs();
+  it('fails none of 300 calls under least_request with the default retry budget if one of two servers fails', async () => {
+    const { servers, echo } = await startPair();
+    const [unhealthy, healthy] = servers;
+    // If the machine pauses, the policy measures a high latency for the healthy server and sends calls to the unhealthy one. A failure
+    // that takes 20 ms raises the measured latency of the unhealthy server to that level in fewer attempts than an immediate failure
+    // would.
+    unhealthy.script('Unary', { delayMs: 20, status: 'UNAVAILABLE', details: 'failing' });
+    const before = callsOf(unhealthy);
+    for (let calls = 0; calls < 300; calls++) await firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
+    expect(callsOf(unhealthy) - before).toBeLessThan(50);
+    expect(callsOf(healthy)).toBeGreaterThan(250);
   });
 
-  it.each(PATHS)(
-    'fails none of 300 calls under least_request with the default retry budget if one of two servers fails (%s)',
-    async (path) => {
-      const { servers, echo } = await startPair(path);
-      const [unhealthy, healthy] = servers;
-      // If the machine pauses, the policy measures a high latency for the healthy server and sends calls to the unhealthy one. A failure
-      // that takes 20 ms raises the measured latency of the unhealthy server to that level in fewer attempts than an immediate failure
-      // would.
-      unhealthy.script('Unary', { delayMs: 20, status: 'UNAVAILABLE', details: 'failing' });
-      const before = callsOf(unhealthy);
-      for (let calls = 0; calls < 300; calls++) await firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
-      expect(callsOf(unhealthy) - before).toBeLessThan(50);
-      expect(callsOf(healthy)).toBeGreaterThan(250);
-    },
-  );
-
-  it.each(PATHS)('sends few calls to a slow server under least_request (%s)', async (path) => {
-    const { servers, echo } = await startPair(path);
+  it('sends few calls to a slow server under least_request', async () => {
+    const { servers, echo } = await startPair();
     const [slow] = servers;
     // Much longer than a call takes on a busy machine.
     slow.script('Unary', { delayMs: 1_000, message: {} });
@@ -86,26 +75,23 @@ describe('least_request', () => {
 
   it('replaces least_request_experimental in a service config with the least_request of this library', async () => {
     const loadBalancingConfig = [{ unknown_policy: {} }, { least_request_experimental: { choiceCount: 3 } }];
-    const { client } = await startPair('direct calls', {
+    const { client } = await startPair({
       loadBalancing: undefined,
       serviceConfig: { loadBalancingConfig },
     });
     expect(policyOf(client)).toMatch(/_least_request$/);
   });
 
-  it.each(PATHS)(
-    'keeps calls waiting during an outage under least_request and sends them when a server accepts connections (%s)',
-    async (path) => {
-      const { servers, client, echo } = await startPair(path, { outageGraceMs: 60_000 });
-      for (const server of servers) await server.stop('kill-connections');
-      await waitFor(() => client.connectivity.state !== 'READY');
-      const call = firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
-      await waitFor(() => client.snapshot().waiting === 1);
-      await servers[1].restart();
-      await call;
-      expect(readyOf(client)).toBe(1);
-    },
-  );
+  it('keeps calls waiting during an outage under least_request and sends them when a server accepts connections', async () => {
+    const { servers, client, echo } = await startPair({ outageGraceMs: 60_000 });
+    for (const server of servers) await server.stop('kill-connections');
+    await waitFor(() => client.connectivity.state !== 'READY');
+    const call = firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
+    await waitFor(() => client.snapshot().waiting === 1);
+    await servers[1].restart();
+    await call;
+    expect(readyOf(client)).toBe(1);
+  });
 
   it('keeps the connections to addresses that a resolver reports again, and connects to new ones, under least_request', async () => {
     const server = new ManyListeners();

@@ -2,14 +2,8 @@ import { createRequire } from 'node:module';
 import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader';
 import { ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { afterEach, it, onTestFinished, vi } from 'vitest';
+import { it, onTestFinished } from 'vitest';
 import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
-
-const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
-
-afterEach(() => {
-  vi.unstubAllEnvs();
-});
 
 /** Starts a server whose responses contain a load report (ORCA) with this utilization. */
 async function startReporting(application_utilization: number): Promise<ScriptedGrpcServer> {
@@ -22,11 +16,10 @@ async function startReporting(application_utilization: number): Promise<Scripted
   return server;
 }
 
-it.each(['direct calls', 'calls through grpc-js’s channel'])(
-  'moves calls from a server that reports a high load to one that reports a low load under weighted_round_robin (%s)',
+it(
+  'moves calls from a server that reports a high load to one that reports a low load under weighted_round_robin',
   { timeout: 120_000 },
-  async (path) => {
-    if (path !== 'direct calls') vi.stubEnv(SWITCH, 'off');
+  async () => {
     const [busy, idle] = [await startReporting(0.9), await startReporting(0.1)];
     const config = { blackout_period: '0.1s', weight_update_period: '0.1s' };
     const app = await startOrdersApp({

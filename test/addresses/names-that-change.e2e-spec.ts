@@ -105,62 +105,52 @@ describe('name whose addresses change', () => {
     expect(ended(events)).toEqual([]);
   });
 
-  it.each(['direct calls', "calls through grpc-js's channel"])(
-    'lets calls of each kind finish on a removed server, despite keepalive pings (%s)',
-    async (path) => {
-      if (path !== 'direct calls') {
-        process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'] = 'off';
-        onTestFinished(() => {
-          delete process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'];
-        });
-      }
-      const { replicas, app, events } = await setUp(3, { channelOptions: { 'grpc.keepalive_time_ms': 300 } });
-      expect(app.client.snapshot().callPath.direct).toBe(path === 'direct calls');
-      await waitFor(() => isReady(app, 3), HANG);
-      const requests = new Subject<{ messageId: string; order: undefined }>();
-      const uploads = new Subject<{ requestId: string; item: string; quantity: number }>();
-      const results: Promise<unknown>[] = [];
-      const { orders } = app;
-      for (const start of [
-        () => firstValueFrom(orders.get({ id: 'hold' })),
-        () => lastValueFrom(orders.watch({ from: '1' }).pipe(toArray())),
-        () => lastValueFrom(orders.session(requests).pipe(toArray())),
-        () => firstValueFrom(orders.upload(uploads)),
-      ]) {
-        const before = replicas.all.map(({ calls }) => calls);
-        for (let call = 0; call < 3; call++) results.push(start());
-        await waitFor(() => replicas.all.every(({ calls }, index) => calls === before[index]! + 1), HANG);
-      }
-      // The fourth connection has no calls, so it closes when grpc-js next closes unused connections.
-      await replicas.scale(4);
-      await waitFor(() => isReady(app, 4), HANG);
-      await replicas.scale(1);
-      await waitFor(() => closed(events) === 1, HANG);
-      // Meanwhile, several pings are due on the other connections.
-      const probe = CallLoad.start(20, () => orders.get({ id: '7' }), 5);
-      await waitFor(() => probe.succeeded.length >= 40, HANG);
-      await probe.stop();
-      expect(replicas.all.slice(1).map(({ calls }) => calls)).toEqual([4, 4, 0]);
-      requests.next({ messageId: '1', order: undefined });
-      requests.complete();
-      uploads.next({ requestId: '1', item: 'tea', quantity: 1 });
-      uploads.complete();
-      replicas.release();
-      const values = await Promise.all(results);
-      expect(values).toHaveLength(12);
-      expect(values.slice(3, 6)).toEqual(
-        Array.from({ length: 3 }, () => [
-          expect.objectContaining({ sequence: '1' }),
-          expect.objectContaining({ sequence: '2' }),
-        ]),
-      );
-      expect(values.slice(9)).toEqual(Array.from({ length: 3 }, () => expect.objectContaining({ count: 1 })));
-      // The connections of the other two removed servers close after their last calls.
-      await waitFor(() => closed(events) === 3, HANG);
-      expect(probe.failed).toEqual([]);
-      expect(ended(events)).toEqual([]);
-    },
-  );
+  it('lets calls of each kind finish on a removed server, despite keepalive pings', async () => {
+    const { replicas, app, events } = await setUp(3, { channelOptions: { 'grpc.keepalive_time_ms': 300 } });
+    await waitFor(() => isReady(app, 3), HANG);
+    const requests = new Subject<{ messageId: string; order: undefined }>();
+    const uploads = new Subject<{ requestId: string; item: string; quantity: number }>();
+    const results: Promise<unknown>[] = [];
+    const { orders } = app;
+    for (const start of [
+      () => firstValueFrom(orders.get({ id: 'hold' })),
+      () => lastValueFrom(orders.watch({ from: '1' }).pipe(toArray())),
+      () => lastValueFrom(orders.session(requests).pipe(toArray())),
+      () => firstValueFrom(orders.upload(uploads)),
+    ]) {
+      const before = replicas.all.map(({ calls }) => calls);
+      for (let call = 0; call < 3; call++) results.push(start());
+      await waitFor(() => replicas.all.every(({ calls }, index) => calls === before[index]! + 1), HANG);
+    }
+    // The fourth connection has no calls, so it closes when grpc-js next closes unused connections.
+    await replicas.scale(4);
+    await waitFor(() => isReady(app, 4), HANG);
+    await replicas.scale(1);
+    await waitFor(() => closed(events) === 1, HANG);
+    // Meanwhile, several pings are due on the other connections.
+    const probe = CallLoad.start(20, () => orders.get({ id: '7' }), 5);
+    await waitFor(() => probe.succeeded.length >= 40, HANG);
+    await probe.stop();
+    expect(replicas.all.slice(1).map(({ calls }) => calls)).toEqual([4, 4, 0]);
+    requests.next({ messageId: '1', order: undefined });
+    requests.complete();
+    uploads.next({ requestId: '1', item: 'tea', quantity: 1 });
+    uploads.complete();
+    replicas.release();
+    const values = await Promise.all(results);
+    expect(values).toHaveLength(12);
+    expect(values.slice(3, 6)).toEqual(
+      Array.from({ length: 3 }, () => [
+        expect.objectContaining({ sequence: '1' }),
+        expect.objectContaining({ sequence: '2' }),
+      ]),
+    );
+    expect(values.slice(9)).toEqual(Array.from({ length: 3 }, () => expect.objectContaining({ count: 1 })));
+    // The connections of the other two removed servers close after their last calls.
+    await waitFor(() => closed(events) === 3, HANG);
+    expect(probe.failed).toEqual([]);
+    expect(ended(events)).toEqual([]);
+  });
 });
 
 describe('name with only unreachable addresses', () => {

@@ -1,9 +1,8 @@
-import { status } from '@grpc/grpc-js';
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { failureOf, startClient, type ClientSettings, type EchoService } from '../calls/support.js';
+import { startClient, type ClientSettings, type EchoService } from '../calls/support.js';
 import { AddressSource } from './address-source.js';
 import { ManyListeners } from './many-listeners.js';
 
@@ -119,38 +118,20 @@ describe('stream from openStream(), such as a health Watch', () => {
 });
 
 describe('service config of a resolver', () => {
-  it('fails no call if a resolved service config changes the load-balancing policy', async () => {
+  it('applies a resolved service config on the transport of grpc-js, and fails no call if it changes the load-balancing policy', async () => {
     const server = new ManyListeners();
     const addresses = await server.move(2);
-    const source = new AddressSource();
+    const source = new AddressSource(undefined, true);
     source.resolve(addresses);
     const { client, call } = await clientOf(source);
     await call();
+    expect(client.snapshot().transport).toBe('grpc-js');
     source.resolve(addresses, { serviceConfig: { loadBalancingConfig: [{ round_robin: {} }], methodConfig: [] } });
     await waitFor(() => server.sockets.size === 2);
     await waitFor(() => client.connectivity.state === 'READY');
     await call();
     source.resolve(addresses);
     await call();
-  });
-
-  it('fails only the calls of the client whose resolved service config names the internal load-balancing policy', async () => {
-    const server = new ManyListeners();
-    const addresses = await server.move(1);
-    const [good, bad] = [new AddressSource(), new AddressSource()];
-    good.resolve(addresses);
-    const victim = await clientOf(good);
-    await victim.call();
-    const policy = { nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } };
-    bad.resolve(addresses, { serviceConfig: { loadBalancingConfig: [policy], methodConfig: [] } });
-    const hostile = await clientOf(bad, { outageGraceMs: 100 });
-    const failure = await failureOf(hostile.call());
-    // The calls fail at the end of the grace period, not at the deadline.
-    expect(failure.code).toBe(status.UNAVAILABLE);
-    expect(failure.message).toContain('nestjs_resilient_grpc is internal to nestjs-resilient-grpc');
-    await hostile.client.close();
-    expect(victim.client.connectivity.state).toBe('READY');
-    await victim.call();
   });
 
   it('rejects client options whose service config names the internal load-balancing policy', async () => {

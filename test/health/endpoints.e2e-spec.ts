@@ -6,7 +6,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, FaultProxy, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
 import { bundled } from '../support/bundled.js';
 import { ORDERS_PROTO, type OrdersApp } from '../support/orders-app.js';
@@ -17,14 +17,10 @@ const UNCLOSED_CLIENT = bundled(new URL('../support/unclosed-client.mjs', import
 const ORDERS = 'orders.v1.Orders';
 // The cast is safe because the .proto file defines this service.
 const ORDERS_SERVICE = loadSync(ORDERS_PROTO)[ORDERS] as ServiceDefinition;
-const PATHS = [['directly on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
 
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
 });
 afterAll(() => leaks.settled());
 
@@ -100,9 +96,8 @@ it('reports an unknown service in the state of its endpoints, in errors, and in 
   );
 });
 
-describe.each(PATHS)('health of each endpoint with calls %s', (_, direct) => {
+describe('endpoint that is NOT_SERVING', () => {
   it('makes no calls to an endpoint while it is NOT_SERVING', { tags: ['timed'] }, async ({ task }) => {
-    vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
     const servers = await startServers(3);
     const app = await startApp(onTestFinished, settingsFor(servers));
     await waitFor(async () => (await peersOf(app)).size === 3);
@@ -120,7 +115,6 @@ describe.each(PATHS)('health of each endpoint with calls %s', (_, direct) => {
   });
 
   it('makes no call to an endpoint that is NOT_SERVING from the start', async () => {
-    vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
     const notServing = await startScripted(onTestFinished, {
       'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },
     });

@@ -1,5 +1,5 @@
 // node calling-process.mjs PROTO TARGET [unregistered]: calls the target five times with the kubeconfig of the environment, and prints the
-// names of the pods and the snapshot's `callPath`, or the error, as JSON. It does not close the application. With `unregistered`, it does
+// names of the pods and the snapshot's `transport`, or the error, as JSON. It does not close the application. With `unregistered`, it does
 // not register the Kubernetes resolver.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
@@ -21,7 +21,7 @@ try {
   const client = app.get(getGrpcClientToken('echo'));
   const names = [];
   for (let i = 0; i < 5; i++) names.push((await firstValueFrom(client.getService('Echo').unary({}))).text);
-  console.log(JSON.stringify({ names, callPath: client.snapshot().callPath }));
+  console.log(JSON.stringify({ names, transport: client.snapshot().transport }));
 } catch (error) {
   console.log(JSON.stringify({ error: error.message }));
 }

@@ -16,7 +16,7 @@ describe('kubernetes target', () => {
     for (const method of EACH_METHOD)
       for (let i = 0; i < 4; i++) await lastValueFrom(callOnce(echo, method).pipe(toArray()));
     for (const { server } of pods) expect(server.counts().calls).toBeGreaterThanOrEqual(8);
-    expect(client.snapshot().callPath).toEqual({ direct: true });
+    expect(client.snapshot().transport).toBe('socket');
     expect(client.snapshot().connections).toHaveLength(2);
   });
 

@@ -18,7 +18,7 @@ const PROGRAM = fileURLToPath(new URL('calling-process.mjs', import.meta.url));
 
 interface Printed {
   readonly names?: readonly string[];
-  readonly callPath?: object;
+  readonly transport?: string;
   readonly error?: string;
 }
 
@@ -42,7 +42,7 @@ describe('process with a kubernetes target', () => {
   it('lets a process exit while its client and the Kubernetes watch are open', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
-    expect(await runProgram(api)).toEqual({ names: Array(5).fill('a'), callPath: { direct: true } });
+    expect(await runProgram(api)).toEqual({ names: Array(5).fill('a'), transport: 'socket' });
     expect(api.requests.map(({ kind }) => kind)).toEqual(['list', 'watch']);
     await waitFor(() => api.openWatches === 0);
   });

@@ -29,8 +29,7 @@ describe('1,000 concurrent streams', () => {
       expect(measured.server).toEqual({ open: 0, cancelled });
       expect(measured.open).toEqual([]);
       recordTiming(task, 'time until a thousand streams end, ms', measured.endMs, { atMost: 5_000 });
-      // An open stream takes about 6 KiB, or 9 KiB through grpc-js's channel. After the streams have ended, only compiled code and caches
-      // remain.
+      // An open stream takes about 6 KiB. After the streams have ended, only compiled code and caches remain.
       expect(measured.growth.client.heap / STREAMS).toBeLessThan(16 * KiB);
       expect(measured.kept.client.heap).toBeLessThan(2_048 * KiB);
     },

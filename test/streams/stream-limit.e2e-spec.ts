@@ -18,10 +18,9 @@ const limitedTo = (streams: number, options = {}) => ({
 });
 const FEED = { messages: [{}], never: true };
 const interceptor: Interceptor = (options, next) => new InterceptingCall(next(options));
-/** Client settings for each of the two paths that a call can take. Calls with interceptors use grpc-js's channel. */
-const PATHS: readonly (readonly [string, ClientSettings])[] = [
-  ['directly on a connection', {}],
-  ["through grpc-js's channel", { channelOptions: { interceptors: [interceptor] } }],
+const CALLS: readonly (readonly [string, ClientSettings])[] = [
+  ['without interceptors', {}],
+  ['with an interceptor', { channelOptions: { interceptors: [interceptor] } }],
 ];
 
 function eventsOf(client: ResilientGrpcClient) {
@@ -67,7 +66,7 @@ async function fillConnection(settings: ClientSettings, streams = 2, server?: Sc
 
 const scaled = (maxConnectionsPerSubchannel: number) => ({ connectionScaling: { maxConnectionsPerSubchannel } });
 
-describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) => {
+describe.each(CALLS)('calls over the stream limit %s', (_, settings) => {
   it('fails calls over the stream limit at their deadline, and reports that the calls did not reach the server', async () => {
     const { echo, server } = await fillConnection(settings);
     const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 100 }));

@@ -4,7 +4,6 @@ import type { CircuitTransition } from '../policy/circuit-breaker/circuit-breake
 import type { LimitChange } from '../policy/concurrency/permit-queue.js';
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 import type { StatusCode } from '../status/status-code.js';
-import type { CallPath } from './method.js';
 import type { ConnectivityState, EndpointSnapshot } from './connectivity.js';
 
 /** Describes how the installed grpc-js or Node differs from the tested ones. Calls still work, but without the features in `lost`. */
@@ -120,8 +119,7 @@ export type GrpcClientEvent = {
       readonly to: ConnectivityState;
       readonly cause?: string;
     }
-  /** A connection was established. `callPath` is the path that calls on it take. */
-  | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string; readonly callPath: CallPath }
+  | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string }
   /**
    * An attempt to connect failed. `address` is absent if the name could not be resolved, if no endpoint is serving, or if the connection is
    * not observed (`xds:`).

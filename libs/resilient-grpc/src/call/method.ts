@@ -32,27 +32,6 @@ export interface MethodDescriptor {
 }
 
 /**
- * Reason why calls pass through grpc-js's channel instead of running directly on a connection:
- * - 'transport': the client uses grpc-js's transport: `transport: 'grpc-js'`, an `xds:` target, or an untested release of grpc-js.
- * - 'disabled': the environment variable NESTJS_RESILIENT_GRPC_DIRECT_CALLS is `off`.
- * - 'resolver': the application or `xds:` provides the resolver of the target, and only grpc-js applies the resolver's service config.
- * - 'send-compression': grpc-js compresses requests in its channel.
- * - 'call-credentials': the channel credentials contain call credentials.
- *
- * A minor version may add reasons; handle unknown ones in a default branch.
- */
-export type ChannelPathReason = 'transport' | 'disabled' | 'resolver' | 'send-compression' | 'call-credentials';
-
-/**
  * HTTP/2 transport of a client's connections: 'socket' is that of this library; 'grpc-js' is that of grpc-js, on `node:http2`.
  */
 export type Transport = 'socket' | 'grpc-js';
-
-/**
- * Path that a client's calls take. Calls with grpc-js interceptors, or with the option `host`, `parent`, or `credentials`, always pass
- * through grpc-js's channel.
- */
-export type CallPath =
-  | { readonly direct: true }
-  /** `reason` states why calls do not run directly on a connection. */
-  | { readonly direct: false; readonly reason: ChannelPathReason };

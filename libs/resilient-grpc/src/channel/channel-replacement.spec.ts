@@ -196,7 +196,7 @@ describe('channel replacement', () => {
     fail(0, true);
     expect(reachability).toEqual([]);
     fail(0);
-    channel.handle(wire, { type: 'connected', address, callPath: { direct: true } });
+    channel.handle(wire, { type: 'connected', address });
     expect(reachability).toEqual([`lost ${address}`, `restored ${address}`]);
   });
 

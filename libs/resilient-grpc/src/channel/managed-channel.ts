@@ -156,7 +156,6 @@ export class ManagedChannel implements CallTransport {
     const { connections: known, endpoints } = current;
     return {
       transport: current.transport,
-      callPath: current.callPath,
       connections:
         endpoints === undefined ? known : known.map((one) => ({ ...one, ...endpoints.describe(one.address) })),
       outages: { total: outage.total, latest: [...outage.past] },

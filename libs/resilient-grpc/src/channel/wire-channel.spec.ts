@@ -9,7 +9,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { waitFor } from '../testing/wait-for.js';
 import { systemClock } from '../time/clock.js';
-import { setAttempt } from './subchannel/connection-call.js';
+import { WireCall } from './attempt/wire-call.js';
 import { WireChannel, type ConnectionEvent } from './wire-channel.js';
 
 const TIMEOUT_MS = 200;
@@ -167,31 +167,20 @@ describe('close() during an attempt to connect', () => {
 });
 
 describe('established connection', () => {
-  /** Starts a call on grpc-js's channel and returns its status. */
-  const start = (channel: WireChannel, metadata = new Metadata()) =>
+  /** Starts a call and returns its status. */
+  const start = (channel: WireChannel) =>
     new Promise<StatusObject>((resolve) => {
-      const call = channel.channel.createCall('/a/Silent', Infinity, null, null, null);
-      call.start(metadata, {
+      const listener = {
+        isOver: false,
         onReceiveMetadata: () => undefined,
         onReceiveMessage: () => undefined,
         onReceiveStatus: resolve,
-      });
+        cancel: () => undefined,
+      };
+      const call = new WireCall(channel, '/a/Silent', Infinity, undefined, listener, systemClock);
+      call.start(new Metadata());
       call.halfClose();
     });
-
-  it('tells an attempt on which connection grpc-js’s channel has placed its call', async () => {
-    const url = await startServer();
-    const { channel } = open(url, credentials.createInsecure(), 2_000);
-    await waitFor(() => channel.ready);
-    const metadata = new Metadata();
-    const placed: string[] = [];
-    setAttempt(metadata, { isOver: false, placed: ({ address }) => placed.push(address) });
-    const status = start(channel, metadata);
-    await waitFor(() => placed.length === 1);
-    channel.histories.ready[0]!.destroy();
-    expect(await status).toMatchObject({ code: 14, details: 'Connection dropped' });
-    expect(placed).toEqual([url]);
-  });
 
   it('ends the calls of a TLS connection that is reset during a write', async () => {
     const frame = (type: number, length: number): Buffer => {
@@ -228,7 +217,7 @@ describe('established connection', () => {
     // libuv reports a reset as the end of the connection if data was left to be read.
     const reason: unknown = expect.stringMatching(/^(connection reset|unknown)$/);
     expect(events).toContainEqual({ type: 'ended', ended: expect.objectContaining({ reason }) });
-    channel.attemptEnded({ mayCreateStream: false });
+    channel.attemptEnded();
   });
 
   it('reports a timed-out call only if the connection was READY when the call began', async () => {

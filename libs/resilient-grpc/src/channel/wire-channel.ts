@@ -1,5 +1,5 @@
-import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
-import type { CallPath, ChannelPathReason, Transport } from '../call/method.js';
+import { Channel, type ChannelCredentials, type ChannelOptions, type experimental, type Metadata } from '@grpc/grpc-js';
+import type { Transport } from '../call/method.js';
 import {
   type ConnectionSnapshot,
   type ConnectivityState,
@@ -9,19 +9,20 @@ import {
 import { maskAddress } from '../errors/error-message.js';
 import { CONNECT_FAILURES, withDoctor } from '../policy/connect-failure/connect-failures.js';
 import { silenceRemedy } from '../policy/deadline/silent-peer.js';
+import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
+import { RequestCompression } from './attempt/outgoing-requests.js';
 import { CLIENT_SEAMS, grpcJsSubjects, hasTransportNames } from './quirks/client-seams.js';
 import type { BalancingSettings } from './channel-settings.js';
 import { AddressHistories, type AddressHistoryEvent, type EndedConnection } from './connection/address-histories.js';
 import { connectFailure, otherFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
 import { httpProxy, withProxyVariables } from './connection/http-proxy.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
+import { pickInfo } from './connection/endpoint-picker.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
 import { dnsNameOf, DnsRefresh } from './dns/dns-refresh.js';
-import { DirectChannel } from './quirks/direct-channel.js';
 import { hasLibraryResolver, WATCH_OPTION, WatchReceiver } from './quirks/library-resolver.js';
 import type { Endpoints } from './connection/endpoints.js';
 import { observeConnections, supported, type PolicyOwner } from './connection/load-balancing-policy.js';
@@ -44,7 +45,7 @@ export type ConnectionEvent =
       readonly isFurther: boolean;
       readonly failure: ConnectFailure;
     }
-  | { readonly type: 'connected'; readonly address: string; readonly callPath: CallPath }
+  | { readonly type: 'connected'; readonly address: string }
   | { readonly type: 'ended'; readonly ended: EndedConnection }
   /** The channel no longer uses the READY connection to `address`, for example because the address was removed or the channel is idle. */
   | { readonly type: 'released'; readonly address: string }
@@ -82,8 +83,17 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
 const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
 /** Interval in milliseconds at which a retired channel closes its unused connections. */
 const RELEASE_INTERVAL_MS = 1_000;
+/** Details of a call that waits on a channel that is closed, as in grpc-js. */
+const CLOSED = 'Channel closed before call started';
 /** The 'streams' event. Created once, because it may follow the end of each call. */
 const STREAMS: ConnectionEvent = { type: 'streams' };
+
+/** A call that has no stream yet. */
+export interface UnsentCall {
+  /** Called when the next pick may find a connection. */
+  pickAgain(): void;
+  cancelWithStatus(code: number, details: string): void;
+}
 
 type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { readonly type: T }>;
 
@@ -101,24 +111,24 @@ export class WireChannel {
   readonly loads: EndpointLoads | undefined;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints: Endpoints | undefined;
+  /** Calls on the transport of this library that wait for a connection or for call credentials, oldest first. */
+  readonly unsent = new Set<UnsentCall>();
+  /** `undefined` if requests are not compressed. */
+  readonly compression: RequestCompression | undefined;
+  /** Maximum size of a request, in bytes. */
+  readonly maxSendBytes: number;
+  /** Maximum size of a response, in bytes. */
+  readonly maxReceiveBytes: number;
   private readonly subchannels: SocketSubchannels;
   private readonly policy: PolicyOwner | undefined;
   private readonly refresh: DnsRefresh | undefined;
-  private readonly direct: DirectChannel | ChannelPathReason;
-  private readonly limits: MessageLimits;
   private readonly hasKeepalive: boolean;
   private readonly doctorCommand: string | undefined;
   private readonly target: string;
   /** True if a server limits the streams of a READY connection. */
   private isLimited = false;
-  /** Number of calls whose streams grpc-js's channel creates later in this turn. */
-  private unplaced = 0;
   private active = 0;
-  /** Running attempts on grpc-js's channel. They may not have a stream yet; a direct call has its stream from the start. */
-  private readonly channelAttempts = new Set<{ readonly mayCreateStream: boolean }>();
   private closed = false;
-  /** True if another policy has replaced the library's policy during calls. */
-  private wasReplaced = false;
   private retired = false;
   private releaseTimer: Timer | undefined;
 
@@ -163,11 +173,10 @@ export class WireChannel {
       process.env,
       () => new Channel(settings.target, settings.credentials, channelOptions),
     );
-    this.direct = isOwn ? DirectChannel.of(this.channel, settings.channelOptions) : 'transport';
-    this.limits = {
-      maxSendBytes: settings.channelOptions['grpc.max_send_message_length'] ?? -1,
-      maxReceiveBytes: settings.channelOptions['grpc.max_receive_message_length'] ?? DEFAULT_MAX_RECEIVE_BYTES,
-    };
+    const options = settings.channelOptions;
+    this.compression = RequestCompression.of(options['grpc.default_compression_algorithm']);
+    this.maxSendBytes = limitOf(options['grpc.max_send_message_length'] ?? -1);
+    this.maxReceiveBytes = limitOf(options['grpc.max_receive_message_length'] ?? DEFAULT_MAX_RECEIVE_BYTES);
     reportMissing(CLIENT_SEAMS, grpcJsSubjects(), (untested) => {
       handle(this, { type: 'untested-version', ...untested });
     });
@@ -194,30 +203,13 @@ export class WireChannel {
     return this.policy !== undefined;
   }
 
-  /**
-   * True if only the library's load-balancing policy places the calls of grpc-js's channel on connections; false if a service config of the
-   * resolver has replaced the policy during calls.
-   */
-  get placesCalls(): boolean {
-    return this.policy?.control !== undefined && !this.wasReplaced;
-  }
-
-  /** Path of the calls, except calls with interceptors or options that only grpc-js's channel supports. */
-  get callPath(): CallPath {
-    const reason = typeof this.direct === 'string' ? this.direct : this.direct.reason;
-    return reason === undefined ? { direct: true } : { direct: false, reason };
-  }
-
   get ready(): boolean {
     return this.state === 'READY';
   }
 
-  /**
-   * True if an attempt finds a free stream: streams are not limited, at least one free stream is not reserved, or the number of free
-   * streams is unknown.
-   */
+  /** True if an attempt finds a free stream: streams are not limited, at least one is free, or the number of free streams is unknown. */
   get hasFreeStream(): boolean {
-    return !this.isLimited || (this.policy?.control?.connections.hasFreeStream(this.unplaced) ?? true);
+    return !this.isLimited || (this.policy?.control?.connections.hasFreeStream ?? true);
   }
 
   /** Streams of the READY connections; `undefined` if no server limits them. */
@@ -251,20 +243,17 @@ export class WireChannel {
     return this.subchannels.oldestAttempt?.slow;
   }
 
-  /** Starts a call on a connection. Returns `undefined` if grpc-js's channel has to create the call. */
-  startDirect(
-    path: string,
-    deadline: number,
-    metadata: Metadata,
-    listener: DirectCallListener,
-    tried?: string[],
-  ): DirectCall | undefined {
-    const picker = this.policy?.control?.picker;
-    if (typeof this.direct === 'string' || picker === undefined) return undefined;
-    // grpc-js's channel picks for its own calls. A second pick here would advance a policy such as round_robin twice.
-    if (this.direct.reason !== undefined) return undefined;
-    const call = new DirectCall(this.direct, this.limits, listener, this.clock);
-    return call.start(picker, path, deadline, metadata, tried) ? call : undefined;
+  /** Picks the connection of a call; returns `undefined` while there is no load-balancing policy. */
+  pick(metadata: Metadata, tried: string[] | undefined): experimental.PickResult | undefined {
+    return this.policy?.control?.picker?.pick({ metadata, extraPickInfo: pickInfo(tried) });
+  }
+
+  /** Adds a call that waits for a connection or for call credentials. */
+  addUnsent(call: UnsentCall): void {
+    this.unsent.add(call);
+    if (this.closed) call.cancelWithStatus(StatusCode.UNAVAILABLE, CLOSED);
+    // In the next turn, because a channel that has just become idle has not completed that change.
+    else if (this.state === 'IDLE') this.clock.defer(() => this.connect());
   }
 
   connect(): void {
@@ -295,22 +284,8 @@ export class WireChannel {
     this.readBarrier.used();
   }
 
-  /** Reserves a stream for `attempt`, which grpc-js's channel starts, if streams are limited. Its stream exists in the next turn. */
-  callCreated(attempt: { readonly mayCreateStream: boolean }): void {
-    this.channelAttempts.add(attempt);
-    if (this.isLimited) this.reserveStream();
-  }
-
-  private reserveStream(): void {
-    this.unplaced += 1;
-    this.clock.defer(() => {
-      this.unplaced -= 1;
-    });
-  }
-
-  attemptEnded(attempt: { readonly mayCreateStream: boolean }): void {
+  attemptEnded(): void {
     this.active -= 1;
-    this.channelAttempts.delete(attempt);
     this.readBarrier.used();
     if (this.isLimited) this.handle(this, STREAMS);
     if (this.retired && this.active === 0) this.close();
@@ -360,12 +335,12 @@ export class WireChannel {
   }
 
   /**
-   * Closes the connections without calls, unless a call may still start on one of them. Repeated, because a call that is created later, for
-   * example by an interceptor, makes the channel connect again.
+   * Closes the connections without calls, unless a call waits for one of them. Repeated, because a call that is created later, for example by
+   * an interceptor, makes the channel connect again.
    */
   private releaseConnectionsLater(): void {
     this.releaseTimer = this.clock.setTimer(() => {
-      if (![...this.channelAttempts].some(({ mayCreateStream }) => mayCreateStream)) this.policy?.control?.enterIdle();
+      if (this.unsent.size === 0) this.policy?.control?.enterIdle();
       this.releaseConnectionsLater();
     }, RELEASE_INTERVAL_MS);
   }
@@ -378,11 +353,14 @@ export class WireChannel {
     this.refresh?.close();
     this.subchannels.isClosed = true;
     this.channel.close();
+    for (const call of this.unsent) call.cancelWithStatus(StatusCode.UNAVAILABLE, CLOSED);
   }
 
   // ── events of the policy ──
 
   private handlePolicy(event: PolicyEvent): void {
+    // Copied, because a call that waits again is added again.
+    if (this.unsent.size > 0) for (const call of [...this.unsent]) call.pickAgain();
     switch (event.type) {
       case 'state':
         if (event.state === 'TRANSIENT_FAILURE' && this.state !== event.state) this.reportUnusable();
@@ -448,7 +426,7 @@ export class WireChannel {
     }
     if (connection !== undefined) {
       this.histories.connected(address, connection);
-      this.handle(this, { type: 'connected', address, callPath: this.callPath });
+      this.handle(this, { type: 'connected', address });
       this.streamsChanged();
     } else if (from === 'READY') {
       const ended = this.histories.disconnected(address);
@@ -472,10 +450,8 @@ export class WireChannel {
 
   private policyDestroyed(): void {
     if (this.closed) return;
-    // The channel is idle only without calls.
-    if (this.active > 0) this.wasReplaced = true;
     this.enter('IDLE');
-    // If a service config from the resolver replaced the policy, the channel may be READY through another policy.
+    // An application may replace a resolver of grpc-js by its own, whose service config replaces the policy.
     queueMicrotask(() => {
       this.readPublicState();
     });
@@ -487,8 +463,6 @@ export class WireChannel {
 
   /** Failure of a name lookup. `reason` is empty if it is unknown. */
   private resolutionFailure(reason = ''): ConnectFailure {
-    const refusal = this.policy?.refusal;
-    if (refusal !== undefined) return otherFailure('other', refusal);
     const target = maskAddress(this.channel.getTarget());
     const name = dnsNameOf(target)?.host;
     if (name === undefined) {
@@ -516,6 +490,12 @@ export class WireChannel {
     if (this.closed || this.policy?.control !== undefined) return;
     const state = stateName(this.channel.getConnectivityState(false));
     if (state === 'SHUTDOWN' || state === this.state) return;
+    if (state === 'READY' && this.policy !== undefined) {
+      const other = "the resolver's service config replaced the load-balancing policy (set transport: 'grpc-js')";
+      this.connectFailed(otherFailure('other', other));
+      this.enter('TRANSIENT_FAILURE');
+      return;
+    }
     if (state === 'TRANSIENT_FAILURE') {
       this.connectFailed(
         this.policy === undefined
@@ -525,4 +505,9 @@ export class WireChannel {
     }
     this.enter(state);
   }
+}
+
+/** Returns a limit of grpc-js, where -1 stands for none. */
+function limitOf(bytes: number): number {
+  return bytes === -1 ? Infinity : bytes;
 }

@@ -1,5 +1,5 @@
 import type { DrainReport } from '../call/call-event.js';
-import type { CallPath, MethodKind, Transport } from '../call/method.js';
+import type { MethodKind, Transport } from '../call/method.js';
 import type {
   ConnectionSnapshot,
   Connectivity,
@@ -59,8 +59,6 @@ export interface GrpcClientSnapshot {
   readonly history: Serialized<readonly ConnectivityTransition[]>;
   /** Transport of the connections: that of this library ('socket'), or that of grpc-js. */
   readonly transport: Transport;
-  /** Path that calls take: directly on a connection, or through grpc-js's channel for the given reason. */
-  readonly callPath: CallPath;
   /**
    * Addresses to which the channel has tried to connect, including those no longer in use: up to 256, or more if more are in use. Empty if
    * the client uses grpc-js's transport.

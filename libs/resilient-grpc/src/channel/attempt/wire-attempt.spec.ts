@@ -1,23 +1,22 @@
-import { InterceptingCall, Metadata, status as Status, type Channel, type Interceptor } from '@grpc/grpc-js';
+import {
+  CallCredentials,
+  InterceptingCall,
+  Metadata,
+  status as Status,
+  type Channel,
+  type Interceptor,
+} from '@grpc/grpc-js';
 import { constants } from 'node:http2';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { classify, type WireEvidence } from '../../policy/evidence/classify.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { Endpoints } from '../connection/endpoints.js';
-import type { DirectChannel, PickedCall } from '../quirks/direct-channel.js';
-import {
-  attemptOf,
-  TransportCall,
-  type CallFacts,
-  type ConnectionCallListener,
-} from '../subchannel/connection-call.js';
+import type { CallFacts, ConnectionCallListener } from '../subchannel/socket-call.js';
 import type { WireChannel } from '../wire-channel.js';
-import { DirectCall, type DirectCallListener } from './direct-call.js';
 import { WireAttempt } from './wire-attempt.js';
 
-const FUTURE = Date.UTC(2100, 0);
 const METHOD: MethodDescriptor = {
   path: '/testing.v1.Echo/Unary',
   service: 'testing.v1.Echo',
@@ -36,10 +35,9 @@ interface Listener {
   onReceiveStatus(status: { readonly code: number; readonly details: string; readonly metadata: Metadata }): void;
 }
 
-/** The call of an attempt, which the test controls: grpc-js's call, and the call on the connection that carries it. */
-class FakeCall extends TransportCall {
+/** The call of an attempt, which the test controls: a call on a connection, or a call of grpc-js. */
+class FakeCall {
   readonly address = '127.0.0.1:50051';
-  readonly isWritableEnded = false;
   readonly connection = { endListeners: new Set<() => void>() };
   evidence: WireEvidence = {
     unprocessed: undefined,
@@ -83,71 +81,69 @@ class FakeCall extends TransportCall {
   getPeer(): string {
     return this.peer;
   }
-  getAuthContext(): object {
-    return {};
-  }
-  setCredentials(): void {
-    this.did.push('credentials');
-  }
   end(code: number, details = '', metadata = new Metadata()): void {
     this.listener?.onReceiveStatus({ code, details, metadata });
   }
 }
 
-const NO_LIMITS = { maxSendBytes: -1, maxReceiveBytes: -1 };
-
-/** A direct channel that creates only `call`. */
-class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded'> {
-  constructor(private readonly call: FakeCall) {}
-
-  createCall(_picker: never, _path: string, metadata: Metadata, listener: ConnectionCallListener): PickedCall {
-    const { call } = this;
-    call.start(metadata, {
-      onReceiveMetadata: (headers) => listener.onReceiveMetadata(headers),
-      onReceiveMessage: (message) => listener.onReceiveMessage(message as Buffer, false),
-      onReceiveStatus: (status) => listener.onReceiveStatus(status),
-    });
-    return { call, onCallEnded: null };
-  }
-
-  callEnded(): void {
-    // The channel counts its calls.
-  }
+interface Made {
+  /** Result of the load-balancing policy: a connection (0), a wait for the next picker (1), or a failure (2). */
+  readonly pick?: 0 | 1 | 2;
+  readonly transport?: 'socket' | 'grpc-js';
 }
 
-/** Path of each attempt: through grpc-js's channel, or directly on a connection. */
-let path: 'channel' | 'connection' = 'channel';
 /** Number of attempts that the channel counts as running. */
 let active = 0;
 
-/** @param isPlaced false if grpc-js's channel has not placed the call on a connection */
-function make(change: Partial<AttemptRequest> = {}, isPlaced = true) {
+function make(change: Partial<AttemptRequest> = {}, { pick = 0, transport = 'socket' }: Made = {}) {
   const clock = new VirtualClock();
-  const call = new FakeCall(undefined);
+  const call = new FakeCall();
   const created: unknown[][] = [];
+  const subchannel = {
+    getConnectivityState: () => 2,
+    getCallCredentials: () => CallCredentials.createEmpty(),
+    getRealSubchannel: () => ({
+      createCall: (metadata: Metadata, _authority: string, _path: string, listener: ConnectionCallListener) => {
+        call.start(metadata, {
+          onReceiveMetadata: (headers) => listener.onReceiveMetadata(headers),
+          onReceiveMessage: (message) => listener.onReceiveMessage(message as Buffer, false),
+          onReceiveStatus: (status) => listener.onReceiveStatus(status),
+        });
+        return call;
+      },
+    }),
+  };
+  active = 0;
   const owner = {
+    transport,
     channel: {
       createCall: (...args: unknown[]) => {
         created.push(args);
         return call;
       },
       getTarget: () => 'dns:orders:50051',
+      internalChannel: { defaultAuthority: 'orders', onCallStart: () => undefined, onCallEnd: () => undefined },
     } as unknown as Channel,
+    pick: () => ({
+      pickResultType: pick,
+      subchannel,
+      status: { code: 14, details: 'No connection established', metadata: new Metadata() },
+      onCallStarted: null,
+      onCallEnded: null,
+    }),
+    unsent: new Set(),
+    addUnsent: () => undefined,
+    compression: undefined,
+    maxReceiveBytes: Infinity,
+    maxSendBytes: 100,
     ready: true,
     loads: undefined,
-    placesCalls: true,
     ended: 0,
     histories: {
       isUndecided: false,
       answeredTo: (_peer: string | undefined, startedAt: number) => void owner.answered.push(startedAt),
     },
     answered: [] as number[],
-    startDirect: (_path: string, deadline: number, metadata: Metadata, listener: DirectCallListener) => {
-      if (path === 'channel') return undefined;
-      const direct = new DirectCall(new FakeDirectChannel(call), NO_LIMITS, listener, clock);
-      return direct.start({} as never, METHOD.path, deadline, metadata) ? direct : undefined;
-    },
-    callCreated: () => {},
     attemptStarted: () => void (active += 1),
     attemptEnded: () => {
       active -= 1;
@@ -188,8 +184,6 @@ function make(change: Partial<AttemptRequest> = {}, isPlaced = true) {
     clock,
     clock.now(),
   );
-  if (isPlaced) attempt.placed(call);
-  else call.peer = 'dns:orders:50051';
   return { clock, call, owner, created, reported, ends, attempt, request };
 }
 
@@ -199,25 +193,13 @@ const grpcHeaders = (): Metadata => {
   return headers;
 };
 
-describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) => {
-  beforeEach(() => {
-    path = chosen;
-    active = 0;
-  });
-
+describe('attempt', () => {
   describe('WireAttempt', () => {
-    it('creates one call for an attempt and starts it immediately', () => {
-      const { attempt, created, call, request } = make({ deadline: FUTURE });
-      if (path === 'channel') {
-        expect(created).toEqual([[METHOD.path, FUTURE, undefined, null, undefined]]);
-        // Metadata of the caller is shared, so only a copy names the attempt.
-        expect([call.metadata, request.metadata].map((one) => attemptOf(one!))).toEqual([attempt, undefined]);
-      } else {
-        expect(created).toEqual([]);
-        expect(call.metadata?.toJSON()).toMatchObject({ 'grpc-accept-encoding': ['identity,deflate,gzip'] });
-        expect(request.metadata.toJSON()).toEqual({});
-      }
+    it('starts one call immediately, with a copy of the metadata', () => {
+      const { call, request } = make();
       expect(call.did).toEqual(['start']);
+      expect(call.metadata?.toJSON()).toMatchObject({ 'grpc-accept-encoding': ['identity,deflate,gzip'] });
+      expect(request.metadata.toJSON()).toEqual({});
     });
 
     it.each([
@@ -258,26 +240,25 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(ends[0]).toMatchObject({ headersReceived: false, contentType: 'application/grpc+proto' });
     });
 
-    it('reports no peer and no pick for an attempt if grpc-js returns the target as the peer', () => {
-      path = 'channel';
-      const { call, ends, owner } = make({}, false);
-      owner.ready = false;
-      call.end(14, 'No connection established');
-      expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, wire: undefined });
+    it('reports what a call waits for, and that it was never sent, until the policy picks a connection', () => {
+      const { attempt, clock, ends } = make({}, { pick: 1 });
+      expect(attempt.unsentBecause).toBe('waiting for a connection');
+      attempt.cancel('cancel', 1, 'enough');
+      clock.advance(0);
+      expect(ends[0]).toMatchObject({ picked: false, peer: undefined, wire: { unprocessed: 'never-sent' } });
+      expect(classify(ends[0]!)).toMatchObject({ kind: 'cancelled', reachedServer: 'no' });
     });
 
-    it.each<[string, Partial<AttemptRequest>, boolean, AttemptEnd['unsentBecause']]>([
-      ['no pick if the channel has placed the call on no connection', {}, true, 'waiting for call credentials'],
-      ['a pick if grpc-js has its own transport', {}, false, undefined],
-      ['a pick if interceptors may have replaced the metadata', { interceptors: [] }, true, undefined],
-    ])('reports %s, and its peer is unknown', (_what, change, placesCalls, unsentBecause) => {
-      path = 'channel';
-      const { attempt, call, ends, owner } = make(change, false);
-      owner.placesCalls = placesCalls;
-      call.peer = 'unknown';
+    it.each([
+      ['no pick if grpc-js returns the target as the peer', 'dns:orders:50051', false],
+      ['a pick if grpc-js does not know the peer', 'unknown', true],
+    ])('reports %s, on the transport of grpc-js', (_what, peer, picked) => {
+      const { attempt, call, ends } = make({}, { transport: 'grpc-js' });
+      call.peer = peer;
       attempt.cancel('deadline', 4, '');
+      expect(attempt.unsentBecause).toBeUndefined();
       call.end(4);
-      expect(ends[0]).toMatchObject({ picked: unsentBecause === undefined, peer: undefined, unsentBecause });
+      expect(ends[0]).toMatchObject({ picked, peer: undefined, wire: undefined });
     });
 
     it('reports the attempt end once and ignores later events', () => {
@@ -300,15 +281,17 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('cancelled attempt', () => {
-    it('cancels the call of an attempt immediately; on the channel path, cancels it again in the next turn, after grpc-js has created the child call', () => {
-      const { call, clock, attempt, reported } = make();
-      attempt.cancel('cancel', 1, 'enough');
-      expect(call.did).toEqual(['start', 'cancel 1 enough']);
-      call.end(1, 'enough');
-      clock.advance(0);
-      expect(call.did).toEqual(['start', 'cancel 1 enough', ...(path === 'channel' ? ['cancel 1 enough'] : [])]);
-      expect(reported).toEqual(['end']);
-      expect(clock.pending).toBe(0);
+    it('cancels its call immediately, and a call of grpc-js again in the next turn, after grpc-js has created the child call', () => {
+      for (const transport of ['socket', 'grpc-js'] as const) {
+        const { call, clock, attempt, reported } = make({}, { transport });
+        attempt.cancel('cancel', 1, 'enough');
+        expect(call.did).toEqual(['start', 'cancel 1 enough']);
+        call.end(1, 'enough');
+        clock.advance(0);
+        expect(call.did.slice(2)).toEqual(transport === 'socket' ? [] : ['cancel 1 enough']);
+        expect(reported).toEqual(['end']);
+        expect(clock.pending).toBe(0);
+      }
     });
 
     it('drops messages that arrive after their attempt is cancelled', () => {
@@ -563,12 +546,6 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       call.end(4, 'timeout in the server');
       expect(ends[0]).toMatchObject({ endedHere: 'no' });
     });
-
-    it('attributes CANCELLED to the server if the parent call is not cancelled', () => {
-      const { call, ends } = make({ options: { parent: { cancelled: false } as never } });
-      call.end(1, 'Call cancelled');
-      expect(ends[0]).toMatchObject({ endedHere: 'no' });
-    });
   });
 
   describe('attempt with interceptors', () => {
@@ -593,18 +570,19 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it.each([
-      ['the latest call had no connection', false, 'No connection established'],
-      ['the server refused the latest call', true, 'Stream refused by server'],
-    ])('does not report an attempt with several calls as unprocessed if %s', (_which, isPlaced, details) => {
+      ['the latest call had no connection', 2],
+      ['the server refused the latest call', 0],
+    ] as const)('does not report an attempt with several calls as unprocessed if %s', (_which, pick) => {
       const twice: Interceptor = (options, next) => {
         next(options);
         return new InterceptingCall(next(options));
       };
-      const { call, owner, ends } = make({ interceptors: [twice] }, isPlaced);
+      const { call, clock, owner, ends } = make({ interceptors: [twice] }, { pick });
       const resetCode = constants.NGHTTP2_REFUSED_STREAM;
       call.evidence = { ...call.evidence, unprocessed: 'rejected', resetCode };
       owner.ready = false;
-      call.end(14, details);
+      call.end(14, 'Stream refused by server');
+      clock.advance(0);
       expect(ends[0]?.picked).toBe(true);
       expect(ends[0]?.wire?.unprocessed).toBeUndefined();
       expect(ends[0]?.wire?.resetCode).toBeUndefined();

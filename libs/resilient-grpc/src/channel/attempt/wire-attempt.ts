@@ -1,5 +1,5 @@
 import { constants } from 'node:http2';
-import { Metadata, type CallOptions, type experimental, type StatusObject } from '@grpc/grpc-js';
+import { Metadata, type CallOptions, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
@@ -11,23 +11,12 @@ import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { EndpointLoads } from '../connection/endpoint-loads.js';
-import { withTried } from '../connection/endpoint-picker.js';
-import type { DirectCall, DirectCallListener } from './direct-call.js';
-import {
-  EARLY_MS,
-  createCall,
-  interceptedCall,
-  startUnlessExpired,
-  type InterceptedCallCallbacks,
-} from './grpc-js-call.js';
-import { setAttempt, type CallFacts, type PlacedAttempt, type TransportCall } from '../subchannel/connection-call.js';
+import type { CallFacts } from '../subchannel/socket-call.js';
 import type { WireChannel } from '../wire-channel.js';
-
-type CallStream = experimental.CallStream;
-/** Common methods of a plain call and a call through interceptors. */
-type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> & {
-  sendMessageWithContext(context: { callback?: () => void; flags?: number }, message: unknown): void;
-};
+import { GrpcJsCall } from './grpc-js-call.js';
+import { interceptedCall, type InterceptedAttempt, type InterceptingCallInterface } from './intercepted-call.js';
+import { NEVER_SENT, type TransportCall, type TransportCallListener } from './transport-call.js';
+import { WireCall } from './wire-call.js';
 
 /** Maximum delay of a status, in milliseconds. A grpcio server that is shutting down may send a status up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
@@ -44,22 +33,19 @@ const MAX_LATE_MS = 50;
  * client's. However, a server that forwards the deadline to other servers receives their failure slightly before its own deadline.
  */
 const MIN_TIMEOUT_SHARE = 0.9;
-const UNSUPPORTED_ENCODING =
-  'Compression method not supported: the "grpc-encoding" of the response is neither gzip nor deflate';
-/** What grpc-js returns as the peer of a call before its response. */
-const UNKNOWN_PEER = 'unknown';
-const AWAITS_CREDENTIALS = 'waiting for call credentials';
+/** Maximum time in milliseconds by which Node's timers, and therefore grpc-js's deadlines, may fire early. */
+const EARLY_MS = 1;
 const CREDENTIALS_REMEDY = 'the call credentials did not respond; check their metadata generator';
 const REQUESTS_OPEN = 'the request stream has not ended: complete it if the server waits for its end';
-const NO_CONTEXT = {};
+const NO_OPTIONS: CallOptions = {};
 const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
 /**
- * One attempt of a call to any kind of method, directly on a connection or through grpc-js's channel. The object is also the `AttemptEnd`
- * and the listener of the call, so that an attempt needs few objects.
+ * One attempt of a call to any kind of method. The object is also the `AttemptEnd` and the listener of the call, so that an attempt needs
+ * few objects.
  */
-export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener, PlacedAttempt {
+export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, TransportCallListener {
   code: number = StatusCode.OK;
   details = '';
   metadata!: Metadata;
@@ -69,16 +55,13 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   channelReady = true;
   readonly telemetry: AttemptTelemetry | undefined;
 
-  private readonly call: AnyCall;
-  private readonly intercepted: boolean;
-  /** `call`, if it runs on a connection without grpc-js's channel. */
-  private readonly direct: DirectCall | undefined;
-  /** The direct call, or the channel's call. With interceptors, `undefined` until they create it, which may never happen. */
-  private channelCall: (Pick<CallStream, 'getPeer'> & { getAuthContext(): Attempt['authContext'] }) | undefined;
+  /** The outermost call: `current`, or the call of the first interceptor. */
+  private readonly outer: Pick<TransportCall, 'startRead' | 'halfClose' | 'cancelWithStatus'>;
+  private readonly intercepted: InterceptingCallInterface | undefined;
+  /** The latest call below the interceptors, which may never create one. */
+  private current: TransportCall | undefined;
   /** True if the interceptors created several calls, for example to retry. The evidence of the attempt describes only the latest one. */
   private hasSeveralCalls = false;
-  /** The call on a connection that carries the call of grpc-js's channel; `undefined` until the channel has placed it. */
-  private onConnection: TransportCall | undefined;
   /** First `content-type` of the headers. Nothing else of them is kept, because open streams would hold it. */
   private headersType: string | undefined;
   private ended = false;
@@ -96,33 +79,26 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     /** Start of the attempt, in monotonic milliseconds. */
     readonly startedAt: number,
   ) {
-    const { method, deadline, options, interceptors, telemetry, tried } = request;
-    this.intercepted = interceptors !== undefined;
+    const { method, deadline, options, interceptors, telemetry } = request;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
     // Counts the attempt before the call starts. The start may detect a closed connection and let a pending replacement take over. If no
     // attempt were counted, the replaced channel would close.
     wireChannel.attemptStarted();
     try {
-      if (interceptors === undefined && (options === undefined || !needsChannel(options))) {
-        this.direct = wireChannel.startDirect(method.path, deadline, metadata, this, tried);
-      }
-      if (this.direct !== undefined) {
-        this.call = this.channelCall = this.direct;
-        this.onConnection = this.direct.onConnection;
-      } else if (interceptors === undefined) {
-        const call = createCall(wireChannel.channel, method.path, deadline, options);
-        this.call = call;
-        this.onCreated(call);
-        startUnlessExpired(call, deadline, clock, this.ownMetadata(metadata, tried), this);
+      if (interceptors === undefined) {
+        const call = this.createCall(deadline, options, this);
+        this.outer = call;
+        call.start(metadata);
       } else {
-        const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this, clock);
-        this.call = call;
-        call.start(this.ownMetadata(metadata, tried), this);
+        const call = interceptedCall(method, deadline, options, interceptors, this);
+        this.outer = this.intercepted = call;
+        // A copy, because interceptors may change the metadata, which attempts, calls, and even clients share.
+        call.start(metadata.clone(), this);
       }
     } catch (error) {
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
-      wireChannel.attemptEnded(this);
+      wireChannel.attemptEnded();
       throw error;
     }
     // An interceptor may have ended the attempt already.
@@ -137,36 +113,28 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     return this.request.method.kind === 'unary';
   }
 
-  /**
-   * Returns a copy of `metadata` that names this attempt. A copy, because interceptors may change the metadata that they receive, and
-   * attempts, calls, and even clients share metadata.
-   */
-  private ownMetadata(metadata: Metadata, tried: string[] | undefined): Metadata {
-    const copy = withTried(metadata, tried);
-    setAttempt(copy, this);
-    return copy;
+  createCall(deadline: number, options: CallOptions = NO_OPTIONS, listener: TransportCallListener): TransportCall {
+    const { wireChannel, clock } = this;
+    const { method, tried } = this.request;
+    const { path } = method;
+    this.hasSeveralCalls = this.current !== undefined;
+    this.current =
+      wireChannel.transport === 'socket'
+        ? new WireCall(wireChannel, path, deadline, options, listener, clock, tried)
+        : new GrpcJsCall(wireChannel.channel, path, deadline, options, listener, clock);
+    return this.current;
   }
 
-  onCreated(call: CallStream): void {
-    this.hasSeveralCalls = this.channelCall !== undefined;
-    this.channelCall = call;
-    this.onConnection = undefined;
-    if (!this.ended) this.wireChannel.callCreated(this);
+  get target(): string {
+    return this.wireChannel.channel.getTarget();
+  }
+
+  get maxSendBytes(): number {
+    return this.wireChannel.maxSendBytes;
   }
 
   get isOver(): boolean {
     return this.ended || this.endedHere !== 'no';
-  }
-
-  placed(call: TransportCall): void {
-    // An interceptor may use the metadata of one call for several.
-    if (this.onConnection !== undefined) this.hasSeveralCalls = true;
-    this.onConnection = call;
-  }
-
-  /** True if grpc-js's channel may still open a stream for this attempt. */
-  get mayCreateStream(): boolean {
-    return !this.ended && this.onConnection === undefined;
   }
 
   onUnreadable(): void {
@@ -178,44 +146,35 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     // client-streaming call must read again after its response, as in grpc-js's own client. Otherwise, its end would not be detected while
     // requests are written.
     const { requestStream, responseStream } = this.request.method;
-    if (this.intercepted && !responseStream && !(requestStream && this.messagesReceived > 0)) return;
-    this.call.startRead();
+    const readsItself = this.intercepted !== undefined && !responseStream;
+    if (readsItself && !(requestStream && this.messagesReceived > 0)) return;
+    this.outer.startRead();
   }
 
   send(message: unknown, written?: () => void): void {
-    let payload = message;
-    // Safe: without interceptors, messages are sent as bytes.
-    if (!this.intercepted) this.telemetry?.sent((message as Uint8Array).length);
-    else if (message instanceof InterceptedMessage) payload = message.take();
-    const context = written === undefined ? NO_CONTEXT : { callback: written };
-    // Bytes of grpc-js's own client may have write flags. Only grpc-js's channel compresses messages, so only there they have an effect.
-    const flags = this.direct === undefined ? (message as { readonly writeFlags?: number }).writeFlags : undefined;
-    this.call.sendMessageWithContext(flags === undefined ? context : { ...context, flags }, payload);
+    const { intercepted, current } = this;
+    if (intercepted !== undefined) {
+      const payload = message instanceof InterceptedMessage ? message.take() : message;
+      intercepted.sendMessageWithContext(written === undefined ? {} : { callback: written }, payload);
+      return;
+    }
+    // Safe: without interceptors, messages are sent as bytes. Those of grpc-js's own client may have write flags.
+    const bytes = message as Buffer & { readonly writeFlags?: number };
+    this.telemetry?.sent(bytes.length);
+    current?.send(bytes, written, bytes.writeFlags);
   }
 
   halfClose(): void {
     this.halfClosed = true;
-    this.call.halfClose();
+    this.outer.halfClose();
   }
 
   cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
     if (this.ended) return;
     this.endedHere = why;
-    if (this.delayedStatus !== undefined) {
-      // grpc-js's call has already ended, so the new status replaces the delayed one.
-      this.delayedStatus.replace({ code, details, metadata: new Metadata() });
-      return;
-    }
-    if (this.direct !== undefined) {
-      this.direct.cancelWithStatus(code, details);
-      return;
-    }
-    this.call.cancelWithStatus(code, details);
-    // In the turn in which a call is created, grpc-js has no child call yet. It reports the cancellation, but then sends the RPC anyway
-    // and never ends it. In the next turn, the child call exists, and a second cancellation reaches it.
-    this.clock.defer(() => {
-      this.call.cancelWithStatus(code, details);
-    });
+    // The call has already ended, so the new status replaces the delayed one.
+    if (this.delayedStatus !== undefined) this.delayedStatus.replace({ code, details, metadata: new Metadata() });
+    else this.outer.cancelWithStatus(code, details);
   }
 
   abandon(because?: 'deadline'): void {
@@ -238,7 +197,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** Receives bytes. With interceptors: a message, or `null` if the call ended without one. */
   onReceiveMessage(received: unknown): void {
     if (this.ended || this.endedHere !== 'no' || received === null) return;
-    if (this.intercepted && !this.headersReceived) {
+    if (this.intercepted !== undefined && !this.headersReceived) {
       // Reports empty headers first, because an interceptor may forward a message without headers. The listener may then end the attempt,
       // so the checks are repeated.
       this.onReceiveMetadata(new Metadata());
@@ -246,8 +205,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       return;
     }
     let message: unknown = received;
-    if (!this.intercepted) {
-      // Safe: without interceptors, grpc-js delivers bytes.
+    if (this.intercepted === undefined) {
+      // Safe: without interceptors, messages arrive as bytes.
       const { length } = received as Buffer;
       this.telemetry?.received(length);
       const { maxReceiveBytes } = this.request;
@@ -274,12 +233,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   private end(status: StatusObject): void {
     this.ended = true;
-    // grpc-js ends a call with neither code nor details if it receives a compressed message whose encoding is neither gzip nor deflate. The
-    // encoding is unknown here, because grpc-js has removed its header.
-    const { code, details = UNSUPPORTED_ENCODING } = status as Partial<StatusObject>;
-    if (code === undefined && this.endedHere === 'no') this.endedHere = 'protocol';
-    this.code = code ?? StatusCode.INTERNAL;
-    this.details = details;
+    this.code = status.code;
+    this.details = status.details;
     this.metadata = status.metadata;
     if (status.code !== StatusCode.OK) {
       this.channelReady = this.wireChannel.ready;
@@ -298,7 +253,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     const { loads } = this.wireChannel;
     if (loads !== undefined) this.reportLatency(loads);
     this.wireChannel.endpoints?.ended(this);
-    this.wireChannel.attemptEnded(this);
+    this.wireChannel.attemptEnded();
     this.listener.onEnd(this);
   }
 
@@ -344,14 +299,13 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   /**
-   * Returns why this side ended the attempt without `cancel()`: a response could not be deserialized below the interceptors, the deadline
-   * or the attempt timeout passed, or the parent call was cancelled. Returns 'no' if this side did not end the attempt.
+   * Returns why this side ended the attempt without `cancel()`: a response could not be read below the interceptors, or the deadline or
+   * the attempt timeout passed. Returns 'no' if this side did not end the attempt.
    */
   private detectLocalEnd(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
     if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS)
       return 'deadline';
-    if (code === StatusCode.CANCELLED && this.request.options?.parent?.cancelled === true) return 'cancel';
     return this.reportsSentTimeout(code) ? 'attempt-timeout' : 'no';
   }
 
@@ -370,35 +324,24 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   get picked(): boolean {
     // An earlier call of the interceptors may have reached the server.
-    if (this.hasSeveralCalls || this.peer !== undefined) return true;
-    // grpc-js may return 'unknown' for a call that runs on a connection.
-    return this.channelCall?.getPeer() === UNKNOWN_PEER && !this.isPlacementKnown;
+    return this.hasSeveralCalls || this.current?.isPlaced === true;
   }
 
-  /** True if `onConnection` is `undefined` only while grpc-js's channel has opened no stream. An interceptor may replace the metadata. */
-  private get isPlacementKnown(): boolean {
-    return this.wireChannel.placesCalls && !this.intercepted;
-  }
-
-  /** Address of the connection that was picked; `undefined` if none was picked, or if it is unknown. */
   get peer(): string | undefined {
-    const { onConnection, channelCall } = this;
-    if (onConnection !== undefined) return onConnection.getPeer();
-    const known = channelCall?.getPeer();
-    // Without a connection, grpc-js returns 'unknown', or the channel's target, which has a scheme.
-    return known === UNKNOWN_PEER || known === this.wireChannel.channel.getTarget() ? undefined : known;
+    return this.current?.peer;
   }
 
   get authContext(): Attempt['authContext'] {
-    return this.channelCall?.getAuthContext();
+    return this.current?.authContext;
   }
 
   /** Address of the connection in the channel's history: the peer, followed by a number if this is not the first connection to it. */
   private get address(): string | undefined {
-    return this.onConnection?.address ?? this.peer;
+    return this.current?.placement?.address ?? this.peer;
   }
 
   get wire(): WireEvidence | undefined {
+    if (this.unsentFor !== undefined) return NEVER_SENT;
     const evidence = this.wireFacts?.evidence;
     if (evidence === undefined || !this.hasSeveralCalls) return evidence;
     // Removes the evidence that the server did not process the latest call, because the server may have processed an earlier call.
@@ -409,7 +352,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   get remedy(): string | undefined {
     // No remedy after headers, because they prove that the server responded.
     if (this.headersReceived || !TIMEOUT_ENDS.has(this.endedHere)) return undefined;
-    if (this.unsentBecause === AWAITS_CREDENTIALS) return CREDENTIALS_REMEDY;
+    if (this.unsentFor !== undefined) return this.unsentFor === 'call credentials' ? CREDENTIALS_REMEDY : undefined;
     // If this process was blocked, what the peer has sent may be unread.
     const isLate = this.clock.epoch() - this.request.deadline > MAX_LATE_MS;
     const silence = isLate ? undefined : this.wireChannel.silenceRemedy(this.address, this.startedAt);
@@ -418,13 +361,13 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   get unsentBecause(): string | undefined {
-    const { direct, channelCall, onConnection } = this;
-    if (this.ended && this.endedHere === 'no') return undefined;
-    // Unknown with interceptors, because an interceptor may ignore a cancellation and send the call later.
-    if (direct !== undefined || channelCall === undefined || onConnection !== undefined || !this.isPlacementKnown)
-      return undefined;
-    // On a READY channel, grpc-js has picked a connection and waits for the credentials of the call.
-    return this.wireChannel.ready ? AWAITS_CREDENTIALS : 'waiting for call credentials or a connection';
+    const { unsentFor } = this;
+    return unsentFor === undefined || (this.ended && this.endedHere === 'no') ? undefined : `waiting for ${unsentFor}`;
+  }
+
+  /** What the only call of the attempt waits for; `undefined` if something may have been sent. Nothing is sent once the attempt is over. */
+  private get unsentFor(): TransportCall['waitsFor'] {
+    return this.hasSeveralCalls ? undefined : this.current?.waitsFor;
   }
 
   get contentType(): string | undefined {
@@ -436,7 +379,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   private get wireFacts(): CallFacts | undefined {
-    return (this.facts ??= this.onConnection?.facts);
+    return (this.facts ??= this.current?.placement?.facts);
   }
 }
 
@@ -471,11 +414,6 @@ class DelayedStatus {
       this.deliver(this.status);
     });
   };
-}
-
-/** True if only grpc-js's channel supports `options`. */
-function needsChannel({ host, parent, credentials }: CallOptions): boolean {
-  return host !== undefined || (parent ?? undefined) !== undefined || credentials !== undefined;
 }
 
 function contentTypeOf(metadata: Metadata): string | undefined {

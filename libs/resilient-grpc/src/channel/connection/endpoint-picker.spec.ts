@@ -1,6 +1,6 @@
 import { Metadata, type experimental } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { EndpointPicker, setTriedEndpoints, triedEndpoints } from './endpoint-picker.js';
+import { EndpointPicker, pickInfo } from './endpoint-picker.js';
 
 type PickResult = experimental.PickResult;
 
@@ -34,9 +34,8 @@ function make({
       return next;
     },
     pick: (tried?: string[]) => {
-      const metadata = new Metadata();
-      if (tried !== undefined) setTriedEndpoints(metadata, tried);
-      const { subchannel: picked, pickResultType } = picker.pick({ metadata, extraPickInfo: {} });
+      const args = { metadata: new Metadata(), extraPickInfo: pickInfo(tried) };
+      const { subchannel: picked, pickResultType } = picker.pick(args);
       return pickResultType === (0 as number) ? picked?.getAddress() : 'none';
     },
   };
@@ -85,23 +84,5 @@ describe('EndpointPicker', () => {
     const made = make({ picks: ['a', 'a', 'b'] });
     const tried: string[] = [];
     expect([made.pick(tried), made.pick(tried), tried]).toEqual(['a', 'b', ['a', 'b']]);
-  });
-});
-
-describe('setTriedEndpoints', () => {
-  it('sets the tried endpoints of one copy of the metadata, keeps its other options, and leaves other copies unchanged', () => {
-    const original = new Metadata({ waitForReady: true });
-    const copy = original.clone();
-    setTriedEndpoints(copy, ['a']);
-    expect([triedEndpoints(original), triedEndpoints(copy)]).toEqual([undefined, ['a']]);
-    expect(copy.getOptions().waitForReady).toBe(true);
-  });
-
-  it('keeps the tried endpoints in the copies that grpc-js makes, and adds no header', () => {
-    const metadata = new Metadata();
-    setTriedEndpoints(metadata, ['a']);
-    expect(triedEndpoints(metadata.clone().clone())).toEqual(['a']);
-    expect(metadata.toHttp2Headers()).toEqual({});
-    expect(JSON.stringify([metadata, metadata.getOptions()])).toBe('[{},{}]');
   });
 });

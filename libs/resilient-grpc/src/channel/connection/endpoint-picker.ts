@@ -1,4 +1,4 @@
-import type { Metadata, MetadataOptions, experimental } from '@grpc/grpc-js';
+import type { experimental } from '@grpc/grpc-js';
 import type { Random } from '../../time/random.js';
 import { COMPLETE } from '../quirks/experimental.js';
 import type { Endpoints } from './endpoints.js';
@@ -13,29 +13,19 @@ type PickResult = experimental.PickResult;
  */
 const MAX_FURTHER_PICKS = 3;
 
-/** Key of the tried endpoints in the options of `Metadata`. grpc-js copies the options with the metadata, and never sends them. */
-const TRIED_ENDPOINTS_KEY = Symbol('tried endpoints');
+type PickInfo = PickArgs['extraPickInfo'];
 
-type TriedOptions = MetadataOptions & { readonly [TRIED_ENDPOINTS_KEY]?: string[] };
+const NO_INFO: PickInfo = {};
 
-/** Sets the endpoints that an attempt with `metadata` should avoid. Changes `metadata` in place; earlier copies keep their values. */
-export function setTriedEndpoints(metadata: Metadata, tried: string[]): void {
-  const options: TriedOptions = { ...metadata.getOptions(), [TRIED_ENDPOINTS_KEY]: tried };
-  metadata.setOptions(options);
+/** Returns the pick information of an attempt that should avoid the endpoints in `tried`. */
+export function pickInfo(tried: string[] | undefined): PickInfo {
+  // Safe: grpc-js does not read it, and `triedEndpoints()` returns it.
+  return tried === undefined ? NO_INFO : ({ tried } as unknown as PickInfo);
 }
 
-export function withTried(metadata: Metadata, tried: string[] | undefined): Metadata {
-  const copy = metadata.clone();
-  if (tried !== undefined) setTriedEndpoints(copy, tried);
-  return copy;
-}
-
-/**
- * Returns the endpoints that an attempt with `metadata` should avoid; `undefined` if no list is set, for example because an interceptor
- * replaced the metadata.
- */
-export function triedEndpoints(metadata: Metadata): string[] | undefined {
-  return (metadata.getOptions() as TriedOptions)[TRIED_ENDPOINTS_KEY];
+/** Returns the endpoints that an attempt should avoid; `undefined` if there is no list. */
+export function triedEndpoints({ extraPickInfo }: Pick<PickArgs, 'extraPickInfo'>): string[] | undefined {
+  return (extraPickInfo as { readonly tried?: unknown }).tried as string[] | undefined;
 }
 
 export interface PickableEndpoints {
@@ -58,7 +48,7 @@ export class EndpointPicker implements Picker {
 
   pick(args: PickArgs): PickResult {
     const pick = this.child.pick(args);
-    const tried = triedEndpoints(args.metadata);
+    const tried = triedEndpoints(args);
     if (tried === undefined || !isComplete(pick)) return pick;
     const chosen = this.isUntried(pick, tried) ? pick : (this.pickUntried(args, tried) ?? pick);
     const address = chosen.subchannel?.getAddress();

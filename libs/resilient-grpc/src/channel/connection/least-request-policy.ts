@@ -181,7 +181,7 @@ class LeastRequestPicker implements Picker {
   }
 
   pick(args: experimental.PickArgs): experimental.PickResult {
-    const { leaf, load } = this.choose(triedEndpoints(args.metadata));
+    const { leaf, load } = this.choose(triedEndpoints(args));
     const pick = leaf.getPicker().pick(args);
     if ((pick.pickResultType as number) !== COMPLETE) return pick;
     const { clock } = this.loads;

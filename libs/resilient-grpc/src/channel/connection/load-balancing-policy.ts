@@ -19,7 +19,6 @@ import { withDecodedReports } from '../quirks/load-report.js';
 import type { SocketSubchannels } from '../quirks/socket-subchannel.js';
 import { stateName, type ConnectivityState } from '../../call/connectivity.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
-import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
@@ -63,8 +62,6 @@ interface ChildState {
 export class PolicyOwner {
   /** ID of the owner in the config of its policy. Random, so that an external service config cannot contain it. */
   readonly id = randomUUID();
-  /** Reason why no policy is active; set if an external service config names this library's policy. */
-  refusal: string | undefined;
   /** The policy; `undefined` until grpc-js has created it, and while the channel is idle or uses another policy. */
   control: ObservingPolicy | undefined;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
@@ -97,24 +94,12 @@ export class PolicyOwner {
   /** Makes `policy` report to this owner. Returns false if another policy already does. */
   claim(policy: ObservingPolicy): boolean {
     this.control ??= policy;
-    this.refusal = undefined;
     return this.control === policy;
-  }
-
-  refuse(reason: string): void {
-    if (this.control === undefined) this.refusal = reason;
   }
 
   yield(policy: ObservingPolicy): void {
     if (this.control === policy) this.control = undefined;
   }
-}
-
-/** Owner of a policy, created by this copy of the library or by another copy in the process. */
-type RefusableOwner = Pick<PolicyOwner, 'refuse'>;
-
-function isRefusable(value: unknown): value is RefusableOwner {
-  return typeof (value as Partial<RefusableOwner> | undefined)?.refuse === 'function';
 }
 
 /** Name under which this copy registered the policy; empty before the registration. */
@@ -374,12 +359,12 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
   }
 
   updateAddressList(...[endpoints, config, options, note]: AddressUpdate): boolean {
-    if (!(config instanceof ObservingPolicyConfig)) return false;
     const owner: unknown = options[OWNER_OPTION];
-    if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
+    // Rejects the service config of another channel that names this policy.
+    if (!(config instanceof ObservingPolicyConfig) || !(owner instanceof PolicyOwner)) return false;
     // Ignores the update if the channel was closed during the lookup, because the child policy would connect to the resolved addresses.
     if (owner.dependencies.subchannels.isClosed) return true;
-    if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
+    if (owner.id !== config.id || !owner.claim(this)) return false;
     this.owner = owner;
     const { clock, handle, refresh, endpoints: health } = owner.dependencies;
     this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
@@ -471,20 +456,6 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
 
   pickable(): SubchannelInterface[] {
     return this.connections.firsts.flatMap(({ pickable }) => pickable ?? []);
-  }
-
-  /**
-   * Rejects an external service config that names the policy. An active policy stays in use; a channel without an active policy fails its
-   * calls. No other channel is affected.
-   */
-  private refuse(owner: RefusableOwner | undefined): boolean {
-    if (this.owner !== undefined) return false;
-    const details = `load-balancing policy ${policyName} is internal to nestjs-resilient-grpc; remove it from the service config`;
-    const picker = new parts.UnavailablePicker({ code: StatusCode.UNAVAILABLE, details });
-    owner?.refuse(details);
-    this.helper.updateState(connectivityState.TRANSIENT_FAILURE, picker, details);
-    // The update counts as accepted, because grpc-js would otherwise queue the calls until their deadlines.
-    return true;
   }
 
   exitIdle(): void {

@@ -90,19 +90,15 @@ export class PolicyConnections {
     return false;
   }
 
-  /**
-   * True if more than `reserved` streams can start without waiting for other streams to end, or if the number of free streams is unknown.
-   */
-  hasFreeStream(reserved: number): boolean {
-    let free = 0;
+  /** True if a stream can start without waiting for another one to end, or if the number of free streams is unknown. */
+  get hasFreeStream(): boolean {
     let isKnown = false;
     for (const connection of this.all) {
       const { address, streams, isFurther } = connection;
       if (isFurther || !this.isSelectable(connection)) continue;
       const further = this.byAddress.get(address);
       if (streams === undefined && further?.hasReady !== true) continue;
-      free += (streams?.free ?? 0) + (further?.free ?? 0);
-      if (free > reserved) return true;
+      if ((streams?.free ?? 0) + (further?.free ?? 0) > 0) return true;
       isKnown = true;
     }
     return !isKnown;

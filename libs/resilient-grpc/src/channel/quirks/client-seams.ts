@@ -16,6 +16,7 @@ const EXPERIMENTAL_SEAM: Seam = {
     'isLoadBalancerNameRegistered()',
     'selectLbConfigFromList()',
     'createChildChannelControlHelper()',
+    'createResolver()',
     'ChildLoadBalancerHandler()',
     'LeafLoadBalancer()',
     'BackoffTimeout()',
@@ -52,7 +53,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     on: 'experimental',
     needs: ['createResolver()'],
     lostWithout:
-      'acceptance of credentials in the targets of custom resolvers; direct calls and `round_robin` for `kubernetes:` targets',
+      'acceptance of credentials in the targets of custom resolvers; `round_robin` for `kubernetes:` targets',
   },
   {
     on: 'experimental',

@@ -13,5 +13,7 @@ export function isPolicyRegistered(name: string): boolean | undefined {
   return name in Object.prototype ? false : experimental.isLoadBalancerNameRegistered?.(name);
 }
 
-/** `PickResultType.COMPLETE` of grpc-js: the pick found a connection. */
+/** Values of `PickResultType` of grpc-js: a pick that found a connection, one that fails, and one that the policy drops. */
 export const COMPLETE = 0;
+export const TRANSIENT_FAILURE = 2;
+export const DROP = 3;

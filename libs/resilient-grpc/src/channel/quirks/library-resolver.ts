@@ -49,10 +49,20 @@ export function registeredResolver(target: string): GrpcJs.Resolver | undefined 
 
 /** True if a resolver of this library resolves `target`. */
 export function hasLibraryResolver(target: string): boolean {
+  const resolver = resolverOf(target);
+  return resolver !== undefined && IS_LIBRARY_RESOLVER in resolver;
+}
+
+/** True if a resolver of the application resolves `target`. Only grpc-js applies the service config that such a resolver may return. */
+export function hasForeignResolver(target: string): boolean {
+  const resolver = /^unix:/i.test(target) ? undefined : resolverOf(target);
+  return resolver !== undefined && !(IS_LIBRARY_RESOLVER in resolver);
+}
+
+function resolverOf(target: string): GrpcJs.Resolver | undefined {
   try {
-    const resolver = registeredResolver(target);
-    return resolver !== undefined && IS_LIBRARY_RESOLVER in resolver;
+    return registeredResolver(target);
   } catch {
-    return false;
+    return undefined;
   }
 }

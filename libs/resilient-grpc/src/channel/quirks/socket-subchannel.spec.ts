@@ -63,7 +63,7 @@ function begin(subchannel: SocketSubchannel, isComplete = true) {
     onReceiveMessage: () => undefined,
     onReceiveStatus: (status: StatusObject) => void ends.push(status),
   };
-  const call = subchannel.createCall(new Metadata(), 'x', '/a.B/C', listener);
+  const call = subchannel.createCall(new Metadata(), 'x', '/a.B/C', listener)!;
   if (isComplete) call.halfClose();
   return { call, ends };
 }

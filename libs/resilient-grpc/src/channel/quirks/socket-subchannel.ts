@@ -8,21 +8,14 @@ import {
   type Metadata,
 } from '@grpc/grpc-js';
 import { errorMessage } from '../../errors/error-message.js';
-import { StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { addressKey, targetUri } from '../connection/address-key.js';
 import { ConnectAttempt } from '../connection/connect-attempt.js';
 import type { ConnectFailure } from '../connection/connect-failure.js';
-import { authorityOf } from './direct-channel.js';
-import {
-  attemptOf,
-  RefusedCall,
-  type ConnectionCallListener,
-  type TransportCall,
-} from '../subchannel/connection-call.js';
+import { authorityOf } from './channel-internals.js';
 import { fieldsOf } from '../subchannel/header-fields.js';
 import { connectTarget, openTunnel } from '../subchannel/http-tunnel.js';
-import { SocketCall } from '../subchannel/socket-call.js';
+import { SocketCall, type ConnectionCallListener } from '../subchannel/socket-call.js';
 import { SubchannelChannel } from '../subchannel/subchannel-channel.js';
 import { SubchannelConnection, type ConnectionUser } from '../subchannel/subchannel-connection.js';
 
@@ -279,29 +272,25 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     return (this.ownChannel ??= new SubchannelChannel(this, authorityOf(this.owner.dependencies.channel())));
   }
 
-  /** @throws Error if the connection takes no calls, or if HTTP/2 does not allow the metadata */
+  /**
+   * Creates a call; returns `undefined` if the subchannel has no connection that takes calls.
+   *
+   * @throws TypeError if HTTP/2 does not allow the metadata
+   * @throws RangeError if the peer would end the connection because of the size of the metadata
+   */
   createCall(
     metadata: Metadata,
     authority: string,
     path: string,
     listener: ConnectionCallListener,
-    callNumber?: number,
     isBackground = false,
-  ): TransportCall {
+  ): SocketCall | undefined {
     const { connection } = this;
-    if (connection === undefined) throw new Error('Cannot create call, subchannel not READY');
+    if (connection?.isUsable !== true) return undefined;
     const fields = fieldsOf(metadata);
-    // Interceptors may pass the metadata of a call on to another client, which calls directly.
-    const attempt = callNumber === undefined ? undefined : attemptOf(metadata);
     const excess = connection.excess(path, authority, fields);
-    let call: TransportCall;
-    if (attempt?.isOver === true) {
-      call = new RefusedCall(connection, StatusCode.CANCELLED, 'Cancelled before it was sent', listener, callNumber);
-    } else if (excess !== undefined) {
-      call = new RefusedCall(connection, StatusCode.RESOURCE_EXHAUSTED, excess, listener, callNumber);
-    } else call = new SocketCall(connection, path, authority, fields, listener, callNumber, isBackground);
-    attempt?.placed(call);
-    return call;
+    if (excess !== undefined) throw new RangeError(excess);
+    return new SocketCall(connection, path, authority, fields, listener, isBackground);
   }
 
   // ── states ──

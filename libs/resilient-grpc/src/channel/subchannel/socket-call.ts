@@ -7,14 +7,7 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { StatusCode } from '../../status/status-code.js';
 import { ResponseStream, type ResponseFailure, type ResponseHandler } from '../../transport/grpc/response-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
-import {
-  FRAMED,
-  MAX_BURST_BYTES,
-  MESSAGE_BYTES,
-  PREFIXED,
-  type Http2Stream,
-} from '../../transport/http2/http2-stream.js';
-import { TransportCall, type CallFacts, type ConnectionCallListener } from './connection-call.js';
+import { MAX_BURST_BYTES, MESSAGE_BYTES, type Http2Stream } from '../../transport/http2/http2-stream.js';
 import { metadataOf } from './header-fields.js';
 import type { SubchannelConnection } from './subchannel-connection.js';
 import { systemClock } from '../../time/clock.js';
@@ -47,10 +40,20 @@ const BY_RESET: Readonly<Record<number, readonly [code: StatusCode, details: str
   [HTTP2_ERROR_CODES.INADEQUATE_SECURITY]: [StatusCode.PERMISSION_DENIED, 'Protocol not secure enough'],
 };
 
-/** Size of the length prefix, which messages for grpc-js's channel keep. */
-const PREFIX = 5;
-/** A call on one connection: grpc-js's call of a subchannel, on the transport of this library. */
-export class SocketCall extends TransportCall implements ResponseHandler {
+export interface ConnectionCallListener {
+  onReceiveMetadata(headers: Metadata): void;
+  onReceiveMessage(message: Buffer, isCompressed: boolean): void;
+  onReceiveStatus(status: StatusObject): void;
+}
+
+/** Evidence of a call on the transport of this library, and its connection. */
+export interface CallFacts {
+  readonly evidence: WireEvidence;
+  readonly connection: { readonly endListeners: Set<() => void> };
+}
+
+/** A call on one connection of the transport of this library. */
+export class SocketCall implements ResponseHandler {
   private readonly response: ResponseStream;
   private readonly stream: Http2Stream;
   private status: StatusObject | undefined = undefined;
@@ -66,24 +69,19 @@ export class SocketCall extends TransportCall implements ResponseHandler {
   /** Async context of the caller. Without it, callbacks would run in the context in which the connection was opened. */
   private readonly context = new AsyncResource('GRPC_CALL', { requireManualDestroy: true });
 
-  /** @param callNumber number of grpc-js's call; `undefined` if the library calls without grpc-js's channel */
   constructor(
     private readonly connection: SubchannelConnection,
     path: string,
     authority: string,
     fields: readonly string[],
     private readonly listener: ConnectionCallListener,
-    callNumber: number | undefined,
-    private readonly isBackground = false,
+    private readonly isBackground: boolean,
   ) {
-    super(callNumber);
-    this.response = new ResponseStream(this, connection.maxMessageBytes, callNumber === undefined ? 0 : PREFIX);
+    this.response = new ResponseStream(this, connection.maxMessageBytes);
     this.stream = connection.open(this.response, path, authority, fields);
     this.response.stream = this.stream;
     if (!isBackground) connection.socket.callStarted();
   }
-
-  // ── of grpc-js ──
 
   cancelWithStatus(code: number, details: string): void {
     if (this.status !== undefined) return;
@@ -93,11 +91,11 @@ export class SocketCall extends TransportCall implements ResponseHandler {
     this.end({ code, details, metadata: new Metadata() });
   }
 
-  getPeer(): string {
+  get peer(): string {
     return this.connection.peer;
   }
 
-  getAuthContext(): Attempt['authContext'] {
+  get authContext(): Attempt['authContext'] {
     return this.connection.authContext;
   }
 
@@ -107,15 +105,13 @@ export class SocketCall extends TransportCall implements ResponseHandler {
     else this.response.request();
   }
 
-  sendMessageWithContext({ callback }: { callback?: () => void }, framed: Buffer): void {
-    const mayContinue = this.stream.send(framed, 0, FRAMED);
-    if (callback === undefined) return;
-    if (mayContinue || this.isWritableEnded) process.nextTick(callback);
-    else (this.written ??= []).push(callback);
-  }
-
-  send(message: Uint8Array, written: (() => void) | undefined): void {
-    const mayContinue = this.stream.send(message, 0, PREFIXED);
+  /**
+   * Sends a message. `written` is called when the next message may be sent.
+   *
+   * @param compressed the compressed flag, 0 or 1
+   */
+  send(message: Uint8Array, written: (() => void) | undefined, compressed = 0): void {
+    const mayContinue = this.stream.send(message, compressed);
     if (written === undefined) return;
     this.burstBytes += message.length + MESSAGE_BYTES;
     if (this.isWritableEnded) systemClock.defer(written);
@@ -131,7 +127,7 @@ export class SocketCall extends TransportCall implements ResponseHandler {
   }
 
   /** True if requests can no longer be sent. */
-  get isWritableEnded(): boolean {
+  private get isWritableEnded(): boolean {
     return this.stream.isClosed || this.stream.isLocalEnded;
   }
 

@@ -1,5 +1,5 @@
 import type { Metadata, StatusObject } from '@grpc/grpc-js';
-import type { TransportCall } from './connection-call.js';
+import type { SocketCall } from './socket-call.js';
 
 interface CallingSubchannel {
   getAddress(): string;
@@ -8,9 +8,8 @@ interface CallingSubchannel {
     authority: string,
     path: string,
     listener: Listener,
-    callNumber: undefined,
     isBackground: true,
-  ): TransportCall;
+  ): SocketCall | undefined;
 }
 
 interface Listener {
@@ -41,7 +40,7 @@ export class SubchannelChannel {
 
 /** A call on one connection, with messages instead of frames. */
 export class ConnectionBoundCall {
-  private call: TransportCall | undefined;
+  private call: SocketCall | undefined;
 
   constructor(
     private readonly subchannel: CallingSubchannel,
@@ -49,9 +48,11 @@ export class ConnectionBoundCall {
     private readonly authority: string,
   ) {}
 
+  /** @throws Error if the call cannot be sent */
   start(metadata: Metadata, listener: Listener): void {
     metadata.set('grpc-accept-encoding', 'identity');
-    this.call = this.subchannel.createCall(metadata, this.authority, this.path, listener, undefined, true);
+    this.call = this.subchannel.createCall(metadata, this.authority, this.path, listener, true);
+    if (this.call === undefined) throw new Error('the connection takes no calls');
   }
 
   sendMessageWithContext(context: { callback?: () => void }, message: Buffer): void {

@@ -195,8 +195,8 @@ export class SubchannelConnection implements SocketOwner {
     return Math.max(0, this.limit - this.used);
   }
 
+  /** Opens a stream. `isUsable` must be true. */
   open(receiver: StreamReceiver, path: string, authority: string, fields: readonly string[]): Http2Stream {
-    if (!this.isUsable) throw new Error('the connection takes no new calls');
     const head = this.headOf(path, authority);
     const { bytes } = head;
     const bound = bytes.length + encodedBound(fields);

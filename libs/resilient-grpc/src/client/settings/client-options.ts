@@ -113,7 +113,7 @@ export interface GrpcClientDefaults {
    * methods, budgets, and drains work as before, but the client cannot tell whether a lost call reached the server, reconnects at the pace of
    * grpc-js, replaces a dead connection only if `keepalive` is set, and neither ejects nor checks endpoints. If the environment variable
    * NESTJS_RESILIENT_GRPC_TRANSPORT is `grpc-js`, all clients of the process use it.
-   * @defaultValue 'socket'; 'grpc-js' for `xds:` targets, and with a release of grpc-js that lacks names which the transport needs
+   * @defaultValue 'socket'; 'grpc-js' for targets with a resolver that is not in this library or grpc-js, such as `xds:`, and with a release of grpc-js that lacks names which the transport needs
    */
   readonly transport?: Transport | undefined;
   /** HTTP/2 keepalive pings, with Nest's option names. Merged key by key with the `keepalive` of the defaults. @defaultValue off */

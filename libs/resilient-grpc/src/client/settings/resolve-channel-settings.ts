@@ -9,7 +9,7 @@ import {
 import type { BalancingSettings, ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import { TLS_PARTS, tlsPaths } from '../../channel/tls/tls-material.js';
-import { hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
+import { hasForeignResolver, hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
 import type { Transport } from '../../call/method.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/error-message.js';
@@ -184,8 +184,7 @@ export function resolveChannelSettings(
     maxWaitingCalls = DEFAULT_CLIENT_SETTINGS.maxWaitingCalls,
     connections = {},
   } = settings;
-  // For an xds: target, the control plane selects the load-balancing policies.
-  const isOnGrpcJs = transportOfProcess(warn) === 'grpc-js' || settings.url.startsWith('xds:');
+  const isOnGrpcJs = transportOfProcess(warn) === 'grpc-js' || hasForeignResolver(settings.url);
   const transport = isOnGrpcJs ? 'grpc-js' : (settings.transport ?? 'socket');
   const { warm = false, connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs, maxAgeMs } = connections;
   return Object.freeze({

@@ -62,11 +62,10 @@ export interface Verdict {
 /** HTTP/2 evidence of one stream. A server cannot forge this evidence with a status message. */
 export interface WireEvidence {
   /**
-   * Reason why the server's application did not receive the stream. 'never-sent': its HEADERS frame was not sent. 'refused-here': the
-   * server would not accept it on any connection. 'rejected': a
-   * GOAWAY had a lower last stream ID (RFC 9113, section 6.8). `undefined`: the application may have received it.
+   * Reason why the server's application did not receive the stream. 'never-sent': its HEADERS frame was not sent. 'rejected': a GOAWAY had a
+   * lower last stream ID (RFC 9113, section 6.8). `undefined`: the application may have received it.
    */
-  readonly unprocessed: 'never-sent' | 'refused-here' | 'rejected' | undefined;
+  readonly unprocessed: 'never-sent' | 'rejected' | undefined;
   /** `:status` of the response; `undefined` if neither headers nor trailers arrived. */
   readonly httpStatus: number | undefined;
   /** HTTP/2 error code of a stream that closed without a gRPC status; `undefined` if one arrived or if this side closed the stream. */
@@ -216,7 +215,6 @@ function classifyWithResponse(e: AttemptEvidence): Verdict {
 /** Classifies an attempt that had a connection and received neither headers nor messages. */
 function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   if (e.wire?.unprocessed === 'never-sent') return unsent(e);
-  if (e.wire?.unprocessed === 'refused-here') return reportedVerdict('local', 'no', e);
   if (e.wire?.unprocessed === 'rejected') {
     return verdict('refused', 'no', StatusCode.UNAVAILABLE, `Rejected by the server's GOAWAY ${formatStatus(e)}`);
   }
@@ -314,8 +312,7 @@ export function hasResponseBegun(e: Pick<AttemptEvidence, 'headersReceived' | 'm
 
 function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
   if (hasResponseBegun(e)) return 'yes';
-  const { unprocessed } = e.wire ?? {};
-  return e.picked && unprocessed !== 'never-sent' && unprocessed !== 'refused-here' ? 'maybe' : 'no';
+  return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
 }
 
 /** Returns `reachedServer` of an attempt that ended with a gRPC status and no headers. */
@@ -327,10 +324,11 @@ function unsent(e: AttemptEvidence): Verdict {
   return verdict('unsent', 'no', StatusCode.UNAVAILABLE, e.details);
 }
 
-// `reachedServer` is never 'no', even if no connection was picked yet, because grpc-js still sends a call that is cancelled in the tick in
-// which it started.
+// On grpc-js's transport, a call without a connection may still be sent, because grpc-js sends a call that is cancelled in the tick in which
+// it started.
 function cancelled(e: AttemptEvidence, code: StatusCode): Verdict {
-  return verdict('cancelled', hasResponseBegun(e) ? 'yes' : 'maybe', failureCode(e, code), e.details);
+  const unsentReach = e.wire?.unprocessed === 'never-sent' ? 'no' : 'maybe';
+  return verdict('cancelled', hasResponseBegun(e) ? 'yes' : unsentReach, failureCode(e, code), e.details);
 }
 
 /** Returns the code of the attempt, or `otherwise` if it is not an error code. */

@@ -453,15 +453,7 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   [{ type: 'call-start', path }, undefined],
   [{ type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'GOAWAY' }, 'debug READY → IDLE: GOAWAY'],
   [{ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' }, 'debug IDLE → CONNECTING'],
-  [
-    {
-      type: 'connection',
-      change: 'connected',
-      address: 'a:1',
-      callPath: { direct: false, reason: 'send-compression' },
-    },
-    'debug connection connected: address=a:1, direct=false, reason=send-compression',
-  ],
+  [{ type: 'connection', change: 'connected', address: 'a:1' }, 'debug connection connected: address=a:1'],
   [{ type: 'connection', change: 'failed', cause: 'no such name' }, 'debug connection failed: cause=no such name'],
   [
     { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2, reason: 'GOAWAY NO_ERROR' },

@@ -47,7 +47,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
     level: 'debug',
     text: ({ from, to, cause }) => `${from} → ${to}${cause === undefined ? '' : `: ${cause}`}`,
   },
-  connection: { level: 'debug', fields: (event) => ('callPath' in event ? event.callPath : {}) },
+  connection: { level: 'debug' },
   'connection-replaced': {
     level: ({ reason }) => (reason === 'suspicion' ? 'warn' : 'debug'),
     text: (event) => {

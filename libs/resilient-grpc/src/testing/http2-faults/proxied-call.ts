@@ -77,8 +77,6 @@ export function errorNumber(code: Http2ErrorCode): number {
 
 const { CANCEL, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
 
-const PREFIX_BYTES = 5;
-
 // Prevents Node from adding a date header. Node's types lack this option.
 const NO_DATE_HEADER = { sendDate: false };
 
@@ -208,7 +206,12 @@ async function pump(source: Readable, sink: Writable, messages: number): Promise
   if (messages === 0) return 'reached';
   let left = messages;
   const complete: Buffer[] = [];
-  const reader = new MessageReader({ message: (message) => complete.push(message) }, Infinity, PREFIX_BYTES);
+  const keep = (message: Buffer, isCompressed: boolean): void => {
+    const prefix = Buffer.from([Number(isCompressed), 0, 0, 0, 0]);
+    prefix.writeUInt32BE(message.length, 1);
+    complete.push(Buffer.concat([prefix, message]));
+  };
+  const reader = new MessageReader({ message: keep }, Infinity);
   let settle = (): void => undefined;
   sink.once('close', () => settle());
   try {

@@ -17,16 +17,14 @@ export class MessageFlow implements MessageSink {
 
   /**
    * @param maxMessageBytes maximum size of a message
-   * @param prefix 5 if messages keep their length prefix, 0 if not
    * @param trustedBytes largest message for which memory is reserved by its announced size
    */
   constructor(
     private readonly sink: MessageSink,
     maxMessageBytes: number,
-    prefix: 0 | typeof PREFIX_BYTES,
     trustedBytes?: number,
   ) {
-    this.reader = new MessageReader(this, maxMessageBytes, prefix, trustedBytes);
+    this.reader = new MessageReader(this, maxMessageBytes, trustedBytes);
   }
 
   /** Bytes that have arrived without demand. */

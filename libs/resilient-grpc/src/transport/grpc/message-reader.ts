@@ -5,7 +5,7 @@ const MAX_TRUSTED_BYTES = 262_144;
 
 /** Receives the messages of a stream. */
 export interface MessageSink {
-  /** @param message own memory; includes the length prefix if the reader keeps prefixes */
+  /** @param message own memory */
   message(message: Buffer, isCompressed: boolean): void;
 }
 
@@ -28,14 +28,12 @@ export class MessageReader {
   readTo = 0;
 
   /**
-   * @param maxBytes maximum size of a message, without its prefix
-   * @param prefix 5 if messages keep their prefix, 0 if not
+   * @param maxBytes maximum size of a message
    * @param trustedBytes largest message for which memory is reserved by its announced size
    */
   constructor(
     private readonly sink: MessageSink,
     private readonly maxBytes: number,
-    private readonly prefix: 0 | typeof PREFIX_BYTES = 0,
     private readonly trustedBytes = MAX_TRUSTED_BYTES,
   ) {}
 
@@ -69,14 +67,8 @@ export class MessageReader {
         if (this.flag > 1) return { problem: 'compressed-flag', details: `the compressed flag ${String(this.flag)}` };
         this.isCompressed = this.flag === 1;
         this.filled = 0;
-        const size = this.prefix + length;
         // The rest of the message may never arrive.
-        this.body = Buffer.allocUnsafe(Math.min(size, Math.max(this.trustedBytes, 2 * (end - at))));
-        if (this.prefix > 0) {
-          this.body[0] = this.flag;
-          this.body.writeUInt32BE(length, 1);
-          this.filled = this.prefix;
-        }
+        this.body = Buffer.allocUnsafe(Math.min(length, Math.max(this.trustedBytes, 2 * (end - at))));
         if (length > 0 && at === end) break;
       }
       at = this.fill(this.body, bytes, at, end);
@@ -102,7 +94,7 @@ export class MessageReader {
   }
 
   private fill(given: Buffer, bytes: Buffer, at: number, end: number): number {
-    const size = this.prefix + this.length;
+    const size = this.length;
     const next = Math.min(end, at + size - this.filled);
     let body = given;
     const filled = this.filled + next - at;

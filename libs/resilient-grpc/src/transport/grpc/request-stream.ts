@@ -42,7 +42,7 @@ export class RequestStream implements StreamReceiver, MessageSink {
     { maxMessageBytes, encoding }: RequestFormat,
     private isEnded: boolean,
   ) {
-    this.flow = new MessageFlow(this, maxMessageBytes, 0, TRUSTED_BYTES);
+    this.flow = new MessageFlow(this, maxMessageBytes, TRUSTED_BYTES);
     this.mayCompress = encoding !== undefined && encoding !== 'identity';
   }
 

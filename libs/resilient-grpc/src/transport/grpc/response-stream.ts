@@ -45,16 +45,12 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   private isDone = false;
   /** The end that follows the messages for which there is no demand. */
   private heldEnd: HeaderBlock | ResponseFailure | undefined;
-  /**
-   * @param maxMessageBytes maximum size of a message
-   * @param prefix 5 if messages keep their length prefix, 0 if not
-   */
+  /** @param maxMessageBytes maximum size of a message */
   constructor(
     private readonly handler: ResponseHandler,
     maxMessageBytes: number,
-    prefix: 0 | 5 = 0,
   ) {
-    this.flow = new MessageFlow(this, maxMessageBytes, prefix);
+    this.flow = new MessageFlow(this, maxMessageBytes);
   }
 
   /** True if a message has arrived for which there was no demand. */

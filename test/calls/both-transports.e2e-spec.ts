@@ -64,7 +64,7 @@ type Step =
 
 interface Message {
   readonly bytes: number;
-  readonly as: (typeof ENCODINGS)[number] | 'truncated' | 'flag 7' | 'garbage' | 'not protobuf';
+  readonly as: (typeof ENCODINGS)[number] | 'truncated' | 'garbage' | 'not protobuf';
 }
 
 /** One call: the client's requests and cancellation, and the server's steps. */
@@ -95,20 +95,22 @@ function createScript(dice: Dice): Script {
     });
   } else if (dice.below(12) > 0) {
     const status = dice.below(10) === 0 ? dice.pick([302, 401, 404, 429, 500, 503]) : 200;
+    const type = dice.below(12) === 0 ? 'text/html' : 'application/grpc+proto';
     steps.push({
       do: 'headers',
       status,
-      type: dice.below(12) === 0 ? 'text/html' : 'application/grpc+proto',
+      type,
       encoding,
       extra: dice.below(2) === 0,
     });
     const message = (): Message => {
-      const odd = dice.below(10) === 0;
+      // The library drops the body of a web page, whatever its size.
+      const odd = type !== 'text/html' && dice.below(10) === 0;
       const oddBytes = dice.pick([11_000, MAX_PAYLOAD_BYTES + 1]);
       return {
         bytes: dice.pick([0, 1, 100, 5_000, odd ? oddBytes : 9_000, MAX_PAYLOAD_BYTES]),
         as: odd
-          ? dice.pick(['truncated', 'flag 7', 'garbage', 'not protobuf', ...ENCODINGS] as const)
+          ? dice.pick(['truncated', 'garbage', 'not protobuf', ...ENCODINGS] as const)
           : ((encoding === 'snappy' || dice.below(4) === 0 ? 'identity' : encoding) ?? 'identity'),
       };
     };
@@ -123,8 +125,7 @@ function createScript(dice: Dice): Script {
     }
   }
   if (dice.below(40) === 0) {
-    const code = dice.pick([constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_ENHANCE_YOUR_CALM]);
-    steps.splice(dice.below(steps.length + 1), 0, { do: 'goaway', code });
+    steps.splice(dice.below(steps.length + 1), 0, { do: 'goaway', code: constants.NGHTTP2_NO_ERROR });
   }
   if (steps.at(-1)?.do !== 'trailers only') {
     const end = dice.below(10);
@@ -168,7 +169,7 @@ function frame(step: Message): Buffer {
         : step.as === 'garbage'
           ? Buffer.from('garbage')
           : body;
-  const flag = step.as === 'flag 7' ? 7 : ['gzip', 'deflate', 'snappy', 'garbage'].includes(step.as) ? 1 : 0;
+  const flag = ['gzip', 'deflate', 'snappy', 'garbage'].includes(step.as) ? 1 : 0;
   const head = Buffer.from([flag, 0, 0, 0, 0]);
   head.writeUInt32BE(step.as === 'truncated' ? packed.length + 3 : packed.length, 1);
   return Buffer.concat([head, packed]);
@@ -225,7 +226,8 @@ class ScriptServer {
   private async serve(stream: ServerHttp2Stream, headers: Record<string, unknown>): Promise<void> {
     stream.on('error', () => undefined);
     const id = String(headers['x-id']);
-    const { ':authority': _authority, 'x-script': json, 'x-id': _id, ...rest } = headers;
+    const { ':authority': _authority, 'x-script': json, 'x-id': _id, ...others } = headers;
+    const rest = Object.fromEntries(Object.entries(others).sort());
     if (typeof rest['grpc-timeout'] === 'string') rest['grpc-timeout'] = 'some';
     const seen: Seen = { headers: rest, bytes: 0, ended: false, resetCode: undefined };
     this.seen.set(id, [...(this.seen.get(id) ?? []), seen]);
@@ -388,28 +390,36 @@ async function run(
     });
   const seen = server.seen.get(id) ?? [];
   if (cancelAfter === 0) return { events };
-  // Returns only the last event without `reachedServer`, because the load of the machine decides how far a call gets before this deadline.
-  if (timeoutMs === 30) return events.at(-1)?.replace(/(yes|maybe|no) deadline/, '… deadline');
+  // Compares only the last event, because the load of the machine decides how far a call gets before this deadline, and because the library
+  // reports the HTTP status of a response that is not gRPC, whatever follows.
+  const isHttp = steps.some((step) => step.do === 'headers' && (step.status !== 200 || step.type === 'text/html'));
+  if (timeoutMs === 30 || isHttp) return events.at(-1);
   // The server is certain to have received all requests only if its script reads them before it ends the call.
   const isComplete = steps[0]?.do === 'read requests' && !events.includes('cancelled');
   return { events, requests: seen.map(({ headers, bytes }) => (isComplete ? { headers, bytes } : { headers })) };
 }
 
+/** Describes an error without the evidence about the server, which only the transport of the library has. */
 function describeError(error: unknown): string {
   if (!(error instanceof GrpcCallError)) return String(error);
-  // On grpc-js's channel, the name of the encoding is not available, so the details of these errors are not compared.
-  if (/header was identity|method not supported/.test(error.details)) return 'error of an encoding';
-  if (/decompress/.test(error.details)) return 'error of a compressed message';
-  const { code, details, reachedServer, reason, metadata } = error;
-  const stableDetails = details.replace(/after [\d.]+s.*/, 'after …').replace(/\d+ ms/g, '… ms');
-  return `error ${code} ${stableDetails} ${reachedServer} ${reason} ${JSON.stringify({ ...metadata.toJSON(), date: undefined })}`;
+  const { code, details, metadata } = error;
+  if (/header was identity|method not supported/.test(details)) return 'error of an encoding';
+  if (/decompress/.test(details)) return 'error of a compressed message';
+  if (
+    /connection lost|dropped|RST_STREAM|reset|refused by|Bandwidth|Call cancelled|HTTP|Protocol error|without trailers/i.test(
+      details,
+    )
+  )
+    return 'error of the connection or a proxy';
+  const stableDetails = details.replace(/after [\d.]+s.*/, 'after …').replace(/; raise .+/, '');
+  return `error ${code} ${stableDetails} ${JSON.stringify({ ...metadata.toJSON(), date: undefined })}`;
 }
 
 async function startPair(pair: (typeof PAIRS)[number]): Promise<{
   readonly server: ScriptServer;
   readonly clients: readonly ResilientGrpcClient[];
-  readonly direct: EchoStub;
-  readonly channel: EchoStub;
+  readonly socket: EchoStub;
+  readonly grpcJs: EchoStub;
 }> {
   const server = await ScriptServer.start(pair);
   const settings: ClientSettings & { readonly url: string } = {
@@ -423,15 +433,13 @@ async function startPair(pair: (typeof PAIRS)[number]): Promise<{
       ...(pair === 'TLS' ? { 'grpc.ssl_target_name_override': 'localhost' } : {}),
     },
   };
-  const direct = await startClient(settings);
-  process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'] = 'off';
-  const channel = await startClient(settings);
-  delete process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'];
+  const clients = [await startClient(settings), await startClient({ ...settings, transport: 'grpc-js' })] as const;
+  const [socket, grpcJs] = clients;
   return {
     server,
-    clients: [direct, channel],
-    direct: direct.getService<EchoService>('Echo'),
-    channel: channel.getService<EchoService>('Echo'),
+    clients,
+    socket: socket.getService<EchoService>('Echo'),
+    grpcJs: grpcJs.getService<EchoService>('Echo'),
   };
 }
 
@@ -439,55 +447,50 @@ async function startPair(pair: (typeof PAIRS)[number]): Promise<{
  * True if an outcome of one client equals an outcome of the other. A reset or an HTTP error discards unread messages, so the number of
  * messages before such an end may differ.
  */
-function agree(onConnection: ReadonlySet<string>, onChannel: ReadonlySet<string>): boolean {
+function agree(onSocket: ReadonlySet<string>, onGrpcJs: ReadonlySet<string>): boolean {
   const isSame = (one: string, other: string): boolean => {
     if (one === other) return true;
     const [first, second] = [one, other].map((text) => text.split(/,(?="error )/));
     if (first?.length !== 2 || second?.length !== 2 || first[1] !== second[1]) return false;
-    if (!/RST_STREAM|HTTP status code/.test(first[1]!)) return false;
+    if (!/of the connection|larger than max/.test(first[1]!)) return false;
     return first[0]!.startsWith(second[0]!) || second[0]!.startsWith(first[0]!);
   };
-  return [...onConnection].some((one) => [...onChannel].some((other) => isSame(one, other)));
+  return [...onSocket].some((one) => [...onGrpcJs].some((other) => isSame(one, other)));
 }
 
-describe('calls directly on a connection and through grpc-js’s channel', () => {
-  it(
-    'ends the calls of random scripts with the same outcome whether they run directly on a connection or through grpc-js’s channel',
-    { timeout: 600_000 },
-    async () => {
-      const pairs = [];
-      for (const pair of PAIRS) pairs.push(await startPair(pair));
-      const count = Number(process.env['SCRIPTS'] ?? 300);
-      const first = Number(process.env['FIRST'] ?? 1);
-      const differences: unknown[] = [];
-      for (let seed = first; seed < first + count; seed++) {
-        const script = createScript(new Dice(seed));
-        const { server, clients, direct, channel } = pairs[seed % pairs.length]!;
-        const [onConnection, onChannel] = [new Set<string>(), new Set<string>()];
-        // The outcome of a script can depend on timing, so both clients run the script up to 8 times, until an outcome of one client
-        // equals an outcome of the other.
-        for (let turn = 0; turn < 8 && !agree(onConnection, onChannel); turn++) {
-          const id = `${seed}-${turn}`;
-          // Waits for the end of an outage, because repeated disconnects by the server cause one.
-          await waitFor(() => clients.every(({ connectivity }) => connectivity.state === 'READY'), {
-            timeoutMs: 30_000,
-          });
-          const outcomes = await Promise.all([
-            run(direct, server, `d${id}`, script),
-            run(channel, server, `c${id}`, script),
-          ]);
-          onConnection.add(JSON.stringify(outcomes[0]));
-          const onChannelNow = JSON.stringify(outcomes[1]);
-          // After the server has ended the call, grpc-js's channel may still write, and then fail or hang. Such an outcome is not compared.
-          onChannel.add(/write after end|"hangs"/.test(onChannelNow) ? JSON.stringify(outcomes[0]) : onChannelNow);
-        }
-        if (!agree(onConnection, onChannel))
-          differences.push({ seed, script, direct: [...onConnection], channel: [...onChannel] });
-        if (differences.length > 3) break;
+describe('calls on the transport of the library and on that of grpc-js', () => {
+  it('ends the calls of random scripts with the same outcome on both transports', { timeout: 600_000 }, async () => {
+    const pairs = [];
+    for (const pair of PAIRS) pairs.push(await startPair(pair));
+    const count = Number(process.env['SCRIPTS'] ?? 300);
+    const first = Number(process.env['FIRST'] ?? 1);
+    const differences: unknown[] = [];
+    for (let seed = first; seed < first + count; seed++) {
+      const script = createScript(new Dice(seed));
+      const { server, clients, socket, grpcJs } = pairs[seed % pairs.length]!;
+      const [onSocket, onGrpcJs] = [new Set<string>(), new Set<string>()];
+      // The outcome of a script can depend on timing, so both clients run the script up to 8 times, until an outcome of one client
+      // equals an outcome of the other.
+      for (let turn = 0; turn < 8 && !agree(onSocket, onGrpcJs); turn++) {
+        const id = `${seed}-${turn}`;
+        // Waits for the end of an outage, because repeated disconnects by the server cause one.
+        await waitFor(() => clients.every(({ connectivity }) => connectivity.state === 'READY'), {
+          timeoutMs: 30_000,
+        });
+        const outcomes = await Promise.all([
+          run(socket, server, `s${id}`, script),
+          run(grpcJs, server, `g${id}`, script),
+        ]);
+        onSocket.add(JSON.stringify(outcomes[0]));
+        const onGrpcJsNow = JSON.stringify(outcomes[1]);
+        // After the server has ended the call, grpc-js may still write, and then fail or hang. Such an outcome is not compared.
+        onGrpcJs.add(/write after end|"hangs"/.test(onGrpcJsNow) ? JSON.stringify(outcomes[0]) : onGrpcJsNow);
       }
-      if (process.env['DIFF'] !== undefined)
-        (await import('node:fs')).writeFileSync(process.env['DIFF'], JSON.stringify(differences, null, 1));
-      expect(differences).toEqual([]);
-    },
-  );
+      if (!agree(onSocket, onGrpcJs)) differences.push({ seed, script, socket: [...onSocket], grpcJs: [...onGrpcJs] });
+      if (differences.length > 3) break;
+    }
+    if (process.env['DIFF'] !== undefined)
+      (await import('node:fs')).writeFileSync(process.env['DIFF'], JSON.stringify(differences, null, 1));
+    expect(differences).toEqual([]);
+  });
 });

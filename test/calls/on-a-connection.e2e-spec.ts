@@ -2,14 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { AddressSource } from '../addresses/address-source.js';
+import { describe, expect, it } from 'vitest';
 import { certificate } from '../support/orders-app.js';
 import type { EchoRequest } from '../testing/echo-client.js';
 import { startHttp2Server } from './raw-http2-server.js';
 import {
-  callOnce,
-  EACH_METHOD,
   failureOf,
   quietTime,
   scene,
@@ -20,57 +17,8 @@ import {
   type EchoStub,
 } from './support.js';
 
-const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
-
-describe('path of calls', () => {
-  afterEach(() => {
-    vi.unstubAllEnvs();
-  });
-
-  it('runs calls directly on a connection by default', async () => {
-    const { client, echo } = await scene();
-    await firstValueFrom(echo.unary({}));
-    expect(client.snapshot().callPath).toEqual({ direct: true });
-  });
-
-  it.each([
-    ['NESTJS_RESILIENT_GRPC_DIRECT_CALLS is off', 'disabled', () => vi.stubEnv(SWITCH, 'off'), {}],
-    [
-      'requests are compressed',
-      'send-compression',
-      undefined,
-      { channelOptions: { 'grpc.default_compression_algorithm': 2 } },
-    ],
-  ] as const)('sends calls through grpc-js’s channel if %s', async (_what, reason, prepare, settings) => {
-    prepare?.();
-    const { client, echo } = await scene(settings);
-    for (const method of EACH_METHOD) await toList(callOnce(echo, method));
-    expect(client.snapshot().callPath).toEqual({ direct: false, reason });
-  });
-
-  it('sends calls through grpc-js’s channel if a custom resolver, which may return a service config, resolves the target', async () => {
-    const server = await startServer();
-    const source = new AddressSource();
-    source.resolve([server.url]);
-    const client = await startClient({ url: source.target });
-    await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
-    expect(client.snapshot().callPath).toEqual({ direct: false, reason: 'resolver' });
-  });
-
-  it.each(EACH_METHOD)('sends the metadata of call credentials with a direct %s call', async (method) => {
-    const { client, echo, server } = await scene();
-    await toList(callOnce(echo, method));
-    const token = credentials.createFromMetadataGenerator((_, callback) => {
-      const metadata = new Metadata();
-      metadata.set('authorization', 'Bearer t');
-      callback(null, metadata);
-    });
-    await toList(callOnce(echo, method, { credentials: token }));
-    expect(server.calls().map(({ metadata }) => metadata.get('authorization'))).toEqual([[], ['Bearer t']]);
-    expect(client.snapshot().callPath).toEqual({ direct: true });
-  });
-
-  it('uses the round_robin order of grpc-js’s channel if the channel credentials contain call credentials', async () => {
+describe('calls on a connection', () => {
+  it('uses the endpoints of round_robin in turn if the channel credentials contain call credentials', async () => {
     const [cert, key, ca] = await Promise.all(
       ['server', 'server-key', 'ca'].map((name) => readFile(certificate(name))),
     );
@@ -94,7 +42,6 @@ describe('path of calls', () => {
     const before = servers.map((server) => server.counts().calls);
     for (let call = 0; call < 20; call++) await firstValueFrom(echo.unary({}));
     expect(servers.map((server, index) => server.counts().calls - before[index]!)).toEqual([10, 10]);
-    expect(client.snapshot().callPath).toEqual({ direct: false, reason: 'call-credentials' });
   });
 
   it('fails a call immediately if HTTP/2 forbids its metadata, and succeeds with the next call', async () => {

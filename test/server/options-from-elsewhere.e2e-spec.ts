@@ -48,15 +48,3 @@ it.each<[string, Parameters<typeof ResilientGrpcServerModule.forRootAsync>[0]]>(
   const { url } = app.get(Configuration, { strict: false });
   expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
 });
-
-it('fails at startup with an error that names createGrpcServerOptions() if the options class does not have this method', async () => {
-  class ClientConfiguration {
-    createGrpcClientOptions(): object {
-      return {};
-    }
-  }
-  const module = ResilientGrpcServerModule.forRootAsync({ useClass: ClientConfiguration as never });
-  await expect(NestFactory.createApplicationContext(module, { logger: false, abortOnError: false })).rejects.toThrow(
-    'ResilientGrpcServerModule.forRootAsync.useClass: expected a class with the method createGrpcServerOptions(), got ClientConfiguration without it',
-  );
-});

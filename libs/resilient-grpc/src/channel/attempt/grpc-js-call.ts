@@ -12,6 +12,9 @@ export class GrpcJsCall implements TransportCall {
   readonly waitsFor = undefined;
   readonly placement = undefined;
   private readonly call: experimental.CallStream;
+  private isStarted = false;
+  /** Status of a call that was cancelled before it was started. */
+  private earlyStatus: { readonly code: number; readonly details: string } | undefined;
 
   constructor(
     private readonly channel: Channel,
@@ -28,10 +31,12 @@ export class GrpcJsCall implements TransportCall {
 
   start(metadata: Metadata): void {
     const { call, listener } = this;
-    if (this.deadline <= this.clock.epoch()) {
+    const early = this.earlyStatus ?? (this.deadline <= this.clock.epoch() ? EXPIRED : undefined);
+    this.isStarted = true;
+    if (early !== undefined) {
       // grpc-js would send the call, and the server would run it. A call that was not started reports no status.
-      call.cancelWithStatus(EXPIRED.code, EXPIRED.details);
-      this.clock.defer(() => listener.onReceiveStatus({ ...EXPIRED, metadata: new Metadata() }));
+      call.cancelWithStatus(early.code, early.details);
+      this.clock.defer(() => listener.onReceiveStatus({ ...early, metadata: new Metadata() }));
       return;
     }
     // An object with own methods, because New Relic copies the listener of each call, and a copy lacks inherited methods.
@@ -55,6 +60,10 @@ export class GrpcJsCall implements TransportCall {
   }
 
   cancelWithStatus(code: number, details: string): void {
+    if (!this.isStarted) {
+      this.earlyStatus ??= { code, details };
+      return;
+    }
     this.call.cancelWithStatus(code, details);
     // In the turn in which a call is created, grpc-js has no child call yet. It reports the cancellation, but then sends the RPC anyway
     // and never ends it. In the next turn, the child call exists, and a second cancellation reaches it.

@@ -33,6 +33,8 @@ class BottomCall implements InterceptingCallInterface, TransportCallListener {
   private readonly call: TransportCall;
   private listener: Listener;
   private hasMessage = false;
+  /** Metadata of a call that starts with its only request, so that nothing is sent if the request cannot be serialized. */
+  private heldMetadata: Metadata | undefined;
   /** Why the response cannot be read. */
   private failure: StatusObject | undefined;
 
@@ -50,6 +52,14 @@ class BottomCall implements InterceptingCallInterface, TransportCallListener {
 
   start(metadata: Metadata, listener?: Listener): void {
     this.listener = listener;
+    this.heldMetadata = metadata;
+    if (this.method.requestStream) this.begin();
+  }
+
+  private begin(): void {
+    const { heldMetadata: metadata } = this;
+    if (metadata === undefined) return;
+    this.heldMetadata = undefined;
     this.call.start(metadata);
     if (!this.method.responseStream) this.call.startRead();
   }
@@ -61,15 +71,16 @@ class BottomCall implements InterceptingCallInterface, TransportCallListener {
       bytes = this.method.requestSerialize(message);
     } catch (error) {
       const { code, details } = serializationFailure(error);
-      call.cancelWithStatus(code, details);
+      this.cancelWithStatus(code, details);
       return;
     }
     if (bytes.length > attempt.maxSendBytes) {
       const details = `Attempted to send message with a size larger than ${String(attempt.maxSendBytes)}`;
-      call.cancelWithStatus(StatusCode.RESOURCE_EXHAUSTED, details);
+      this.cancelWithStatus(StatusCode.RESOURCE_EXHAUSTED, details);
       return;
     }
     attempt.telemetry?.sent(bytes.length);
+    this.begin();
     call.send(bytes, callback, flags);
   }
 
@@ -82,11 +93,14 @@ class BottomCall implements InterceptingCallInterface, TransportCallListener {
   }
 
   halfClose(): void {
+    this.begin();
     this.call.halfClose();
   }
 
   cancelWithStatus(status: number, details: string): void {
     this.call.cancelWithStatus(status, details);
+    // Reports the status, and sends nothing.
+    this.begin();
   }
 
   getPeer(): string {

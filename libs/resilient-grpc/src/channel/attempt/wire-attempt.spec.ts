@@ -561,7 +561,8 @@ describe('attempt', () => {
     });
 
     it('starts the response at the first message if an interceptor forwards no headers', () => {
-      const { call, ends, reported } = make({ interceptors: [through] });
+      const { call, attempt, ends, reported } = make({ interceptors: [through] });
+      attempt.send({});
       call.listener?.onReceiveMessage(Buffer.from('{"number":1}'));
       call.listener?.onReceiveMessage(Buffer.from('{"number":2}'));
       call.end(14, 'Connection dropped');
@@ -577,7 +578,8 @@ describe('attempt', () => {
         next(options);
         return new InterceptingCall(next(options));
       };
-      const { call, clock, owner, ends } = make({ interceptors: [twice] }, { pick });
+      const { call, attempt, clock, owner, ends } = make({ interceptors: [twice] }, { pick });
+      attempt.send({});
       const resetCode = constants.NGHTTP2_REFUSED_STREAM;
       call.evidence = { ...call.evidence, unprocessed: 'rejected', resetCode };
       owner.ready = false;
@@ -594,13 +596,15 @@ describe('attempt', () => {
         interceptors: [through],
         method: { ...METHOD, kind: 'server-stream', responseStream: true },
       });
-      expect(call.did).toEqual(['start']);
+      attempt.send({});
+      expect(call.did).toEqual(['start', 'send {}']);
       attempt.startRead();
-      expect(call.did).toEqual(['start', 'read']);
+      expect(call.did).toEqual(['start', 'send {}', 'read']);
     });
 
     it('reports an unreadable response of a call with interceptors as a local protocol error', () => {
-      const { call, ends } = make({ interceptors: [through] });
+      const { call, attempt, ends } = make({ interceptors: [through] });
+      attempt.send({});
       call.listener?.onReceiveMessage(Buffer.from('{'));
       call.end(13, 'whatever');
       expect(ends[0]).toMatchObject({ endedHere: 'protocol', code: 13 });

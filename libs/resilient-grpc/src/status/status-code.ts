@@ -60,3 +60,15 @@ export function suggestStatusCode(value: unknown): string | undefined {
   const name = STATUS_NAMES.find((candidate) => candidate.replaceAll('_', '') === letters);
   return name === undefined ? undefined : `"${name}"`;
 }
+
+/** Codes that describe a request. A failure before a request is sent must not have one of them (gRFC A54). */
+export const REQUEST_CODES: ReadonlySet<number> = new Set([
+  StatusCode.OK,
+  StatusCode.INVALID_ARGUMENT,
+  StatusCode.NOT_FOUND,
+  StatusCode.ALREADY_EXISTS,
+  StatusCode.FAILED_PRECONDITION,
+  StatusCode.ABORTED,
+  StatusCode.OUT_OF_RANGE,
+  StatusCode.DATA_LOSS,
+]);

@@ -35,6 +35,8 @@ class BottomCall implements InterceptingCallInterface, TransportCallListener {
   private hasMessage = false;
   /** Metadata of a call that starts with its only request, so that nothing is sent if the request cannot be serialized. */
   private heldMetadata: Metadata | undefined;
+  /** True if no request can follow. */
+  private isCancelled = false;
   /** Why the response cannot be read. */
   private failure: StatusObject | undefined;
 
@@ -53,7 +55,8 @@ class BottomCall implements InterceptingCallInterface, TransportCallListener {
   start(metadata: Metadata, listener?: Listener): void {
     this.listener = listener;
     this.heldMetadata = metadata;
-    if (this.method.requestStream) this.begin();
+    // An interceptor may start the call after it was cancelled.
+    if (this.method.requestStream || this.isCancelled) this.begin();
   }
 
   private begin(): void {
@@ -98,6 +101,7 @@ class BottomCall implements InterceptingCallInterface, TransportCallListener {
   }
 
   cancelWithStatus(status: number, details: string): void {
+    this.isCancelled = true;
     this.call.cancelWithStatus(status, details);
     // Reports the status, and sends nothing.
     this.begin();

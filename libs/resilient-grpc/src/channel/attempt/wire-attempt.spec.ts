@@ -611,6 +611,22 @@ describe('attempt', () => {
       expect(ends[0]?.details).toMatch(/^Response message parsing error: /);
     });
 
+    it('ends a call that an interceptor starts after it was cancelled, without sending it', () => {
+      let start: () => void = () => undefined;
+      const late: Interceptor = (options, next) =>
+        new InterceptingCall(next(options), {
+          start: (metadata, listener, proceed) => {
+            start = () => proceed(metadata, listener);
+          },
+        });
+      const { call, clock, attempt, ends } = make({ interceptors: [late] });
+      attempt.cancel('cancel', 1, 'Cancelled on client');
+      start();
+      clock.advance(0);
+      expect(ends[0]).toMatchObject({ code: 1, endedHere: 'cancel' });
+      expect(call.did).not.toContain('start');
+    });
+
     it('forwards a status that an interceptor creates, without starting the call', () => {
       const { call, owner, ends, reported } = make({
         interceptors: [

@@ -9,7 +9,7 @@ import {
 } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import { errorMessage } from '../../errors/error-message.js';
-import { StatusCode, statusName } from '../../status/status-code.js';
+import { REQUEST_CODES, StatusCode, statusName } from '../../status/status-code.js';
 import { type Clock, type Timer, MAX_TIMER_MS } from '../../time/clock.js';
 import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
 import { authorityOf, callEnded, callStarted } from '../quirks/channel-internals.js';
@@ -28,17 +28,6 @@ type CallChannel = Pick<WireChannel, 'channel' | 'pick' | 'unsent' | 'addUnsent'
 const READY = 2;
 /** Class of the empty call credentials of grpc-js, which does not export the class. */
 const EmptyCredentials = CallCredentials.createEmpty().constructor;
-/** Codes that mean something else to callers if load balancing or call credentials fail (gRFC A54). */
-const CODES_OF_SERVERS: ReadonlySet<number> = new Set([
-  StatusCode.OK,
-  StatusCode.INVALID_ARGUMENT,
-  StatusCode.NOT_FOUND,
-  StatusCode.ALREADY_EXISTS,
-  StatusCode.FAILED_PRECONDITION,
-  StatusCode.ABORTED,
-  StatusCode.OUT_OF_RANGE,
-  StatusCode.DATA_LOSS,
-]);
 const NO_STATUS = { code: StatusCode.UNAVAILABLE, details: 'No connection established', metadata: undefined };
 const ignore = (): void => undefined;
 
@@ -233,7 +222,7 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
   }
 
   private endByControlPlane(code: number, details: string, metadata?: Metadata): void {
-    if (!CODES_OF_SERVERS.has(code)) this.endHere(code, details, metadata);
+    if (!REQUEST_CODES.has(code)) this.endHere(code, details, metadata);
     else {
       const text = `Invalid status from control plane: ${String(code)} ${statusName(code)} ${details}`;
       this.endHere(StatusCode.INTERNAL, text, metadata);

@@ -13,7 +13,7 @@ import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { withDoctor } from '../../policy/connect-failure/connect-failures.js';
 import { HTTP_RESPONSE_REMEDY, NOT_STARTED, TRAILERS_REMEDY } from '../../policy/evidence/grpc-js-texts.js';
 import type { Verdict } from '../../policy/evidence/classify.js';
-import { isStatusCode, StatusCode } from '../../status/status-code.js';
+import { isStatusCode, REQUEST_CODES, StatusCode } from '../../status/status-code.js';
 import { maskSecrets } from '../../telemetry/log/log-text.js';
 import type { MethodContext } from '../call-context.js';
 import { maxReach, type AttemptHistory } from './attempt-history.js';
@@ -66,18 +66,6 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
     'request-not-replayable',
     "not retried: the request does not fit in the retry buffers; raise 'grpc.per_rpc_retry_buffer_size' or 'grpc.retry_buffer_size' in channelOptions",
   ],
-]);
-
-// Status codes that describe the request. A failure before the request is sent must not have one of them (gRFC A54).
-const REQUEST_CODES: ReadonlySet<number> = new Set([
-  StatusCode.OK,
-  StatusCode.INVALID_ARGUMENT,
-  StatusCode.NOT_FOUND,
-  StatusCode.ALREADY_EXISTS,
-  StatusCode.FAILED_PRECONDITION,
-  StatusCode.ABORTED,
-  StatusCode.OUT_OF_RANGE,
-  StatusCode.DATA_LOSS,
 ]);
 
 /** Returns the reason that a caller receives for the verdict on the last attempt. `picked` is true if a connection was picked for it. */

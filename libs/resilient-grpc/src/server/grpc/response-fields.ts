@@ -10,6 +10,7 @@ const DEFAULT_MAX_LIST_SIZE = 8_192;
 /** The field of gRPC's richer error model, which is the first to go if a status is too large. */
 const ERROR_DETAILS: ReadonlySet<string> = new Set(['grpc-status-details-bin']);
 
+const NO_FIELDS: readonly string[] = [];
 const START = [':status', '200', 'content-type', 'application/grpc+proto'];
 const HEAD = [...START, 'grpc-accept-encoding', 'identity,deflate,gzip', 'grpc-encoding', 'identity'];
 /** Fields of the head that the metadata of a response may replace. */
@@ -108,8 +109,9 @@ function shortened(text: string, max: number): string {
 }
 
 /** Returns the names and values of `metadata`. */
-function fieldsOf(metadata: Metadata | undefined): string[] {
-  const headers = metadata?.toHttp2Headers() ?? {};
+function fieldsOf(metadata: Metadata | undefined): readonly string[] {
+  if (metadata === undefined) return NO_FIELDS;
+  const headers = metadata.toHttp2Headers();
   const fields: string[] = [];
   for (const name in headers) for (const value of [headers[name]].flat()) fields.push(name, String(value));
   return fields;

@@ -113,6 +113,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   private burstBytes = 0;
   /** Bytes that were read since other calls had a turn: a window has room for 13,000 empty messages. */
   private readBurstBytes = 0;
+  private hasRead = false;
   private metrics: CallMetrics | undefined = undefined;
   private isHandled = false;
 
@@ -247,12 +248,15 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     if (this.isOver || this.isReadPending) return;
     this.isReadPending = true;
     if (this.isEndHeld) this.ended();
-    else if (this.hasOneRequest) this.request.request(1);
-    // Not while Node's stream asks for it: the stream would then call its listeners in a later tick, and what they throw would end the process.
     else if (this.readBurstBytes < MAX_BURST_BYTES) {
-      queueMicrotask(() => {
-        if (!this.isOver) this.request.request(1);
-      });
+      if (this.hasOneRequest || this.hasRead) this.request.request(1);
+      // Not while Node's stream asks for it: the stream would call its listeners in a later tick, and what they throw would end the process.
+      // For the first message only, because Node's stream passes many on at less cost in a tick of its own.
+      else
+        queueMicrotask(() => {
+          if (!this.isOver) this.request.request(1);
+        });
+      this.hasRead = true;
     } else {
       this.settings.clock.defer(() => {
         this.readBurstBytes = 0;

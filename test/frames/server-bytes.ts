@@ -35,6 +35,8 @@ const SETTINGS = {
 const HEAD = [':status', '200', 'content-type', 'application/grpc'];
 const TRAILERS = ['grpc-status', '0'];
 const EMPTY = Buffer.alloc(0);
+/** Size of a read of a socket. */
+const READ_BYTES = 65_536;
 const ANSWERS = [Buffer.alloc(3), Buffer.alloc(40_000), Buffer.alloc(200_000)];
 /** Bound of what the connection holds for a client that reads nothing, besides the responses within its windows. */
 const MAX_OUTPUT_BYTES = 2 * MiB;
@@ -102,9 +104,13 @@ class Served implements Endpoint {
   }
 
   receive(bytes: Buffer, isRead: boolean): void {
-    const reused = Buffer.from(bytes);
-    this.connection.receive(reused);
-    reused.fill(0xff);
+    for (let at = 0; at < bytes.length; at += READ_BYTES) {
+      // As a socket that is paused, it reads nothing while bytes wait.
+      if (at > 0) while (!this.connection.resume());
+      const reused = Buffer.from(bytes.subarray(at, at + READ_BYTES));
+      this.connection.receive(reused);
+      reused.fill(0xff);
+    }
     this.now += 1;
     if (!isRead) return;
     do this.flush();
@@ -118,7 +124,8 @@ class Served implements Endpoint {
 
   finish(): string | undefined {
     for (const chunk of this.connection.takeOutput()) this.heldBytes += chunk.length;
-    if (this.connection.heldBytes > SETTINGS.maxHeldBytes) return `${String(this.connection.heldBytes)} bytes held`;
+    const { isEnded, heldBytes } = this.connection;
+    if (!isEnded && heldBytes > SETTINGS.maxHeldBytes) return `${String(heldBytes)} bytes held`;
     this.connection.lost('the end');
     for (const events of this.events) {
       const ends = events.filter((event) => event.startsWith('end'));

@@ -23,6 +23,7 @@ const SETTINGS = settings(
   [SETTING.maxConcurrentStreams, 1_000],
   [SETTING.initialWindowSize, 65_535],
   [SETTING.maxFrameSize, 16_384],
+  [SETTING.maxHeaderListSize, 65_535],
 );
 
 /** Waits until a peer in the same process has read and handled all bytes sent to it. */

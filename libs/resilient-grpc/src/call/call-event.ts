@@ -297,11 +297,6 @@ export type GrpcClientEvent = {
    * 1 KiB per message. The messages are buffered in memory until they can be sent.
    */
   | { readonly type: 'requests-burst'; readonly path: string; readonly messages: number }
-  /**
-   * The retry budget was used up while the number of calls in flight exceeded half of `maxTokens` (`retryThrottling`). With this setting,
-   * one lost connection can disable all retries. Emitted at most once per client.
-   */
-  | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   /** The server rejected keepalive pings (too_many_pings). `keepaliveTimeMs` is the new, longer interval. */
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   /** The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. */

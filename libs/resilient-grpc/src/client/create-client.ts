@@ -13,7 +13,6 @@ import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { isSecure } from '../channel/channel-checks.js';
 import type { ConnectionStream, StreamEnd, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
-import type { RetryThrottling } from '../policy/service-config/service-config.js';
 import { LiveBudget } from '../policy/throttling/default-budget.js';
 import { moment, systemClock, type Clock } from '../time/clock.js';
 import { DEFAULT_CLIENT_SETTINGS } from './settings/client-options.js';
@@ -113,7 +112,6 @@ class GrpcClient implements ResilientGrpcClient {
   private closing: Promise<void> | undefined;
   private stopKeepingTraces: (() => void) | undefined;
   private stopTelemetryEvents: (() => void) | undefined;
-  private hasWarnedOfThrottle = false;
   private readonly services: Services;
   /** Reports calls that are awaited but not subscribed to; `undefined` in production. */
   private readonly awaitedCalls: AwaitedCalls | undefined;
@@ -167,9 +165,6 @@ class GrpcClient implements ResilientGrpcClient {
       registry: this.registry,
       statistics: this.statistics,
       unread: new UnreadStreams(DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs, clock),
-      throttled: () => {
-        this.warnOfSmallThrottle(live?.config?.retryThrottling ?? settings.retryThrottling);
-      },
       replayLimits: new ReplayLimits(settings.replayBytes.perCall, settings.replayBytes.perClient),
       trustRefusedStreams: settings.trustRefusedStreams,
       events: this.hub,
@@ -507,14 +502,6 @@ class GrpcClient implements ResilientGrpcClient {
     markClosed(this.mark);
     this.states.complete();
     this.whenClosed.next();
-  }
-
-  /** Warns once if the number of calls in flight exceeds half of `maxTokens`, because one lost connection can then disable all retries. */
-  private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
-    const inFlight = this.registry.size;
-    if (this.hasWarnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;
-    this.hasWarnedOfThrottle = true;
-    if (this.hub.wanted) this.hub.emit({ type: 'throttle-too-small', maxTokens: throttling.maxTokens, inFlight });
   }
 
   private *methodsOf(service: string): Generator<StubbedMethod> {

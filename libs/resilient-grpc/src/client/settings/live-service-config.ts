@@ -18,7 +18,7 @@ import { oneLine } from '../../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { unreadable } from './copy-options.js';
-import type { ResolvedMethodPolicy } from './resolved-settings.js';
+import type { ResolvedMethodPolicy } from './resolve-method-policies.js';
 
 export interface LiveServiceConfigInput {
   /** The Observable from the options. Its values are untrusted. */

@@ -12,6 +12,8 @@ import { registeredResolver } from './quirks/library-resolver.js';
 
 /** Maximum length of a target in characters. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;
+/** Maximum number of policies that an error message lists. */
+const MAX_POLICIES = 3;
 /** Maximum length, in characters, of the reason why a policy cannot be used. */
 const MAX_REASON_LENGTH = 200;
 /** IP version and list of an `ipv4:` or `ipv6:` target. Like grpc-js, accepts and ignores an authority that is followed by a slash. */
@@ -141,22 +143,25 @@ export function loadBalancingProblem(config: BalancingPolicies): string | undefi
 interface Evaluation {
   /** Name of the policy that selects the endpoints, if grpc-js can use the policy or one policy of the list. */
   readonly name?: string | undefined;
-  /** Description of the policy, or the first one; `undefined` if grpc-js can use the policy or one policy of the list. */
+  /** Description of the policy or policies; `undefined` if grpc-js can use the policy or one policy of the list. */
   readonly unusable?: string;
 }
 
 /** Evaluates the policies of `config` up to the first one that grpc-js can use. */
 function evaluate(config: BalancingPolicies): Evaluation {
-  let first: Evaluation | undefined;
+  if (config.length === 0) return { unusable: describeValue(config) };
+  const received: string[] = [];
   for (const policy of config) {
     const internal = Object.keys(policy).find(isObservingPolicy);
     // grpc-js would use the internal policy even if the list contains another policy.
     if (internal !== undefined) return { unusable: withReason(internal, 'internal to this library') };
     const evaluation = evaluatePolicy(policy);
     if (evaluation.unusable === undefined) return evaluation;
-    first ??= evaluation;
+    received.push(evaluation.unusable);
   }
-  return first ?? { unusable: describeValue(config) };
+  const more = received.length - MAX_POLICIES;
+  const shown = [...received.slice(0, MAX_POLICIES), ...(more > 0 ? [`and ${String(more)} more`] : [])];
+  return { unusable: shown.join(', ') };
 }
 
 /** Evaluates one policy. The description contains a reason if grpc-js supports policies of this name. */

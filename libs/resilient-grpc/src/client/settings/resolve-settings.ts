@@ -186,7 +186,7 @@ function deeperProblems(
   const valid: GrpcClientDefaults = Object.fromEntries(Object.entries(settings).filter(([key]) => !isInvalid(key)));
   const problems = channelOptionProblems(valid, path);
   const { metadata } = valid;
-  if (!isObject(metadata) || isMetadataLike(metadata)) return problems;
+  if (typeof metadata !== 'object' || isMetadataLike(metadata)) return problems;
   for (const [key, value] of Object.entries(metadata)) {
     const problem = value === undefined ? undefined : metadataEntryProblem(key, value);
     if (problem !== undefined) problems.push({ path: pathOf(pathOf(path, 'metadata'), key), message: problem });

@@ -151,10 +151,11 @@ class GrpcClient implements ResilientGrpcClient {
     ).pipe(takeUntil(this.whenClosed));
     const { live } = settings;
     this.budget = new LiveBudget(live?.config?.retryThrottling ?? settings.retryThrottling);
-    live?.onChange((config) => {
-      this.budget.change(config.retryThrottling, clock.now());
-      this.channel.balance(live.balancing);
-    });
+    if (live !== undefined)
+      live.onChange = (config) => {
+        this.budget.change(config.retryThrottling, clock.now());
+        this.channel.balance(live.balancing);
+      };
     this.context = {
       name: settings.name,
       transport: this.channel,

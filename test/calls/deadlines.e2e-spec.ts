@@ -206,20 +206,20 @@ describe('wrong call options', () => {
     expect(error).toMatchObject(INVALID_OPTIONS);
     const path = 'echo/testing.v1.Echo/Unary: options';
     expect(error.message).toBe(
-      `13 INTERNAL: The call could not be prepared: 4 problems: (1) ${path}.timeout: unknown option; did you mean 'timeoutMs'? ` +
-        `(2) ${path}.idempotent: expected boolean, got 0 ` +
-        `(3) ${path}.deadline: expected a Date or milliseconds since 1970, got 500, which is a duration or a time far in the past; ` +
-        'write timeoutMs: 500 ' +
-        `(4) ${path}.metadata["x tenant"]: expected a key of letters, digits, "_", ".", and "-"`,
+      `13 INTERNAL: The call could not be prepared: ${path}.timeout: unknown option; did you mean 'timeoutMs'?; ` +
+        `${path}.idempotent: expected boolean, got 0; ` +
+        `${path}.deadline: expected a Date or milliseconds since 1970, got 500, which is a duration or a time far in the past; ` +
+        'write timeoutMs: 500; ' +
+        `${path}.metadata["x tenant"]: expected a key of letters, digits, "_", ".", and "-"`,
     );
     expect((error.cause as GrpcConfigurationError).problems).toHaveLength(4);
   });
 
-  it('lists the first 10 wrong call options in the error message and counts the others', async () => {
+  it('lists the first 10 wrong call options in the error message', async () => {
     const { echo } = await scene();
     const wrong = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`key${String(index)}`, 1]));
     const { message } = await failureOf(callOnce(echo, 'unary', wrong));
-    expect(message).toMatch(/ 12 problems: \(1\) .* \(10\) [^(]* and 2 more in `cause\.problems`$/);
+    expect(message.match(/unknown option/g)).toHaveLength(10);
   });
 });
 

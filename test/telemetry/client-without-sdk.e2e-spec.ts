@@ -289,11 +289,11 @@ describe('OpenTelemetry SDK', () => {
   it.each([
     [
       'metrics',
-      'no OpenTelemetry meter provider is registered, so no metrics are collected; register one before the application is created, or set metrics: false',
+      'no OpenTelemetry SDK is registered for metrics, so no metrics are collected; register one before the application is created, or switch them off in ResilientGrpcTelemetryModule.forRoot()',
     ],
     [
       'traces',
-      'no OpenTelemetry tracer provider is registered, so no traces are collected; register one before the application is created, or set traces: false',
+      'no OpenTelemetry SDK is registered for traces, so no traces are collected; register one before the application is created, or switch them off in ResilientGrpcTelemetryModule.forRoot()',
     ],
   ] as const)('logs at startup that only %s have no provider', async (missing, line) => {
     collectTelemetry();

@@ -45,7 +45,6 @@ export function memoryRuntime(
     events: new EventHub({ client: 'memory' }, () => clock.epoch()),
     clock,
     random: seededRandom(1),
-    throttled: () => undefined,
     ...client,
   });
 }

@@ -261,11 +261,6 @@ export type GrpcClientEvent = {
       readonly progress: boolean;
     }
   /**
-   * A call was awaited, but not subscribed to within 1 s, so it was not made. Emitted at most once per call site, and only in development
-   * (`NODE_ENV` is not 'production').
-   */
-  | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
-  /**
    * A value of a request is not sent, or is replaced by another. Emitted at most once per method and field, and only in development
    * (`NODE_ENV` is not 'production').
    */
@@ -297,11 +292,6 @@ export type GrpcClientEvent = {
    * 1 KiB per message. The messages are buffered in memory until they can be sent.
    */
   | { readonly type: 'requests-burst'; readonly path: string; readonly messages: number }
-  /**
-   * The retry budget was used up while the number of calls in flight exceeded half of `maxTokens` (`retryThrottling`). With this setting,
-   * one lost connection can disable all retries. Emitted at most once per client.
-   */
-  | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   /** The server rejected keepalive pings (too_many_pings). `keepaliveTimeMs` is the new, longer interval. */
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   /** The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. */

@@ -16,15 +16,7 @@ class FakeWireChannel {
   endedBackoffs = 0;
   closed = false;
   retired = false;
-  /** Histories of the channel that this one replaced. */
-  inheritedFrom: unknown;
-  readonly histories = {
-    ready: [],
-    failingMs: () => 60_000,
-    inheritFailures: (previous: unknown) => {
-      this.inheritedFrom = previous;
-    },
-  };
+  readonly histories = { ready: [], failingMs: () => 60_000 };
   get ready(): boolean {
     return this.state === 'READY';
   }
@@ -169,14 +161,6 @@ describe('channel replacement', () => {
     // The previous channel may resolve the name again while its calls run.
     resolve(0, '10.0.0.7:50051');
     expect(channel.addresses.count).toBe(2);
-  });
-
-  it('passes the failed connection attempts of the previous channel to its replacement', () => {
-    const { made, enter, begin } = make();
-    begin.credentials();
-    expect(made[1]?.inheritedFrom).toBeUndefined();
-    enter(1, 'READY');
-    expect(made[1]?.inheritedFrom).toBe(made[0]?.histories);
   });
 
   it('reports an unreachable endpoint only for the channel that carries new calls, if that channel is READY and no outage ended in the last minute', () => {

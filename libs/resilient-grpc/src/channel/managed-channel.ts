@@ -594,7 +594,6 @@ export class ManagedChannel implements CallTransport {
     const { events } = this.dependencies;
     // SuspicionWatch emits the event for each connection that it closes.
     if (reason !== 'suspicion' && events.wanted) events.emit({ type: 'connection-replaced', reason });
-    channel.histories.inheritFailures(old.histories);
     old.retire();
     this.stopAge();
     this.stateChanged(channel, channel.state, undefined);

@@ -16,7 +16,7 @@ import type { CallRegistry } from './call/call-registry.js';
 import type { AttemptInterceptors } from './interceptors/call-hooks.js';
 import type { ReplayLimits } from '../policy/replay/replay-ledger.js';
 import type { UnreadStreams } from './streams/unread-streams.js';
-import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
+import type { ResolvedMethodPolicy } from './settings/resolve-method-policies.js';
 import type { ClientStatistics, MethodStatistics } from './statistics/client-statistics.js';
 
 export interface ClientContext {
@@ -26,7 +26,6 @@ export interface ClientContext {
   readonly registry: CallRegistry;
   readonly unread: UnreadStreams;
   readonly statistics: ClientStatistics;
-  readonly throttled: () => void;
   readonly replayLimits: ReplayLimits;
   /** True if REFUSED_STREAM without a GOAWAY means that the server did not process the stream. */
   readonly trustRefusedStreams: boolean;

@@ -13,7 +13,6 @@ import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { isSecure } from '../channel/channel-checks.js';
 import type { ConnectionStream, StreamEnd, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
-import type { RetryThrottling } from '../policy/service-config/service-config.js';
 import { LiveBudget } from '../policy/throttling/default-budget.js';
 import { moment, systemClock, type Clock } from '../time/clock.js';
 import { DEFAULT_CLIENT_SETTINGS } from './settings/client-options.js';
@@ -34,7 +33,6 @@ import { HEALTH_SERVICE } from './health-contract.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
-import { AwaitedCalls } from './awaited-calls.js';
 import { bytesMethod, ChannelCall } from './channel-call.js';
 import { findService, type Services } from './settings/contract.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
@@ -113,10 +111,7 @@ class GrpcClient implements ResilientGrpcClient {
   private closing: Promise<void> | undefined;
   private stopKeepingTraces: (() => void) | undefined;
   private stopTelemetryEvents: (() => void) | undefined;
-  private hasWarnedOfThrottle = false;
   private readonly services: Services;
-  /** Reports calls that are awaited but not subscribed to; `undefined` in production. */
-  private readonly awaitedCalls: AwaitedCalls | undefined;
   private readonly mark: WeakRef<OpenClient>;
 
   constructor(
@@ -156,10 +151,11 @@ class GrpcClient implements ResilientGrpcClient {
     ).pipe(takeUntil(this.whenClosed));
     const { live } = settings;
     this.budget = new LiveBudget(live?.config?.retryThrottling ?? settings.retryThrottling);
-    live?.onChange((config) => {
-      this.budget.change(config.retryThrottling, clock.now());
-      this.channel.balance(live.balancing);
-    });
+    if (live !== undefined)
+      live.onChange = (config) => {
+        this.budget.change(config.retryThrottling, clock.now());
+        this.channel.balance(live.balancing);
+      };
     this.context = {
       name: settings.name,
       transport: this.channel,
@@ -167,9 +163,6 @@ class GrpcClient implements ResilientGrpcClient {
       registry: this.registry,
       statistics: this.statistics,
       unread: new UnreadStreams(DEFAULT_CLIENT_SETTINGS.unreadStreamWarningMs, clock),
-      throttled: () => {
-        this.warnOfSmallThrottle(live?.config?.retryThrottling ?? settings.retryThrottling);
-      },
       replayLimits: new ReplayLimits(settings.replayBytes.perCall, settings.replayBytes.perClient),
       trustRefusedStreams: settings.trustRefusedStreams,
       events: this.hub,
@@ -182,7 +175,6 @@ class GrpcClient implements ResilientGrpcClient {
       events: this.hub,
       rejects: settings.rejectInvalidMessages,
     });
-    if (process.env['NODE_ENV'] !== 'production') this.awaitedCalls = new AwaitedCalls(clock, this.hub);
     this.mark = markOpen(this);
   }
 
@@ -259,7 +251,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   getService<T extends object>(service: string): Resilient<T> & T {
     const name = findService(this.services, service, this.name);
-    const stub = this.stubs.get(name) ?? serviceStub(this.methodsOf(name), this.awaitedCalls);
+    const stub = this.stubs.get(name) ?? serviceStub(this.methodsOf(name));
     this.stubs.set(name, stub);
     // Returns a copy, so that a caller that replaces a method does not affect other callers. The cast is not checked: the caller must
     // provide an interface that matches the service definition.
@@ -492,7 +484,6 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   private async closeOnce(): Promise<void> {
-    this.awaitedCalls?.close();
     this.registry.close();
     this.outside.close();
     // A call that grpc-js has just started is cancelled a second time in the next turn of the event loop. Until then, the channel must be
@@ -507,14 +498,6 @@ class GrpcClient implements ResilientGrpcClient {
     markClosed(this.mark);
     this.states.complete();
     this.whenClosed.next();
-  }
-
-  /** Warns once if the number of calls in flight exceeds half of `maxTokens`, because one lost connection can then disable all retries. */
-  private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
-    const inFlight = this.registry.size;
-    if (this.hasWarnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;
-    this.hasWarnedOfThrottle = true;
-    if (this.hub.wanted) this.hub.emit({ type: 'throttle-too-small', maxTokens: throttling.maxTokens, inFlight });
   }
 
   private *methodsOf(service: string): Generator<StubbedMethod> {

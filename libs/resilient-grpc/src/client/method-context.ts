@@ -4,12 +4,14 @@ import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { CircuitBreakerCore } from '../policy/circuit-breaker/circuit-breaker.js';
 import { PermitQueue, type LimitChange } from '../policy/concurrency/permit-queue.js';
 import { HedgeBudget } from '../policy/hedging/decide-hedge.js';
+import { defined } from '../policy/options/describe-value.js';
 import type { HedgingPolicy } from '../policy/retry/retry-policy.js';
 import { MeasuredDelay, type HedgingPercentile } from '../policy/hedging/measured-delay.js';
 import { withAttemptTimeout, withStreamIdleTimeout, withCircuitBreaker } from './attempts/staged-attempt.js';
 import type { ClientContext, Hedging, MethodContext } from './call-context.js';
 import type { BudgetSnapshot, CircuitSnapshot, HedgingDelaySnapshot, LimitSnapshot } from './client-snapshot.js';
-import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
+import type { ResolvedMethodPolicy } from './settings/resolve-method-policies.js';
+import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 
 /** State that all methods of a client share, and state that a method keeps when its policy changes. */
 export class MethodRuntime {
@@ -185,11 +187,7 @@ export class MethodRuntime {
 function describeLimit({ running, queued, maxConcurrent, adaptive }: PermitQueue): LimitSnapshot {
   if (adaptive === undefined) return { running, queued, maxConcurrent };
   const { latencyMs, unloadedLatencyMs } = adaptive;
-  const measured = {
-    ...(latencyMs === undefined ? {} : { latencyMs }),
-    ...(unloadedLatencyMs === undefined ? {} : { unloadedLatencyMs }),
-  };
-  return { running, queued, maxConcurrent, adaptive: measured };
+  return { running, queued, maxConcurrent, adaptive: defined({ latencyMs, unloadedLatencyMs }) };
 }
 
 /** Returns grpc-js's limit on the bytes of a request message; `Infinity` if the limit is absent or negative. */

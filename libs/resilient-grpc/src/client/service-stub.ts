@@ -10,7 +10,6 @@ import {
   type StreamFactory,
   type StreamSink,
 } from '../call/stream-source.js';
-import type { AwaitedCalls } from './awaited-calls.js';
 import { applicationCallSite } from './call-site.js';
 import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';
 import type { MethodContext } from './call-context.js';
@@ -33,12 +32,11 @@ export interface StubbedMethod {
  */
 export function serviceStub(
   methods: Iterable<StubbedMethod>,
-  awaited?: AwaitedCalls,
 ): Readonly<Record<string, ResilientMethod<unknown, unknown>>> {
   const stub: Record<string, ResilientMethod<unknown, unknown>> = {};
   for (const { method, contextOf } of methods) {
     const name = method.method;
-    const call = methodStub(method, contextOf, awaited);
+    const call = methodStub(method, contextOf);
     stub[name] = call;
     stub[lowerFirst(name)] ??= call;
     if (method.alias !== undefined) stub[method.alias] ??= call;
@@ -72,11 +70,10 @@ function calledByOthers(
   }) as ResilientMethod<unknown, unknown>;
 }
 
-/** Creates the function that calls one method. `awaited` reports calls that are awaited but not subscribed to; absent in production. */
+/** Creates the function that calls one method. */
 export function methodStub(
   method: MethodDescriptor,
   contextOf: () => MethodContext,
-  awaited?: AwaitedCalls,
 ): ResilientMethod<unknown, unknown> {
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
     const isPlain = metadataOrOptions === undefined && options === undefined;
@@ -100,9 +97,7 @@ export function methodStub(
     };
     const openStream: StreamFactory<unknown> = (sink, scope) =>
       new ClientCall(contextOf(), input, sink, scope === undefined ? undefined : { scope, isDirect: true });
-    return awaited === undefined
-      ? new GrpcObservable<unknown>(subscribe, openStream)
-      : awaited.create(method.path, subscribe, openStream);
+    return new GrpcObservable<unknown>(subscribe, openStream);
   };
 }
 

@@ -1,5 +1,6 @@
 import { shortName } from '../client/settings/contract.js';
-import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../client/settings/resolved-settings.js';
+import type { ResolvedMethodPolicy } from '../client/settings/resolve-method-policies.js';
+import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import type { EventFields } from '../telemetry/log/library-logger.js';
 import { listed } from '../telemetry/log/log-text.js';
 

@@ -63,7 +63,7 @@ describe('ResilientGrpcServer', () => {
     await expect(server.close()).rejects.toThrow('broken');
     expect(server.port).toBeUndefined();
     expect(Reflect.get(server, 'grpcClient')).toBeNull();
-    expect(lines.filter((line) => line.includes('(2 more in the last minute)'))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes('(1 more in the last minute)'))).toHaveLength(1);
     expect(clock.pending).toBe(0);
     expect(stopObserving).toHaveBeenCalledOnce();
     const before = recorded.length;

@@ -201,18 +201,16 @@ export class ObservedClients {
   private readonly open = new Map<Attributes, ObservableClient>();
   /** The final gauge values of closed clients. They are observed once more, because the SDK keeps reporting the last observed value. */
   private readonly closed = new Map<Attributes, ClientFigures>();
-  private isObserving = false;
 
   constructor(
     private readonly gauges: ReturnType<typeof clientGauges>,
-    private readonly meter: Meter,
-  ) {}
+    meter: Meter,
+  ) {
+    meter.addBatchObservableCallback(this.observe, Object.values(gauges));
+  }
 
   add(attributes: Attributes, client: ObservableClient): void {
     this.open.set(attributes, client);
-    if (this.isObserving) return;
-    this.isObserving = true;
-    this.meter.addBatchObservableCallback(this.observe, Object.values(this.gauges));
   }
 
   close(attributes: Attributes): void {
@@ -253,14 +251,6 @@ export class ObservedClients {
     for (const [attributes, figures] of this.closed) observe(attributes, figures);
     this.closed.clear();
     for (const [attributes, client] of this.open) observe(attributes, client.figures());
-    // Deferred, because the SDK is still iterating over its callbacks.
-    if (this.open.size === 0) queueMicrotask(this.stopObserving);
-  };
-
-  private readonly stopObserving = (): void => {
-    if (this.open.size > 0 || this.closed.size > 0) return;
-    this.isObserving = false;
-    this.meter.removeBatchObservableCallback(this.observe, Object.values(this.gauges));
   };
 }
 

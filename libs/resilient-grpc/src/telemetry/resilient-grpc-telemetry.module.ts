@@ -21,8 +21,6 @@ export interface ResilientGrpcTelemetryOptions {
     boolean | { readonly client?: boolean | undefined; readonly server?: boolean | undefined } | undefined;
 }
 
-const PROVIDERS = { metrics: 'meter provider', traces: 'tracer provider' } as const;
-
 const tracesSchema = v.lazy((traces) =>
   typeof traces === 'object' ? object({ client: v.optional(flag), server: v.optional(flag) }) : flag,
 );
@@ -53,18 +51,13 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
 
   onApplicationBootstrap(): void {
     this.telemetry.started();
-    const { missing, parts } = this.telemetry;
+    const { missing, unseenVersion: unseen } = this.telemetry;
     if (missing.length === 0) return;
-    const [signal] = missing;
-    const { client, server } = parts.traces;
-    const isPartial = parts.metrics && (client || server) && missing.length === 1 && signal !== undefined;
-    const unseen = this.telemetry.unseenVersion;
+    const lost = `so no ${missing.join(' and no ')} are collected`;
     const text =
-      unseen !== undefined
-        ? `an OpenTelemetry SDK is registered with @opentelemetry/api ${unseen}, but the copy that this library imports does not see it, so no ${missing.join(' and no ')} are collected; install @opentelemetry/api@${unseen}`
-        : isPartial
-          ? `no OpenTelemetry ${PROVIDERS[signal]} is registered, so no ${signal} are collected; register one before the application is created, or set ${signal}: false`
-          : 'no OpenTelemetry SDK is registered, so nothing is collected; register one before the application is created';
+      unseen === undefined
+        ? `no OpenTelemetry SDK is registered for ${missing.join(' and ')}, ${lost}; register one before the application is created, or switch them off in ResilientGrpcTelemetryModule.forRoot()`
+        : `an OpenTelemetry SDK is registered with @opentelemetry/api ${unseen}, but the copy that this library imports does not see it, ${lost}; install @opentelemetry/api@${unseen}`;
     new LibraryLogger('ResilientGrpc').write('log', text, { event: 'no-sdk', missing: missing.join(', ') });
   }
 

@@ -99,19 +99,6 @@ describe('failed attempts to connect', () => {
     expect(histories.failingMs(ADDRESS)).toBe(0);
   });
 
-  it('inherits the connection failures of a replaced channel, unless the new channel has connected', () => {
-    const { clock, histories: old } = makeFailing();
-    const { histories } = make(clock);
-    histories.entered(ADDRESS, 'CONNECTING');
-    histories.inheritFailures(old);
-    clock.advance(1_000);
-    histories.entered(ADDRESS, 'TRANSIENT_FAILURE');
-    expect(histories.failingMs(ADDRESS)).toBe(41_000);
-    histories.entered(ADDRESS, 'READY');
-    histories.inheritFailures(old);
-    expect(histories.failingMs(ADDRESS)).toBeUndefined();
-  });
-
   it('counts consecutive connect timeouts per address, until a different failure or READY', () => {
     const { histories } = make();
     const fail = (timedOut: boolean) => {

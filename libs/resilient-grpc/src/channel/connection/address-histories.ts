@@ -136,15 +136,6 @@ export class AddressHistories {
     history.timeouts = 0;
   }
 
-  /** Inherits the failures of a channel that this one replaces, for addresses to which this channel has not connected either. */
-  inheritFailures({ histories }: AddressHistories): void {
-    for (const [address, { failingSince }] of histories) {
-      const own = this.histories.get(address);
-      if (failingSince === undefined || own === undefined || own.state === 'READY') continue;
-      own.failingSince = Math.min(failingSince, own.failingSince ?? Infinity);
-    }
-  }
-
   /** Reports a failed attempt to connect to `address`. `timedOut` is true if the peer did not respond within the connect timeout. */
   connectFailed(address: string, timedOut: boolean): void {
     const history = this.history(address);

@@ -3,7 +3,7 @@ import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { connectFailureKind, type ConnectFailureFacts } from '../../policy/connect-failure/connect-failures.js';
 import { maskAddress, errorMessage } from '../../errors/error-message.js';
-import { connectFailure, plainError, type ConnectFailure } from './connect-failure.js';
+import { connectFailure, plainError, seconds, type ConnectFailure } from './connect-failure.js';
 import { httpProxy } from './http-proxy.js';
 
 /** Age in milliseconds at which an attempt to connect counts as slow. The warning about an outage has the same delay. */
@@ -175,9 +175,4 @@ function connectErrorOf(error: unknown): { readonly code: string | undefined; re
   if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return { code };
   const names = typeof cert?.subjectaltname === 'string' ? cert.subjectaltname : 'no names';
   return { code, detail: `${code}: expected ${String(host)}, got ${names}` };
-}
-
-/** Formats a duration: '0.2 s'. */
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
 }

@@ -54,3 +54,9 @@ function plainDetail(detail: string): string {
 function plainText(text: string): string {
   return text.replace(CONTROL_RUN, ' ').trim();
 }
+
+/** Formats a duration: '0.2 s', '7.3 s', '125 s'. */
+export function seconds(ms: number): string {
+  const value = Math.max(ms, 0) / 1000;
+  return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} s`;
+}

@@ -90,16 +90,6 @@ export class PolicyOwner {
   toJSON(): object {
     return {};
   }
-
-  /** Makes `policy` report to this owner. Returns false if another policy already does. */
-  claim(policy: ObservingPolicy): boolean {
-    this.control ??= policy;
-    return this.control === policy;
-  }
-
-  yield(policy: ObservingPolicy): void {
-    if (this.control === policy) this.control = undefined;
-  }
 }
 
 /** Name under which this copy registered the policy; empty before the registration. */
@@ -364,7 +354,10 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
     if (!(config instanceof ObservingPolicyConfig) || !(owner instanceof PolicyOwner)) return false;
     // Ignores the update if the channel was closed during the lookup, because the child policy would connect to the resolved addresses.
     if (owner.dependencies.subchannels.isClosed) return true;
-    if (owner.id !== config.id || !owner.claim(this)) return false;
+    if (owner.id !== config.id) return false;
+    owner.control ??= this;
+    // Another policy already reports to the owner.
+    if (owner.control !== this) return false;
     this.owner = owner;
     const { clock, handle, refresh, endpoints: health } = owner.dependencies;
     this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
@@ -496,7 +489,7 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
     this.releaseConnections();
     const { owner } = this;
     this.owner = undefined;
-    owner?.yield(this);
+    if (owner?.control === this) owner.control = undefined;
     owner?.dependencies.handle({ type: 'destroyed' });
   }
 

@@ -1,6 +1,7 @@
 import type { Waiter, WaitRefusal } from '../../call/call-transport.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { ChannelSettings } from '../channel-settings.js';
+import { seconds } from '../connection/connect-failure.js';
 import type { EventHub } from '../../call/event-hub.js';
 import type { WireChannel } from '../wire-channel.js';
 
@@ -132,12 +133,6 @@ export function tooManyWaiting(
 }
 
 export const CLOSED: WaitRefusal = { reason: 'closed', details: 'The client was closed', retryAfterMs: undefined };
-
-/** Formats a duration: '0.2 s', '7.3 s', '125 s'. */
-function seconds(ms: number): string {
-  const value = Math.max(ms, 0) / 1000;
-  return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} s`;
-}
 
 /** Time in milliseconds after which a wait for a free stream is reported while another connection is being opened. */
 const SLOW_STREAM_MS = 1_000;

@@ -6,7 +6,7 @@ import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { ClientCall } from '../call/client-call.js';
 import { CallRegistry } from '../call/call-registry.js';
-import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';
+import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
 
 /** Simulates calls to an idempotent method for `seconds`. The server fails the fraction `failing` of all attempts. */
 function simulate(callsPerSecond: number, seconds: number, failing: number) {

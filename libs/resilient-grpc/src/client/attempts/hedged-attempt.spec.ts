@@ -6,7 +6,7 @@ import { MEMORY_METHOD, memoryRuntime } from '../../../../../test/unit-support/m
 import { ENDS, MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { ClientCall } from '../call/client-call.js';
-import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';
+import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
 
 const HEDGING = { maxAttempts: 3, hedgingDelayMs: 10, nonFatalStatusCodes: new Set([StatusCode.UNAVAILABLE]) };
 

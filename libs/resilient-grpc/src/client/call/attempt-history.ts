@@ -97,7 +97,6 @@ export class AttemptHistory {
       random,
     });
     if (verdict.kind === 'refused') this.transparentLeft = false;
-    if (!decision.retry && decision.because === 'throttled') context.client.throttled();
     if (decision.retry && decision.kind !== 'wait') {
       this.retriesSincePushback = decision.because === 'pushback' ? 0 : this.retriesSincePushback + 1;
     }

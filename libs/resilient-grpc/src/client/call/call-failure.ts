@@ -3,11 +3,7 @@ import type { AttemptEnd } from '../../call/attempt.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { CircuitOpenError, ConcurrencyLimitError } from '../../errors/operator-errors.js';
 import { errorMessage } from '../../errors/error-message.js';
-import {
-  GrpcConfigurationError,
-  problemCount,
-  type ConfigurationProblem,
-} from '../../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { GrpcCallError, type FailureReason, type NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { withDoctor } from '../../policy/connect-failure/connect-failures.js';
@@ -188,17 +184,10 @@ export function preparationFailure(error: unknown): CallFailure {
 /** Maximum number of problems in the details of a call. The `cause` has all of them. */
 const MAX_SHOWN_PROBLEMS = 10;
 
-/**
- * Returns the first `MAX_SHOWN_PROBLEMS` problems and the number of the others, on one line. The message of GrpcConfigurationError has one
- * line per problem, which would split a log entry.
- */
+/** Returns the first problems on one line. The message of GrpcConfigurationError has several lines, which would split a log entry. */
 function describeProblems(problems: readonly ConfigurationProblem[]): string {
   const texts = problems.slice(0, MAX_SHOWN_PROBLEMS).map(({ path, message }) => `${path}: ${message}`);
-  if (problems.length === 1) return texts.join('');
-  const numbered = texts.map((text, index) => `(${String(index + 1)}) ${text}`).join(' ');
-  const count = problemCount(problems);
-  const more = count - texts.length;
-  return `${String(count)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
+  return texts.join('; ');
 }
 
 /** Failure of a call that a concurrency limit refuses, because the queue of the limit is full. */

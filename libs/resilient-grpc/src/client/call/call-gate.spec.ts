@@ -10,7 +10,7 @@ import { ENDS, MemoryTransport } from '../../../../../test/unit-support/memory-t
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
-import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';
+import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
 import { CallRegistry } from './call-registry.js';
 import { ClientCall } from './client-call.js';
 

@@ -13,7 +13,8 @@ import { MemoryTransport } from '../../../../../test/unit-support/memory-transpo
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { MethodContext } from '../call-context.js';
 import { MethodRuntime } from '../method-context.js';
-import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
+import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
+import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import { UnreadStreams } from '../streams/unread-streams.js';
 import type { CallerContext } from './caller-context.js';
@@ -55,7 +56,6 @@ function setUp(options: Partial<ResolvedMethodPolicy> = {}) {
     events,
     clock,
     random: seededRandom(1),
-    throttled: () => undefined,
   });
   const policy = {
     ...options,

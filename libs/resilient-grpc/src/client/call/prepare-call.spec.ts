@@ -9,7 +9,8 @@ import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js'
 import { runInbound } from './caller-context.js';
 import { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
-import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
+import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
+import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import { UnreadStreams } from '../streams/unread-streams.js';
 import { ClientCall } from './client-call.js';
@@ -50,7 +51,6 @@ function msUntilSentDeadline(timeouts: { inbound?: number; method?: number; call
     events: new EventHub({ client: 'memory' }, () => clock.epoch()),
     clock,
     random: seededRandom(1),
-    throttled: () => undefined,
   });
   const policy = { safeToRepeat: false, safeBecause: 'test', timeoutMs: timeouts.method } as ResolvedMethodPolicy;
   const inbound: CapturedCall = {

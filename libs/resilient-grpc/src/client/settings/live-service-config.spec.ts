@@ -215,15 +215,15 @@ describe('service config update', () => {
     expect(warnings[0]?.length).toBeLessThan(500);
   });
 
-  it('notifies listeners after a service config update takes effect', () => {
+  it('notifies the client after a service config update takes effect, until the client is closed', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs } = live(source);
     const notified: [ParsedServiceConfig, number | undefined][] = [];
-    const stop = subject.onChange((one) => notified.push([one, timeoutMs()]));
+    subject.onChange = (one) => notified.push([one, timeoutMs()]);
     const retryThrottling = { maxTokens: 10, tokenRatio: 0.1 };
     source.next(config('2s', { retryThrottling }));
     expect(notified).toMatchObject([[{ retryThrottling }, 2_000]]);
-    stop();
+    subject.close();
     source.next(config('3s'));
     expect(notified).toHaveLength(1);
   });

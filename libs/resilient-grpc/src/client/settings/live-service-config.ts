@@ -18,7 +18,7 @@ import { oneLine } from '../../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { unreadable } from './copy-options.js';
-import type { ResolvedMethodPolicy } from './resolved-settings.js';
+import type { ResolvedMethodPolicy } from './resolve-method-policies.js';
 
 export interface LiveServiceConfigInput {
   /** The Observable from the options. Its values are untrusted. */
@@ -63,7 +63,8 @@ export class LiveServiceConfig {
    */
   readonly first: Promise<void>;
   private readonly input: LiveServiceConfigInput;
-  private readonly listeners = new Set<(config: ParsedServiceConfig) => void>();
+  /** Called with each later service config. */
+  onChange: ((config: ParsedServiceConfig) => void) | undefined;
   config: ParsedServiceConfig | undefined;
   private policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   private subscription: Subscription | undefined;
@@ -113,17 +114,9 @@ export class LiveServiceConfig {
     return this.policies.get(path);
   }
 
-  /** Calls `listener` with each later service config. Returns a function that removes the listener. */
-  onChange(listener: (config: ParsedServiceConfig) => void): () => void {
-    this.listeners.add(listener);
-    return () => {
-      this.listeners.delete(listener);
-    };
-  }
-
   /** Unsubscribes from the source, and resolves `first` if it is pending. The current service config remains in effect. */
   close(): void {
-    this.listeners.clear();
+    this.onChange = undefined;
     this.begin([]);
     this.subscription?.unsubscribe();
   }
@@ -176,7 +169,7 @@ export class LiveServiceConfig {
     this.config = config;
     this.lastWarning = undefined;
     this.begin([]);
-    for (const listener of [...this.listeners]) listener(config);
+    this.onChange?.(config);
   }
 
   private parse(

@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import type { MethodDescriptor } from '../../call/method.js';
+import type { CircuitBreakerPolicy } from '../../policy/circuit-breaker/circuit-breaker.js';
+import type { ConcurrencyPolicy } from '../../policy/concurrency/permit-queue.js';
 import {
   type HedgingPolicy,
   DEFAULT_RETRY_POLICY,
@@ -12,11 +14,42 @@ import {
   type ParsedMethodConfig,
   type ParsedServiceConfig,
 } from '../../policy/service-config/service-config.js';
-import type { GrpcClientDefaults, MethodOptions } from './client-options.js';
+import type { DEFAULT_CLIENT_SETTINGS, GrpcClientDefaults, MethodOptions } from './client-options.js';
 import type { Services } from './contract.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 import { optionsByPattern } from './method-patterns.js';
-import type { ResolvedMethodOptions, ResolvedMethodPolicy } from './resolved-settings.js';
+
+export type ResolvedMethodOptions = {
+  readonly [K in keyof Required<MethodOptions>]: K extends 'circuitBreaker'
+    ? CircuitBreakerPolicy | undefined
+    : K extends 'retry'
+      ? RetryPolicy | undefined
+      : K extends 'maxConcurrentCalls'
+        ? ConcurrencyPolicy | undefined
+        : K extends 'hedge'
+          ? Exclude<MethodOptions[K], false>
+          : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
+            ? NonNullable<MethodOptions[K]>
+            : MethodOptions[K];
+};
+
+/** Policy of one method. If `onDrain` is `undefined`, a call of a resumable stream uses 'complete', and any other call uses 'finish'. */
+export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent' | 'retry' | 'hedge'> {
+  /** Percentile that the hedging delay follows. */
+  readonly hedgingDelay: HedgingPercentile | undefined;
+  readonly safeToRepeat: boolean;
+  /**
+   * Reason for `safeToRepeat` in the startup log line: 'proto idempotency_level', 'methods["Get"].idempotent', 'methods["Get"].retry', or 'serviceConfig
+   * retryPolicy' (or hedgingPolicy). The empty string if the method is not safe to repeat.
+   */
+  readonly safeBecause: string;
+  /** Present if and only if the method is safe to repeat and not hedged. */
+  readonly retry: RetryPolicy | undefined;
+  /** Replaces retries; present only if the method is safe to repeat. */
+  readonly hedging?: HedgingPolicy | undefined;
+  readonly maxRequestMessageBytes: number | undefined;
+  readonly maxResponseMessageBytes: number | undefined;
+}
 
 type Methods = Readonly<Record<string, MethodOptions>>;
 

@@ -32,6 +32,7 @@ import type { ResolvedClientSettings } from './resolved-settings.js';
 import { clientDefaultsSchema, clientSettingsSchema } from './settings-schema.js';
 import { balancingProblems, settingsWarnings } from './settings-and-service-config.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
+import { isObject } from '../../policy/options/option-schemas.js';
 
 /** Input for resolving the settings of one client. */
 export interface SettingsInput {
@@ -181,19 +182,12 @@ function deeperProblems(
   path: string,
   found: readonly ConfigurationProblem[],
 ): ConfigurationProblem[] {
-  const isValid = (key: keyof GrpcClientDefaults) =>
-    !found.some((problem) => problem.path.startsWith(pathOf(path, key)));
-  const { loadBalancing, channelOptions, ...rest } = settings;
-  const problems = channelOptionProblems(
-    {
-      ...rest,
-      ...(isValid('loadBalancing') ? { loadBalancing } : {}),
-      ...(isValid('channelOptions') ? { channelOptions } : {}),
-    },
-    path,
-  );
-  if (!isValid('metadata') || !isObject(settings.metadata) || isMetadataLike(settings.metadata)) return problems;
-  for (const [key, value] of Object.entries(settings.metadata)) {
+  const isInvalid = (key: string) => found.some((problem) => problem.path.startsWith(pathOf(path, key)));
+  const valid: GrpcClientDefaults = Object.fromEntries(Object.entries(settings).filter(([key]) => !isInvalid(key)));
+  const problems = channelOptionProblems(valid, path);
+  const { metadata } = valid;
+  if (typeof metadata !== 'object' || isMetadataLike(metadata)) return problems;
+  for (const [key, value] of Object.entries(metadata)) {
     const problem = value === undefined ? undefined : metadataEntryProblem(key, value);
     if (problem !== undefined) problems.push({ path: pathOf(pathOf(path, 'metadata'), key), message: problem });
   }
@@ -225,10 +219,6 @@ function hooksOf(
   },
 ): CallHooks | undefined {
   return interceptors.length === 0 ? undefined : new CallHooks([...interceptors], source);
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
 }
 
 /** Casts untrusted options to the type they were checked against. A value that is not an object becomes an empty object. */

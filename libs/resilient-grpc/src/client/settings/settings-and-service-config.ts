@@ -7,8 +7,7 @@ import { type Services, shortName } from './contract.js';
 import { pathOf, truncate } from '../../policy/options/describe-value.js';
 import { balancingPolicyOf, channelOptionProblems } from './resolve-channel-settings.js';
 import { optionsByPattern } from './method-patterns.js';
-import type { ResolvedMethodPolicy } from './resolved-settings.js';
-import { canHedge } from './resolve-method-policies.js';
+import { canHedge, type ResolvedMethodPolicy } from './resolve-method-policies.js';
 
 /** Maximum number of warnings about one service config. */
 const MAX_WARNINGS = 20;

@@ -48,7 +48,7 @@ describe('FailureLog', () => {
     ]);
     clock.advance(60_000);
     expect(lines.slice(2).map(({ msg }) => msg)).toEqual([
-      `${lines[0]!.msg} (99 more in the last minute, the last one 60 s ago)`,
+      `${lines[0]!.msg} (98 more in the last minute, the last one 60 s ago)`,
     ]);
     expect(lines[2]?.fields).toEqual({
       client: 'orders',
@@ -61,7 +61,7 @@ describe('FailureLog', () => {
       reachedServer: 'yes',
       answered: '500',
       isFault: true,
-      repeats: 99,
+      repeats: 98,
     });
     log.close();
     expect(clock.pending).toBe(0);

@@ -201,18 +201,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
       return `${change}: ${cause}; calls above the limit are queued, up to maxConcurrentCalls.queue`;
     },
   },
-  'throttle-too-small': {
-    text: ({ inFlight }) =>
-      `serviceConfig.retryThrottling allows no retry: ${String(inFlight)} calls are in flight, and a lost ` +
-      `connection takes a token for each; write maxTokens: ${String(Math.min(1_000, inFlight * 3))} or more, or remove retryThrottling`,
-  },
   'stream-resumed': { level: 'debug' },
-  'awaited-call': {
-    text: ({ path, awaitedAt }) =>
-      `${path}: the call${awaitedAt === undefined ? '' : ` at ${awaitedAt}`} was awaited but not subscribed to, so it was not made; ` +
-      'write await firstValueFrom(call)',
-    about: ({ path, awaitedAt = '' }) => `${path} ${awaitedAt}`,
-  },
   'unanswered-calls': {
     text: ({ address, paths, oldestMs, remedy }) =>
       `${address} has not answered ${callsByPath(Object.entries(paths))} for up to ${duration(oldestMs)}; the calls have no ` +

@@ -16,7 +16,7 @@ function make(maxLines?: () => number) {
   const add = (event: string, subject: string, text: string, state = '', level: LogLevel = 'warn') => {
     const build = () => {
       built += 1;
-      return [text, { event, subject, stack: `at ${text}` }] as const;
+      return [text, { event, subject }] as const;
     };
     limiter.log({ level, event, subject, key: `${subject} ${state}`, build });
   };
@@ -34,9 +34,9 @@ describe('repeated lines', () => {
     }
     expect(written).toEqual([
       'warn failure 0',
-      'warn failure 59 (599 more in the last minute, the last one 1 s ago)',
-      'warn failure 119 (600 more in the last minute, the last one 1 s ago)',
-      'warn failure 179 (600 more in the last minute, the last one 1 s ago)',
+      'warn failure 59 (598 more in the last minute, the last one 1 s ago)',
+      'warn failure 119 (599 more in the last minute, the last one 1 s ago)',
+      'warn failure 179 (599 more in the last minute, the last one 1 s ago)',
     ]);
     expect(builds()).toBe(4);
   });
@@ -50,13 +50,13 @@ describe('repeated lines', () => {
     expect(written).toEqual(['warn one', 'warn two']);
   });
 
-  it('have the number of repeats as a field, and no stack, because the first line has it', () => {
+  it('have the number of the other repeats as a field', () => {
     const { clock, fields, add } = make();
     for (let i = 0; i < 3; i++) add('failure', '/a', 'one');
     clock.advance(60_000);
     expect(fields).toEqual([
-      { event: 'failure', subject: '/a', stack: 'at one' },
-      { event: 'failure', subject: '/a', repeats: 2 },
+      { event: 'failure', subject: '/a' },
+      { event: 'failure', subject: '/a', repeats: 1 },
     ]);
   });
 
@@ -80,14 +80,14 @@ describe('repeated lines', () => {
     circuit('/a', 'closed');
     expect(written).toEqual(['warn /a: open', 'log /a: closed', 'warn /b: open', 'warn failure']);
     clock.advance(60_000);
-    expect(written.slice(4)).toEqual(['log /a: closed (2 more in the last minute, the last one 60 s ago)']);
+    expect(written.slice(4)).toEqual(['log /a: closed (1 more in the last minute, the last one 60 s ago)']);
   });
 
   it('are written and their timer is cleared on close()', () => {
     const { clock, written, add, limiter } = make();
     for (let i = 0; i < 3; i++) add('failure', '/a', 'one');
     limiter.close();
-    expect(written).toEqual(['warn one', 'warn one (2 more in the last minute)']);
+    expect(written).toEqual(['warn one', 'warn one (1 more in the last minute)']);
     expect(clock.pending).toBe(0);
   });
 });
@@ -113,38 +113,36 @@ describe('lines beyond the limit', () => {
     for (const path of [...paths(500), '/a.A/M7', '/a.A/M7']) circuit(path, 'open');
     clock.advance(60_000);
     expect(written[1]).toMatch(
-      /^warn \/a\.A\/M500: open \(501 more in the last minute, the last one 60 s ago: 399 × others, 3 × \/a\.A\/M7, \/a\.A\/M100, /,
+      /^warn \/a\.A\/M7: open \(501 more in the last minute, the last one 60 s ago: 400 × others, 2 × \/a\.A\/M7, \/a\.A\/M100, /,
     );
     expect(written[1]).toMatch(/, and 81 more\)$/);
     expect(written[1]!.length).toBeLessThan(500);
   });
 
-  it('report only the latest state of each subject', () => {
+  it('do not report the earlier state of a subject', () => {
     const { clock, written, fields, circuit } = make(() => 1);
     circuit('/x', 'open');
     for (const path of ['/a', '/b', '/c']) circuit(path, 'open');
     circuit('/a', 'closed');
     clock.advance(60_000);
     expect(written.slice(1)).toEqual([
-      'warn /c: open (1 more in the last minute, the last one 60 s ago: /b) | /a: closed (1 more in the last minute, the last one 60 s ago)',
+      'warn /c: open (3 more in the last minute, the last one 60 s ago: 2 × circuit /a, /b)',
     ]);
-    expect(fields[1]).toMatchObject({ subject: '/c', repeats: 3, events: 'circuit' });
+    expect(fields[1]).toMatchObject({ subject: '/c', repeats: 3 });
   });
 
-  it('have the fields of the most severe line, such as a call that may have had an effect, and list all events', () => {
+  it('have the text and the fields of the most severe line, such as a call that may have had an effect, and name the others', () => {
     const { clock, written, fields, add, circuit } = make(() => 1);
     circuit('/x', 'open');
     add('attempt-end', '/a', 'lost');
     circuit('/b', 'open');
     circuit('/c', 'closed');
     clock.advance(60_000);
-    expect(written[1]).toBe('warn lost (60 s ago) | /b: open (60 s ago) | /c: closed (60 s ago)');
+    expect(written[1]).toBe('warn lost (2 more in the last minute, the last one 60 s ago: circuit /b, circuit /c)');
     expect(fields[1]).toEqual({
       event: 'attempt-end',
       subject: '/a',
-      stack: 'at lost',
       repeats: 2,
-      events: 'attempt-end, circuit',
     });
   });
 

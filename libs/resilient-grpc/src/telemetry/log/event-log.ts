@@ -30,19 +30,16 @@ interface Pending {
   line: LimitedLine;
   at: number;
   count: number;
-  /** True if a line of this key and subject was written within the last interval, so that all `count` lines are repeats. */
-  isRepeat: boolean;
 }
 
 /**
  * Writes the first line of each event and key immediately. Counts further ones for a minute, then writes the latest with their number. Also
- * limits the lines of all keys together: those beyond the limit are combined within a minute into one line, with the latest text of each
- * event and the subjects of the others. It has only the latest state of a subject, so a circuit that has closed again is not reported as
- * open.
+ * limits the lines of all keys together: those beyond the limit become one line within a minute, with the text of the most severe of them
+ * and the subjects of the others. It has only the latest state of a subject, so a circuit that has closed again is not reported as open.
  */
 export class LogLimiter {
   private readonly pending = new Map<string, Pending>();
-  /** Times of the latest line of each event with a key, and of each event with a subject. */
+  /** Time of the latest line of each event with a key. */
   private readonly writtenAt = new Map<string, number>();
   private readonly times: number[] = [];
   private timer: Timer | undefined;
@@ -60,15 +57,10 @@ export class LogLimiter {
     const id = idOf(line);
     const earlier = this.pending.get(id);
     const at = this.clock.now();
-    if (earlier?.line.key === line.key) {
-      earlier.line = line;
-      earlier.at = at;
-      earlier.count += 1;
-      return;
-    }
-    const isRepeat = this.allowedAt(keyOf(line)) > at && this.allowedAt(id) > at;
-    this.pending.set(id, { line, at, count: (earlier?.count ?? 0) + 1, isRepeat });
-    this.flush(at);
+    // Added again, so that the map is in the order of the latest events.
+    this.pending.delete(id);
+    this.pending.set(id, { line, at, count: (earlier?.count ?? 0) + 1 });
+    if (earlier?.line.key !== line.key) this.flush(at);
   }
 
   close(): void {
@@ -76,27 +68,21 @@ export class LogLimiter {
     this.writeDue([...this.pending.values()], this.maxLines(), this.clock.now());
   }
 
-  private allowedAt(name: string): number {
-    return (this.writtenAt.get(name) ?? -Infinity) + LOG_INTERVAL_MS;
-  }
+  private readonly dueAtOf = ({ line }: Pending): number =>
+    (this.writtenAt.get(keyOf(line)) ?? -Infinity) + LOG_INTERVAL_MS;
 
   private flush(now: number): void {
     while (now - (this.times[0] ?? now) >= LOG_INTERVAL_MS) this.times.shift();
     const free = this.maxLines() - this.times.length;
     // During a flood, each event ends here: the timer is set for the time at which the limit allows a line.
     if (free <= 0 && this.timer !== undefined) return;
-    const dueAtOf = ({ line }: Pending): number => this.allowedAt(keyOf(line));
-    if (free > 0)
-      this.writeDue(
-        [...this.pending.values()].filter((one) => dueAtOf(one) <= now),
-        free,
-        now,
-      );
+    const due = [...this.pending.values()].filter((one) => this.dueAtOf(one) <= now);
+    this.writeDue(due, free, now);
     this.timer?.clear();
     this.timer = undefined;
     if (this.pending.size === 0) return;
     const allowedAt = (this.times.at(-this.maxLines()) ?? -Infinity) + LOG_INTERVAL_MS;
-    const dueAt = Math.max(now, allowedAt, Math.min(...[...this.pending.values()].map(dueAtOf)));
+    const dueAt = Math.max(now, allowedAt, Math.min(...[...this.pending.values()].map(this.dueAtOf)));
     // A timer can fire early, so the time is at least the one for which the timer was set.
     this.timer = this.clock.setTimer(() => {
       this.timer = undefined;
@@ -106,77 +92,54 @@ export class LogLimiter {
 
   /** Writes a line for each key, or one for all of them if fewer are free. */
   private writeDue(due: readonly Pending[], free: number, now: number): void {
-    const lines = grouped(due, keyOf);
-    if (lines.length <= free) for (const line of lines) this.writeLine(line, now);
-    else if (free > 0) this.writeLine(due, now);
+    const keys = new Set(due.map(({ line }) => keyOf(line)));
+    if (keys.size > free) {
+      this.writeLine(free > 0 ? due : [], now);
+      return;
+    }
+    for (const key of keys) {
+      const ofKey = due.filter(({ line }) => keyOf(line) === key);
+      this.writeLine(ofKey, now);
+    }
   }
 
+  /** Writes one line for all of `due`, which are in the order of their latest events. */
   private writeLine(due: readonly Pending[], now: number): void {
-    const latestFirst = [...due].reverse().sort((a, b) => b.at - a.at);
-    const kinds = grouped(latestFirst, ({ level, event }) => `${level} ${event}`)
-      .map((kind) => combined(kind, now))
-      .sort((a, b) => b.severity - a.severity);
-    const [first] = kinds;
+    const [first, ...others] = [...due].reverse().sort((a, b) => severityOf(b.line) - severityOf(a.line));
     if (first === undefined) return;
     for (const { line } of due) {
       this.pending.delete(idOf(line));
       // Deleted first, so that the map stays in the order of the times.
-      for (const name of [idOf(line), keyOf(line)]) {
-        this.writtenAt.delete(name);
-        this.writtenAt.set(name, now);
-      }
+      this.writtenAt.delete(keyOf(line));
+      this.writtenAt.set(keyOf(line), now);
     }
-    for (const [name, at] of this.writtenAt) {
+    for (const [key, at] of this.writtenAt) {
       if (now - at < LOG_INTERVAL_MS) break;
-      this.writtenAt.delete(name);
+      this.writtenAt.delete(key);
     }
     this.times.push(now);
-    const repeats = kinds.reduce((sum, { more }) => sum + more + 1, -1);
-    const events = [...new Set(kinds.map(({ fields }) => fields.event))].join(', ');
-    this.sink.write(first.level, kinds.map(({ text }) => text).join(' | '), {
-      ...first.fields,
-      ...(repeats > 0 && { repeats }),
-      ...(kinds.length > 1 && { events }),
-    });
+    const { line, at, count } = first;
+    const [text, fields] = line.build();
+    const repeats = due.reduce((sum, one) => sum + one.count, -1);
+    const counts = count > 1 && others.length > 0 ? [{ line, count: count - 1 }, ...others] : others;
+    const named = counts.sort((a, b) => b.count - a.count).map((one) => subjectOf(one, line));
+    const subjects = named.length === 0 ? '' : `: ${listed(named, MAX_LISTED)}`;
+    const age = now - at < 1_000 ? '' : `${duration(now - at)} ago`;
+    const more = `${String(repeats)} more in the last minute${age === '' ? '' : `, the last one ${age}`}${subjects}`;
+    const note = repeats === 0 ? age : more;
+    const all = repeats === 0 ? fields : { ...fields, repeats };
+    this.sink.write(line.level, note === '' ? text : `${text} (${note})`, all);
   }
 }
 
 const idOf = ({ event, subject }: LimitedLine): string => `${event} ${subject}`;
 const keyOf = ({ event, key }: LimitedLine): string => `${event}: ${key}`;
+const severityOf = ({ level, event }: LimitedLine): number => LEVELS.indexOf(level) + (event === TOP_EVENT ? 0.5 : 0);
 
-function grouped(all: readonly Pending[], by: (line: LimitedLine) => string): readonly (readonly Pending[])[] {
-  const groups = new Map<string, Pending[]>();
-  for (const one of all) {
-    const group = groups.get(by(one.line));
-    if (group === undefined) groups.set(by(one.line), [one]);
-    else group.push(one);
-  }
-  return [...groups.values()];
-}
-
-/** Describes the lines of one event and level, given latest first: the latest, and the number and the subjects of the others. */
-function combined(kind: readonly Pending[], now: number) {
-  const [latest] = kind as [Pending];
-  const { line, at, isRepeat } = latest;
-  const [text, { stack, ...fields }] = line.build();
-  const counts = kind.map(
-    (one) => [one.line.subject, one === latest && !isRepeat ? one.count - 1 : one.count] as const,
-  );
-  const more = counts.reduce((sum, [, count]) => sum + count, 0);
-  const most = counts.filter(([, count]) => count > 0).sort(([, a], [, b]) => b - a);
-  const named = most.map(([subject, count]) => (count === 1 ? subject : `${String(count)} × ${subject}`));
-  const subjects = kind.length === 1 ? '' : `: ${listed(named, MAX_LISTED)}`;
-  const age = now - at < 1_000 ? '' : `${duration(now - at)} ago`;
-  const repeats = `${String(more)} more in the last minute${age === '' ? '' : `, the last one ${age}`}${subjects}`;
-  const note = more === 0 ? age : repeats;
-  return {
-    level: line.level,
-    text: note === '' ? text : `${text} (${note})`,
-    // The line that is repeated had the stack.
-    fields: isRepeat || stack === undefined ? fields : { ...fields, stack },
-    more,
-    severity: LEVELS.indexOf(line.level) + (line.event === TOP_EVENT ? 0.5 : 0),
-  };
+/** Returns '3 × circuit /orders.v1.Orders/Get': without the number 1, and without the event if `main` has the same event and level. */
+function subjectOf({ line, count }: Pick<Pending, 'line' | 'count'>, main: LimitedLine): string {
+  const isSame = line.event === main.event && line.level === main.level;
+  return `${count === 1 ? '' : `${String(count)} × `}${isSame ? '' : `${line.event} `}${line.subject}`;
 }
 
 /** Maximum length, in characters, of the texts of the library itself, which can contain a shell command. */

@@ -132,7 +132,6 @@ export function fakeContexts(
     registry: new CallRegistry(clock),
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),
-    throttled: () => undefined,
     replayLimits: new ReplayLimits(resolution.settings.replayBytes.perCall, resolution.settings.replayBytes.perClient),
     trustRefusedStreams: false,
     events: new EventHub({ client: FAKE_CLIENT }, () => clock.epoch()),

@@ -261,6 +261,11 @@ export type GrpcClientEvent = {
       readonly progress: boolean;
     }
   /**
+   * A call was awaited, but not subscribed to within 1 s, so it was not made. Emitted at most once per call site, and only in development
+   * (`NODE_ENV` is not 'production').
+   */
+  | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
+  /**
    * A value of a request is not sent, or is replaced by another. Emitted at most once per method and field, and only in development
    * (`NODE_ENV` is not 'production').
    */

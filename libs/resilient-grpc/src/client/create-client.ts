@@ -33,6 +33,7 @@ import { HEALTH_SERVICE } from './health-contract.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
+import { AwaitedCalls } from './awaited-calls.js';
 import { bytesMethod, ChannelCall } from './channel-call.js';
 import { findService, type Services } from './settings/contract.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
@@ -112,6 +113,8 @@ class GrpcClient implements ResilientGrpcClient {
   private stopKeepingTraces: (() => void) | undefined;
   private stopTelemetryEvents: (() => void) | undefined;
   private readonly services: Services;
+  /** Reports calls that are awaited but not subscribed to; `undefined` in production. */
+  private readonly awaitedCalls: AwaitedCalls | undefined;
   private readonly mark: WeakRef<OpenClient>;
 
   constructor(
@@ -175,6 +178,7 @@ class GrpcClient implements ResilientGrpcClient {
       events: this.hub,
       rejects: settings.rejectInvalidMessages,
     });
+    if (process.env['NODE_ENV'] !== 'production') this.awaitedCalls = new AwaitedCalls(clock, this.hub);
     this.mark = markOpen(this);
   }
 
@@ -251,7 +255,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   getService<T extends object>(service: string): Resilient<T> & T {
     const name = findService(this.services, service, this.name);
-    const stub = this.stubs.get(name) ?? serviceStub(this.methodsOf(name));
+    const stub = this.stubs.get(name) ?? serviceStub(this.methodsOf(name), this.awaitedCalls);
     this.stubs.set(name, stub);
     // Returns a copy, so that a caller that replaces a method does not affect other callers. The cast is not checked: the caller must
     // provide an interface that matches the service definition.
@@ -484,6 +488,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   private async closeOnce(): Promise<void> {
+    this.awaitedCalls?.close();
     this.registry.close();
     this.outside.close();
     // A call that grpc-js has just started is cancelled a second time in the next turn of the event loop. Until then, the channel must be

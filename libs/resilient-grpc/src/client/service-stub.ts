@@ -10,6 +10,7 @@ import {
   type StreamFactory,
   type StreamSink,
 } from '../call/stream-source.js';
+import type { AwaitedCalls } from './awaited-calls.js';
 import { applicationCallSite } from './call-site.js';
 import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';
 import type { MethodContext } from './call-context.js';
@@ -32,11 +33,12 @@ export interface StubbedMethod {
  */
 export function serviceStub(
   methods: Iterable<StubbedMethod>,
+  awaited?: AwaitedCalls,
 ): Readonly<Record<string, ResilientMethod<unknown, unknown>>> {
   const stub: Record<string, ResilientMethod<unknown, unknown>> = {};
   for (const { method, contextOf } of methods) {
     const name = method.method;
-    const call = methodStub(method, contextOf);
+    const call = methodStub(method, contextOf, awaited);
     stub[name] = call;
     stub[lowerFirst(name)] ??= call;
     if (method.alias !== undefined) stub[method.alias] ??= call;
@@ -70,10 +72,11 @@ function calledByOthers(
   }) as ResilientMethod<unknown, unknown>;
 }
 
-/** Creates the function that calls one method. */
+/** Creates the function that calls one method. `awaited` reports calls that are awaited but not subscribed to; absent in production. */
 export function methodStub(
   method: MethodDescriptor,
   contextOf: () => MethodContext,
+  awaited?: AwaitedCalls,
 ): ResilientMethod<unknown, unknown> {
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
     const isPlain = metadataOrOptions === undefined && options === undefined;
@@ -97,7 +100,9 @@ export function methodStub(
     };
     const openStream: StreamFactory<unknown> = (sink, scope) =>
       new ClientCall(contextOf(), input, sink, scope === undefined ? undefined : { scope, isDirect: true });
-    return new GrpcObservable<unknown>(subscribe, openStream);
+    return awaited === undefined
+      ? new GrpcObservable<unknown>(subscribe, openStream)
+      : awaited.create(method.path, subscribe, openStream);
   };
 }
 

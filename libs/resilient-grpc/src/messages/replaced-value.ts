@@ -151,7 +151,7 @@ export function replacedMessage(value: unknown, type: MessageType): ReplacedValu
   return fields.some((field) => field in value) ? undefined : lost;
 }
 
-/** True if `value` has a `then` method. A getter is not called, because it can have side effects. */
+/** True if `value` has a `then` method. A getter is not called, because reading `then` of a call reports the call as awaited. */
 function isThenable(value: unknown): boolean {
   let owner = typeof value === 'object' ? value : null;
   while (owner !== null) {

@@ -668,6 +668,10 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
     'debug stream-resumed: path=/orders.v1.Orders/Get, resumes=2, gapMs=80, progress=true',
   ],
   [
+    { type: 'awaited-call', path, awaitedAt: 'orders.ts:7' },
+    'warn /orders.v1.Orders/Get: the call at orders.ts:7 was awaited but not subscribed to, so it was not made; write await firstValueFrom(call)',
+  ],
+  [
     {
       type: 'unanswered-calls',
       address: 'a:1',

@@ -202,6 +202,12 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
     },
   },
   'stream-resumed': { level: 'debug' },
+  'awaited-call': {
+    text: ({ path, awaitedAt }) =>
+      `${path}: the call${awaitedAt === undefined ? '' : ` at ${awaitedAt}`} was awaited but not subscribed to, so it was not made; ` +
+      'write await firstValueFrom(call)',
+    about: ({ path, awaitedAt = '' }) => `${path} ${awaitedAt}`,
+  },
   'unanswered-calls': {
     text: ({ address, paths, oldestMs, remedy }) =>
       `${address} has not answered ${callsByPath(Object.entries(paths))} for up to ${duration(oldestMs)}; the calls have no ` +

@@ -16,6 +16,16 @@ import { preparationFailure } from '../call/call-failure.js';
 
 const LOST = 'The connection was lost before the call was sent';
 
+/** Attempt that is never sent, because its call ended while the attempt was being prepared. */
+const UNSENT_ATTEMPT: Attempt = {
+  peer: undefined,
+  startRead: () => undefined,
+  send: () => undefined,
+  halfClose: () => undefined,
+  cancel: () => undefined,
+  abandon: () => undefined,
+};
+
 /** Runs the interceptors and the client's metadata function before each attempt, and starts the attempt when they have completed. */
 export function withPreparation(
   start: StartAttempt,
@@ -27,11 +37,12 @@ export function withPreparation(
 ): StartAttempt {
   return (request, listener) => {
     const metadata = metadataOf(request, call, interceptors);
+    if (!owner.isOpen()) {
+      if ('waitsFor' in metadata) metadata.metadata.catch(() => undefined);
+      return UNSENT_ATTEMPT;
+    }
     if ('waitsFor' in metadata) return new PreparedAttempt(start, request, listener, metadata, client);
-    if (owner.isOpen()) return start(requestWith(request, metadata), listener);
-    // The caller abandons the attempt before it starts.
-    const ready: PendingMetadata = { metadata: Promise.resolve(metadata), waitsFor: 'an interceptor' };
-    return new PreparedAttempt(start, request, listener, ready, client);
+    return start(requestWith(request, metadata), listener);
   };
 }
 

@@ -63,6 +63,9 @@ const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.service_config_disable_resolution':
     "a TXT record would enable grpc-js's retries; remove this option and write `serviceConfig`",
   interceptor_providers: "an option of grpc-js's Client, which is not used; write `interceptors` in channelOptions",
+  callInvocationTransformer: "an option of grpc-js's Client, which is not used; write `interceptors` in channelOptions",
+  channelOverride: 'each client creates its own channel; remove this option',
+  channelFactoryOverride: 'each client creates its own channel; remove this option',
 };
 
 /** Options of grpc-js that have no effect on this library's transport, each with the reason. */

@@ -30,7 +30,7 @@ import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import type { StreamCapacity } from './connection/policy-connections.js';
 import type { PolicyEvent } from './connection/policy-event.js';
 import { reportMissing } from './quirks/seam.js';
-import { SocketSubchannels } from './quirks/socket-subchannel.js';
+import { SocketSubchannels } from './subchannel/socket-subchannel.js';
 import type { UntestedVersion } from '../call/call-event.js';
 import type { SubchannelConnection } from './subchannel/subchannel-connection.js';
 

@@ -5,7 +5,7 @@ import { TLSSocket } from 'node:tls';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { ConnectAttempt } from '../channel/connection/connect-attempt.js';
 import { connectFailure, type ConnectFailure } from '../channel/connection/connect-failure.js';
-import { createConnector } from '../channel/quirks/socket-subchannel.js';
+import { createConnector } from '../channel/quirks/secure-connector.js';
 import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-material.js';
 import { isError } from '../errors/error-message.js';
 import { CHECK, WATCH } from '../health/serving-check.js';

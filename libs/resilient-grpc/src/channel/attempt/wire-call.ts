@@ -14,7 +14,7 @@ import { type Clock, type Timer, MAX_TIMER_MS } from '../../time/clock.js';
 import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
 import { authorityOf, callEnded, callStarted } from '../quirks/channel-internals.js';
 import { COMPLETE, DROP, TRANSIENT_FAILURE } from '../quirks/experimental.js';
-import type { SocketSubchannel } from '../quirks/socket-subchannel.js';
+import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
 import type { ConnectionCallListener, SocketCall } from '../subchannel/socket-call.js';
 import type { UnsentCall, WireChannel } from '../wire-channel.js';
 import { OutgoingRequests } from './outgoing-requests.js';

@@ -1,7 +1,7 @@
 import type { Metadata, StatusObject } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
 import { httpResponseOf } from '../../policy/evidence/grpc-js-texts.js';
-import type { SocketSubchannel } from '../quirks/socket-subchannel.js';
+import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
 import type { ConnectionBoundCall } from '../subchannel/subchannel-channel.js';
 
 export interface StreamEnd {

@@ -1,5 +1,5 @@
 import { Metadata } from '@grpc/grpc-js';
-import type { SocketSubchannel } from '../quirks/socket-subchannel.js';
+import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import { ConnectionStream } from './connection-stream.js';
 

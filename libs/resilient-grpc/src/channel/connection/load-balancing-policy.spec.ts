@@ -6,7 +6,7 @@ import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
 import { WireCall } from '../attempt/wire-call.js';
-import { SocketSubchannels } from '../quirks/socket-subchannel.js';
+import { SocketSubchannels } from '../subchannel/socket-subchannel.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import { observeConnections, type PolicyDependencies, type PolicyOwner } from './load-balancing-policy.js';
 import type { PolicyEvent } from './policy-event.js';

@@ -16,7 +16,7 @@ import { experimental as grpcJs, type Experimental } from '../quirks/experimenta
 import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
 import { withDecodedReports } from '../quirks/load-report.js';
-import type { SocketSubchannels } from '../quirks/socket-subchannel.js';
+import type { SocketSubchannels } from '../subchannel/socket-subchannel.js';
 import { stateName, type ConnectivityState } from '../../call/connectivity.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
 import type { Clock } from '../../time/clock.js';

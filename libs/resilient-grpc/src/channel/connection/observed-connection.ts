@@ -2,7 +2,7 @@ import type { experimental } from '@grpc/grpc-js';
 import { stateName } from '../../call/connectivity.js';
 import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
-import type { SocketSubchannel } from '../quirks/socket-subchannel.js';
+import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import type { HealthWatch } from './health-watch.js';
 import type { PolicyEvent } from './policy-event.js';

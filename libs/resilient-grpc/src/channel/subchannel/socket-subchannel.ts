@@ -4,20 +4,21 @@ import {
   type Channel,
   type ChannelCredentials,
   type ChannelOptions,
-  experimental,
+  type experimental,
   type Metadata,
 } from '@grpc/grpc-js';
 import { errorMessage } from '../../errors/error-message.js';
 import type { Clock, Timer } from '../../time/clock.js';
-import { addressKey, targetUri } from '../connection/address-key.js';
+import { addressKey } from '../connection/address-key.js';
 import { ConnectAttempt } from '../connection/connect-attempt.js';
 import type { ConnectFailure } from '../connection/connect-failure.js';
-import { authorityOf } from './channel-internals.js';
-import { fieldsOf } from '../subchannel/header-fields.js';
-import { connectTarget, openTunnel } from '../subchannel/http-tunnel.js';
-import { SocketCall, type ConnectionCallListener } from '../subchannel/socket-call.js';
-import { SubchannelChannel } from '../subchannel/subchannel-channel.js';
-import { SubchannelConnection, type ConnectionUser } from '../subchannel/subchannel-connection.js';
+import { authorityOf } from '../quirks/channel-internals.js';
+import { areSecure, createBackoff, createConnector } from '../quirks/secure-connector.js';
+import { fieldsOf } from './header-fields.js';
+import { connectTarget, openTunnel } from './http-tunnel.js';
+import { SocketCall, type ConnectionCallListener } from './socket-call.js';
+import { SubchannelChannel } from './subchannel-channel.js';
+import { SubchannelConnection, type ConnectionUser } from './subchannel-connection.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
@@ -120,16 +121,8 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     this.peer = addressKey(address);
     this.keepaliveMs = options['grpc.keepalive_time_ms'] ?? -1;
     this.connector = createConnector(credentials, channel().getTarget(), options);
-    this.isSecure = credentials._isSecure();
-    this.backoffTimeout = new experimental.BackoffTimeout(() => this.backoffEnded(), {
-      ...(options['grpc.initial_reconnect_backoff_ms'] !== undefined && {
-        initialDelay: options['grpc.initial_reconnect_backoff_ms'],
-      }),
-      ...(options['grpc.max_reconnect_backoff_ms'] !== undefined && {
-        maxDelay: options['grpc.max_reconnect_backoff_ms'],
-      }),
-    });
-    this.backoffTimeout.unref();
+    this.isSecure = areSecure(credentials);
+    this.backoffTimeout = createBackoff(() => this.backoffEnded(), options);
   }
 
   get maxRequestHeaders(): number {
@@ -408,13 +401,4 @@ function open(
       resolve(socket);
     });
   });
-}
-
-/** Creates the connector that secures the connections to a target. */
-export function createConnector(
-  credentials: ChannelCredentials,
-  canonicalTarget: string,
-  options: ChannelOptions,
-): experimental.SecureConnector {
-  return credentials._createSecureConnector(targetUri(canonicalTarget), options);
 }

@@ -8,7 +8,7 @@ export interface Contract {
   readonly methods: ReadonlyMap<string, Descriptor>;
 }
 
-/** An encoded message of `google/protobuf/descriptor.proto`. The `number` parameters are the field numbers in that file. */
+/** An encoded message, such as those of `google/protobuf/descriptor.proto`. The `number` parameters are the numbers of its fields. */
 export class Descriptor {
   private readonly fields: readonly WireField[];
 

@@ -3,11 +3,7 @@ import type { AttemptEnd } from '../../call/attempt.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { CircuitOpenError, ConcurrencyLimitError } from '../../errors/operator-errors.js';
 import { errorMessage } from '../../errors/error-message.js';
-import {
-  GrpcConfigurationError,
-  problemCount,
-  type ConfigurationProblem,
-} from '../../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { GrpcCallError, type FailureReason, type NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { withDoctor } from '../../policy/connect-failure/connect-failures.js';
@@ -196,9 +192,8 @@ function describeProblems(problems: readonly ConfigurationProblem[]): string {
   const texts = problems.slice(0, MAX_SHOWN_PROBLEMS).map(({ path, message }) => `${path}: ${message}`);
   if (problems.length === 1) return texts.join('');
   const numbered = texts.map((text, index) => `(${String(index + 1)}) ${text}`).join(' ');
-  const count = problemCount(problems);
-  const more = count - texts.length;
-  return `${String(count)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
+  const more = problems.length - texts.length;
+  return `${String(problems.length)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
 }
 
 /** Failure of a call that a concurrency limit refuses, because the queue of the limit is full. */

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { targetUri } from '../channel/connection/address-key.js';
+import { addressKey, targetUri } from '../channel/connection/address-key.js';
 import { readTlsPart, validityProblem } from '../channel/tls/tls-material.js';
 import { createResilientGrpcClient, type InternalGrpcClient } from '../client/create-client.js';
 import { resolveSettings } from '../client/settings/resolve-settings.js';
@@ -18,7 +18,6 @@ import { idleCheck, measureIdle, keepaliveCheck } from './idle-check.js';
 import { clientCheck, healthCheck, reflectionCheck } from './server-checks.js';
 import {
   MAX_ADDRESSES,
-  addressText,
   authorityHost,
   proxyCheck,
   proxyOf,
@@ -150,7 +149,7 @@ function* certificates(
     const { certificate, refused } = probe.tls ?? {};
     if (certificate === undefined || seen.has(certificate.fingerprint256)) continue;
     seen.add(certificate.fingerprint256);
-    const where = probed.length > 1 ? addressText(address) : undefined;
+    const where = probed.length > 1 ? addressKey(address) : undefined;
     yield certificateCheck(certificate, refused, name, systemClock.epoch(), where, hasUsable);
   }
 }
@@ -158,7 +157,7 @@ function* certificates(
 /** @param hasOther true if another address is usable; clients then use that address, and a failure of this address is only a warning */
 export function addressCheck(address: TargetAddress, probe: Probe, hasOther = false): CheckResult {
   const { tls, failure } = probe;
-  const where = addressText(address);
+  const where = addressKey(address);
   const result = resultsOf('address', {
     address: where,
     tcpMs: rounded(probe.tcpMs),

@@ -303,7 +303,7 @@ describe('resume limits', () => {
   });
 
   it('ends a resumable stream if the pushback forbids a retry', () => {
-    const stop: Pushback = { kind: 'stop', because: 'negative' };
+    const stop: Pushback = { kind: 'stop' };
     expect(decide(ended({ failure: { ...INTERNAL, pushback: stop } }))).toEqual({
       action: 'fail',
       because: 'pushback',

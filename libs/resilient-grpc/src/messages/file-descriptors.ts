@@ -74,6 +74,6 @@ function read(files: Files): Contract {
   return { types, methods };
 }
 
-function join(scope: string, name: string): string {
+export function join(scope: string, name: string): string {
   return scope === '' ? name : `${scope}.${name}`;
 }

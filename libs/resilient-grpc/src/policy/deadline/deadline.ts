@@ -1,3 +1,4 @@
+import { isDate } from '../../time/clock.js';
 import { describeValue } from '../options/describe-value.js';
 
 export interface DeadlineProblem {
@@ -47,11 +48,6 @@ export function remainingMs(deadline: number, epochNow: number): number {
 
 function problem(got: string, write: string): DeadlineProblem {
   return { problem: `expected a Date or milliseconds since 1970, got ${got}; write ${write}` };
-}
-
-// Checks the tag because a Date from another realm (a test runner's sandbox) is not an instance of this realm's Date.
-function isDate(value: unknown): value is Date {
-  return Object.prototype.toString.call(value) === '[object Date]';
 }
 
 /** Maximum remaining time, in milliseconds, at which a deadline counts as the reason for the end of a call. */

@@ -141,7 +141,6 @@ export function decideReturns(
     decisions.push({ kind: 'return', address, reason: 'expired', state: included(state, now) });
     fleet.include(address);
   }
-  if (!fleet.isInPanic) return decisions;
   const ejected = endpoints.flatMap(({ address, state, isUsable }) =>
     state.kind === 'ejected' && isUsable && now < state.until ? [{ address, state }] : [],
   );

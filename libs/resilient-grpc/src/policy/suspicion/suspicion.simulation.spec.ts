@@ -7,7 +7,6 @@ import {
   NOT_SUSPECTED,
   type SuspicionEvent,
   type SuspicionState,
-  SUSPICION as POLICY,
 } from './next-suspicion.js';
 
 const CLIENTS = 500;

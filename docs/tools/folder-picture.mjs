@@ -25,13 +25,7 @@ export async function folderPicture(modules) {
   const viz = await instance();
   const drawn = viz.renderString(graph(withoutDetours(importsOfFolders(modules))), { format: 'svg' });
   const rendered = drawn.replace('<g id="graph0"', `${BOLD_NAMES}\n$&`);
-  let text;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch {
-    // The picture does not exist yet.
-  }
-  return { path, text, rendered };
+  return { path, text: readFileSync(path, 'utf8'), rendered };
 }
 
 /** Returns the imports between folders, without those of specs, which may import anything. */

@@ -62,11 +62,5 @@ ${mark(downSeconds, 'listens again')}
 ${lanes.join('\n')}
 </svg>
 `;
-  let text;
-  try {
-    text = readFileSync(PICTURE, 'utf8');
-  } catch {
-    // The picture does not exist yet.
-  }
-  return { path: PICTURE, text, rendered };
+  return { path: PICTURE, text: readFileSync(PICTURE, 'utf8'), rendered };
 }

@@ -18,20 +18,16 @@ beforeEach(async ({ onTestFinished }) => {
   port = server.port;
 });
 
-/** Runs the doctor for a target whose name is resolved by the name server above. */
-function runDoctorForName(use = 'true') {
-  return doctor([`dns://${names.url}/orders.example:${port}`], { env: { GRPC_NODE_USE_ALTERNATIVE_RESOLVER: use } });
-}
-
 describe('target name', () => {
   it("resolves the name of the doctor's target with the name server in the target, as the client does", async () => {
-    const { code, of } = await runDoctorForName();
+    const { code, of } = await doctor([`dns://${names.url}/orders.example:${port}`], {
+      env: { GRPC_NODE_USE_ALTERNATIVE_RESOLVER: 'true' },
+    });
     expect(code).toBe(0);
     expect(of('target')).toMatchObject({
       status: 'ok',
       facts: { addresses: [`127.0.0.1:${port}`] },
     });
-    expect(of('dns-config')).toMatchObject({ status: 'skipped', facts: { name: '_grpc_config.orders.example' } });
   });
 
   it("fails the doctor's target check if the name does not exist", async () => {
@@ -91,31 +87,5 @@ describe('target name', () => {
     expect(stdout).toMatch(
       /^FAIL +target +the proxy proxy\.invalid:3128, set by grpc_proxy, cannot be resolved: .*\n +-> correct grpc_proxy/m,
     );
-  });
-});
-
-describe('service config in DNS', () => {
-  it("passes the doctor's dns-config check for a valid service config", async () => {
-    names.text = 'grpc_config=[{"serviceConfig":{"loadBalancingConfig":[{"round_robin":{}}]}}]';
-    const { code, of } = await runDoctorForName();
-    expect(code).toBe(0);
-    expect(of('dns-config')).toMatchObject({ status: 'ok', facts: { record: expect.stringContaining('round_robin') } });
-  });
-
-  it("fails the doctor's dns-config check with the path of the error in the service config", async () => {
-    names.text = 'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{}],"timeout":"500ms"}]}}]';
-    const { code, of } = await runDoctorForName();
-    expect(code).toBe(1);
-    expect(of('dns-config').status).toBe('failed');
-    expect(
-      of('dns-config').problems?.map((problem) =>
-        problem.path.replace('["_grpc_config.orders.example"]', '_grpc_config.orders.example'),
-      ),
-    ).toContain('_grpc_config.orders.example[0].serviceConfig.methodConfig[0].timeout');
-  });
-
-  it("reports in the doctor's dns-config check that a service config applies only to other clients", async () => {
-    names.text = 'grpc_config=[{"clientLanguage":["go"],"serviceConfig":{}}]';
-    expect((await runDoctorForName()).of('dns-config').message).toContain('has no service config for this client');
   });
 });

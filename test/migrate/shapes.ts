@@ -158,16 +158,16 @@ export class FactoriesModule {}
       ASYNC_CALL,
       [
         "    useFactory: async (config: Config): Promise<ClientProvider> => ({\n      transport: Transport.GRPC,\n      options: {\n        url: config.url(),\n        package: 'first',\n        protoPath: 'first.proto',\n        maxSendMessageLength: 1_024,\n      },\n    }),",
-        "    package: 'first',\n    protoPath: 'first.proto',\n    useFactory: async (config: Config) => ({\n        url: config.url() || 'localhost:5000',\n        maxSendMessageLength: 1_024,\n      }),",
+        "    package: 'first', protoPath: 'first.proto', useFactory: async (config: Config) => ({ url: config.url() || 'localhost:5000', maxSendMessageLength: 1_024 }),",
       ],
-      ['    useFactory() {', "    package: 'second',\n    protoPath: 'second.proto',\n    useFactory() {"],
+      ['    useFactory() {', "    package: 'second', protoPath: 'second.proto', useFactory() {"],
       [
         "{ transport: Transport.GRPC, options: { url: `second:${port}`, package: 'second', protoPath: 'second.proto' } }",
         '{ url: `second:${port}` }',
       ],
       [
         '    useFactory: () => ({ transport: Transport.GRPC, options: { package: [THIRD], protoPath: join(__dirname, `${THIRD}.proto`), loader: { longs: String } } }),',
-        "    package: [THIRD],\n    protoPath: join(__dirname, `${THIRD}.proto`),\n    loader: { longs: String },\n    useFactory: () => ({ url: 'localhost:5000' }),",
+        "    package: [THIRD], protoPath: join(__dirname, `${THIRD}.proto`), loader: { longs: String }, useFactory: () => ({ url: 'localhost:5000' }),",
       ],
       EXPORTS,
     ],

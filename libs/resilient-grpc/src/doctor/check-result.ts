@@ -1,5 +1,5 @@
 import { CONNECT_FAILURES, type ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
-import { type ConfigurationProblem, problemCount } from '../errors/grpc-configuration-error.js';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { styleText } from 'node:util';
 import { maskAddress } from '../errors/error-message.js';
 import { maskSecrets, counted, oneLine } from '../telemetry/log/log-text.js';
@@ -15,7 +15,6 @@ export type CheckName =
   | 'reflection'
   | 'keepalive'
   | 'idle'
-  | 'dns-config'
   | 'service-config';
 
 export type Finding = readonly [message: string, remedy: string];
@@ -91,7 +90,7 @@ export function renderCheck(result: CheckResult, paint: Paint): string {
   const lines = [`${paint(color, label.padEnd(LABEL_WIDTH))}  ${check.padEnd(NAME_WIDTH)}  ${found}`];
   for (const problem of problems.slice(0, MAX_LISTED))
     lines.push(`${INDENT}${oneLine(problem.path)}: ${oneLine(problem.message)}`);
-  if (problems.length > MAX_LISTED) lines.push(`${INDENT}and ${String(problemCount(problems) - MAX_LISTED)} more`);
+  if (problems.length > MAX_LISTED) lines.push(`${INDENT}and ${String(problems.length - MAX_LISTED)} more`);
   if (remedy !== undefined) lines.push(`${INDENT}-> ${oneLine(remedy, MAX_CHARACTERS)}`);
   return `${lines.join('\n')}\n`;
 }

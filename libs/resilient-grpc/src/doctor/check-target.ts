@@ -1,8 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
-import { targetUri } from '../channel/connection/address-key.js';
+import { addressKey, targetUri } from '../channel/connection/address-key.js';
 import { readTlsPart, validityProblem } from '../channel/tls/tls-material.js';
 import { createResilientGrpcClient, type InternalGrpcClient } from '../client/create-client.js';
-import { loadContract } from '../client/settings/contract.js';
 import { resolveSettings } from '../client/settings/resolve-settings.js';
 import { errorMessage } from '../errors/error-message.js';
 import { connectFailureKind } from '../policy/connect-failure/connect-failures.js';
@@ -16,11 +15,9 @@ import { findingOf, resultsOf, type CheckName, type CheckResult, type Checks, ty
 import { probeAddress, probeCredentials, type ConnectParameters, type Probe } from './connection.js';
 import { KEEPALIVE_PINGS, type DoctorOptions, type Env } from './doctor-options.js';
 import { idleCheck, measureIdle, keepaliveCheck } from './idle-check.js';
-import { clientCheck, healthCheck, reflectionCheck, reflectionContract } from './server-checks.js';
-import { dnsConfigCheck } from './service-config-check.js';
+import { clientCheck, healthCheck, reflectionCheck } from './server-checks.js';
 import {
   MAX_ADDRESSES,
-  addressText,
   authorityHost,
   proxyCheck,
   proxyOf,
@@ -30,9 +27,6 @@ import {
   type TargetAddress,
 } from './target-check.js';
 import { TimeLimit, within } from './time-limit.js';
-
-/** Result if the DNS query exceeds the time limit, because the query's own timeout applies to each name server separately. */
-const DNS_TIMED_OUT = resultsOf('dns-config')('skipped', 'not checked: no name server responded in time');
 
 /** Checks `target` in the order in which a client connects, skipping steps that an earlier failure makes impossible. */
 export async function* checkTarget(
@@ -50,9 +44,8 @@ export async function* checkTarget(
   const { tls } = options;
   const dependencies = { clock: systemClock, random: systemRandom, report: () => undefined };
   const settings = { url: target, ...(tls && { tls }) };
-  const contract = loadContract({ packageDefinition: reflectionContract() }, 'doctor');
-  const services = contract.ok ? contract.services : new Map();
-  const input = { name: 'doctor', path: 'doctor', services, settings, defaults: undefined };
+  // Its calls are to methods outside a contract.
+  const input = { name: 'doctor', path: 'doctor', services: new Map(), settings, defaults: undefined };
   const resolved = resolveSettings(input, dependencies);
   if (!resolved.ok) {
     yield unusableTarget(target, resolved.problems);
@@ -77,8 +70,6 @@ async function* checkServer(
   const { target, canonicalTarget } = client;
   const { connectTimeoutMs, keepaliveMs, idleMs, service = '', tls } = options;
   const stepMs = () => limit.leftMs(connectTimeoutMs);
-  // Runs in parallel with the other checks, because a query takes seconds if the name server does not respond.
-  const dnsConfig = dnsConfigCheck(target);
   const usedUp = `not checked: --timeout ${String(options.timeoutMs / 1_000)}s is used up`;
   const inTime = async (check: CheckName, run: () => CheckResult | Promise<CheckResult>): Promise<CheckResult> =>
     limit.isUsedUp ? resultsOf(check)('skipped', usedUp) : run();
@@ -127,8 +118,6 @@ async function* checkServer(
   } else {
     yield resultsOf('client')('skipped', 'not checked: no usable address');
   }
-  const found = await within(limit.leftMs(options.timeoutMs), dnsConfig, DNS_TIMED_OUT);
-  if (found !== undefined) yield found;
   // The overall time limit does not apply to the keepalive and idle checks.
   const ownTime = () => ({ ...parameters, limit: new TimeLimit(connectTimeoutMs) });
   const unusable = `not checked: ${proxy === undefined ? 'no usable address' : 'connections go through a proxy'}`;
@@ -160,7 +149,7 @@ function* certificates(
     const { certificate, refused } = probe.tls ?? {};
     if (certificate === undefined || seen.has(certificate.fingerprint256)) continue;
     seen.add(certificate.fingerprint256);
-    const where = probed.length > 1 ? addressText(address) : undefined;
+    const where = probed.length > 1 ? addressKey(address) : undefined;
     yield certificateCheck(certificate, refused, name, systemClock.epoch(), where, hasUsable);
   }
 }
@@ -168,7 +157,7 @@ function* certificates(
 /** @param hasOther true if another address is usable; clients then use that address, and a failure of this address is only a warning */
 export function addressCheck(address: TargetAddress, probe: Probe, hasOther = false): CheckResult {
   const { tls, failure } = probe;
-  const where = addressText(address);
+  const where = addressKey(address);
   const result = resultsOf('address', {
     address: where,
     tcpMs: rounded(probe.tcpMs),

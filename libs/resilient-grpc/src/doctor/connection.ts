@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
+import { addressKey } from '../channel/connection/address-key.js';
 import { ConnectAttempt } from '../channel/connection/connect-attempt.js';
 import { connectFailure, type ConnectFailure } from '../channel/connection/connect-failure.js';
 import { createConnector } from '../channel/quirks/secure-connector.js';
@@ -17,7 +18,7 @@ import { encodedBound, encodeFields } from '../transport/hpack/hpack-encoder.js'
 import type { Goaway, StreamReceiver } from '../transport/http2/events.js';
 import { FRAMED } from '../transport/http2/http2-stream.js';
 import { SocketConnection, type SocketEnd, type SocketOwner } from '../transport/socket/socket-connection.js';
-import { addressText, authorityOf, type TargetAddress } from './target-check.js';
+import { authorityOf, type TargetAddress } from './target-check.js';
 import { within, type TimeLimit } from './time-limit.js';
 
 export interface ConnectParameters {
@@ -87,7 +88,7 @@ export async function openSession(
   const startedAt = systemClock.now();
   const took = () => systemClock.now() - startedAt;
   const timeoutMs = limit.leftMs(connectTimeoutMs);
-  const attempt = new ConnectAttempt(addressText(address), timeoutMs, systemClock);
+  const attempt = new ConnectAttempt(addressKey(address), timeoutMs, systemClock);
   // The timer of an attempt does not keep the process alive, but the caller waits for its result.
   const wait = new Wait(systemClock, timeoutMs + 1_000);
   const socket = connect({ ...address, signal: attempt.signal });
@@ -149,7 +150,7 @@ export async function probeAddress(address: TargetAddress, parameters: ConnectPa
   )
     kind = 'server-uses-tls';
   if (kind === undefined) return probe;
-  return { ...probe, failure: { ...failure, ...connectFailure(kind, addressText(address), undefined) } };
+  return { ...probe, failure: { ...failure, ...connectFailure(kind, addressKey(address), undefined) } };
 }
 
 function tlsOf(socket: TLSSocket): ServerTls {

@@ -1,10 +1,11 @@
-import { fromJSON, type PackageDefinition } from '@grpc/proto-loader';
 import { firstValueFrom } from 'rxjs';
+import type { MethodDescriptor } from '../call/method.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
-import type { RequestStream, ResilientMethod } from '../client/resilient-types.js';
 import { errorMessage } from '../errors/error-message.js';
 import { isGrpcCallError, type GrpcCallError } from '../errors/grpc-call-error.js';
+import { writeField } from '../errors/protobuf-fields.js';
 import { CHECK, probeOptions, servingStatusOf } from '../health/serving-check.js';
+import { Descriptor } from '../messages/file-descriptors.js';
 import { HTTP_RESPONSE_REMEDY, TRAILERS_REMEDY } from '../policy/evidence/grpc-js-texts.js';
 import { StatusCode, statusName } from '../status/status-code.js';
 import { counted, duration, listed, oneLine } from '../telemetry/log/log-text.js';
@@ -97,53 +98,47 @@ const REFLECTION_SERVICES = [
 
 const MAX_LISTED = 50;
 
+/** The names of the services, or the error that the response contains. */
 interface ReflectionResponse {
-  readonly listServicesResponse?: { readonly service: readonly { readonly name: string }[] };
-  readonly errorResponse?: { readonly errorCode: number; readonly errorMessage: string };
-}
-
-interface ReflectionStub {
-  readonly serverReflectionInfo: ResilientMethod<RequestStream<{ readonly listServices: string }>, ReflectionResponse>;
+  readonly services: readonly string[];
+  readonly error: string | undefined;
 }
 
 /**
- * Returns the definitions of the reflection services: the part of
- * https://github.com/grpc/grpc-proto/blob/master/grpc/reflection/v1/reflection.proto that the doctor uses. It is defined here because the
- * package that contains the file is optional.
+ * Returns a method whose requests list all services, whatever their message is. The fields are those of
+ * https://github.com/grpc/grpc-proto/blob/master/grpc/reflection/v1/reflection.proto, because the package that contains the file is optional.
  */
-export function reflectionContract(): PackageDefinition {
-  const requestType = { ServerReflectionRequest: { fields: { listServices: { type: 'string', id: 7 } } } };
-  const answers = { oneof: ['listServicesResponse', 'errorResponse'] };
-  const fields = {
-    listServicesResponse: { type: 'ListServiceResponse', id: 6 },
-    errorResponse: { type: 'ErrorResponse', id: 7 },
+function reflectionMethod(service: string): MethodDescriptor {
+  const method = 'ServerReflectionInfo';
+  return {
+    path: `/${service}/${method}`,
+    service,
+    method,
+    kind: 'bidi',
+    requestStream: true,
+    responseStream: true,
+    declaredIdempotent: false,
+    requestSerialize: () => writeField(7, Buffer.from('*')),
+    responseDeserialize: (bytes): ReflectionResponse => {
+      const response = new Descriptor(bytes);
+      const [error] = response.children(7);
+      return {
+        services: response.children(6).flatMap((list) => list.children(1).map((one) => one.text(1))),
+        error: error && `${statusName(error.integer(1))}: ${oneLine(error.text(2))}`,
+      };
+    },
   };
-  const responseTypes = {
-    ServerReflectionResponse: { oneofs: { messageResponse: answers }, fields },
-    ErrorResponse: { fields: { errorCode: { type: 'int32', id: 1 }, errorMessage: { type: 'string', id: 2 } } },
-    ListServiceResponse: { fields: { service: { rule: 'repeated', type: 'ServiceResponse', id: 1 } } },
-    ServiceResponse: { fields: { name: { type: 'string', id: 1 } } },
-  };
-  const types = { requestType: 'ServerReflectionRequest', responseType: 'ServerReflectionResponse' };
-  // The comment is required by the type.
-  const method = { ...types, requestStream: true, responseStream: true, comment: '' };
-  const service = { ServerReflection: { methods: { ServerReflectionInfo: method } } };
-  const version = { nested: { ...service, ...requestType, ...responseTypes } };
-  const reflection = { nested: { v1: version, v1alpha: version } };
-  return fromJSON({ nested: { grpc: { nested: { reflection } } } }, { arrays: true });
 }
 
 export async function reflectionCheck(client: InternalGrpcClient, timeoutMs: number): Promise<CheckResult> {
   const unavailable = (message: string) => resultsOf('reflection')('skipped', message);
   for (const name of REFLECTION_SERVICES) {
     try {
-      const stub = client.getService<ReflectionStub>(name);
-      const request = stub.serverReflectionInfo([{ listServices: '*' }], probeOptions(timeoutMs));
-      const { errorResponse, listServicesResponse } =
-        (await firstValueFrom(request, { defaultValue: undefined })) ?? {};
-      if (errorResponse !== undefined)
-        return unavailable(`${statusName(errorResponse.errorCode)}: ${oneLine(errorResponse.errorMessage)}`);
-      const services = listServicesResponse?.service.map((service) => service.name) ?? [];
+      const responses = client.stubOf(reflectionMethod(name))([{}], probeOptions(timeoutMs));
+      const response = await firstValueFrom(responses, { defaultValue: { services: [], error: undefined } });
+      // The cast is safe: `responseDeserialize` returns the response.
+      const { services, error } = response as ReflectionResponse;
+      if (error !== undefined) return unavailable(error);
       const own = services.filter((service) => !service.startsWith('grpc.'));
       const list = listed(own, MAX_LISTED);
       const message = own.length === 0 ? "no services except gRPC's own" : `${counted(own.length, 'service')}: ${list}`;

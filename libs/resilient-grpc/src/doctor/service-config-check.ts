@@ -1,32 +1,20 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
-import { Resolver } from 'node:dns/promises';
-import { isIP } from 'node:net';
-import { hostname } from 'node:os';
 import { loadBalancingProblem } from '../channel/channel-checks.js';
-import { dnsNameOf } from '../channel/dns/dns-refresh.js';
-import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from '../channel/dns/dns-service-config.js';
 import { errorCode } from '../channel/tls/tls-material.js';
 import { loadContract } from '../client/settings/contract.js';
 import { methodWarnings } from '../client/settings/settings-and-service-config.js';
-import { errorMessage } from '../errors/error-message.js';
-import { problemCount } from '../errors/grpc-configuration-error.js';
-import { pathOf } from '../policy/options/describe-value.js';
-import { chooseServiceConfig } from '../policy/service-config/choose-service-config.js';
 import { parseServiceConfig, type ServiceConfigResult } from '../policy/service-config/parse-service-config.js';
 import { counted } from '../telemetry/log/log-text.js';
-import { systemRandom } from '../time/random.js';
 import { resultsOf, type CheckResult } from './check-result.js';
 
 const WORKING_DIRECTORY = 'check the path, which is relative to the working directory';
 
 /** Parses a service config as a client does, including the policies that the installed grpc-js does not support. */
-function parse(value: unknown, path: string): ServiceConfigResult {
-  const parsed = parseServiceConfig(value, path);
+function parse(text: string): ServiceConfigResult {
+  const parsed = parseServiceConfig(text, '');
   const { loadBalancingConfig } = parsed.ok ? parsed.config : {};
   const message = loadBalancingConfig && loadBalancingProblem(loadBalancingConfig);
-  return message === undefined
-    ? parsed
-    : { ok: false, problems: [{ path: pathOf(path, 'loadBalancingConfig'), message }] };
+  return message === undefined ? parsed : { ok: false, problems: [{ path: 'loadBalancingConfig', message }] };
 }
 
 /**
@@ -51,11 +39,11 @@ export function serviceConfigCheck(
   } catch (error) {
     return result('failed', `cannot read ${file} (${errorCode(error)})`, WORKING_DIRECTORY);
   }
-  const parsed = parse(text, '');
+  const parsed = parse(text);
   if (!parsed.ok) {
     const problems = parsed.problems.map((problem) => ({ ...problem, path: problem.path || file }));
     const remedy = 'fix the problems; a client with this service config does not start';
-    return result('failed', `${file} has ${counted(problemCount(problems), 'problem')}`, remedy, problems);
+    return result('failed', `${file} has ${counted(problems.length, 'problem')}`, remedy, problems);
   }
   const known = methods === undefined ? listed : [...methods.keys()];
   const named = new Set(parsed.config.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
@@ -87,37 +75,4 @@ function contractOf(protoFile: string): ReturnType<typeof loadContract> {
   return contract.ok
     ? contract
     : { ok: false, problems: contract.problems.map((one) => ({ ...one, path: '--proto' })) };
-}
-
-/** Checks the service config in DNS for the target, if there is one. Returns `undefined` if the target is not a DNS name. */
-export async function dnsConfigCheck(target: string): Promise<CheckResult | undefined> {
-  const name = dnsNameOf(target);
-  if (name === undefined || isIP(name.host) !== 0) return undefined;
-  const record = serviceConfigName(name.host);
-  const withoutRecord = resultsOf('dns-config', { name: record });
-  const resolver = new Resolver(DNS_QUERY);
-  let text: string | undefined;
-  try {
-    if (name.authority !== undefined) resolver.setServers([name.authority]);
-    text = await serviceConfigRecord(resolver, record);
-  } catch (error) {
-    const why = errorMessage(error);
-    const remedy = 'fix the name server only if a client uses dnsServiceConfig()';
-    return withoutRecord('skipped', `TXT query failed: ${why}`, remedy);
-  }
-  if (text === undefined) return withoutRecord('skipped', `no TXT record ${record}; it is optional`);
-
-  const result = resultsOf('dns-config', { name: record, record: text });
-  const client = { hostname: hostname(), percentile: systemRandom() * 100 };
-  const choice = chooseServiceConfig(text, record, client);
-  const parsed = choice.ok ? parse(choice.serviceConfig ?? {}, choice.path) : choice;
-  if (!parsed.ok) {
-    const remedy =
-      'fix the record; until then, clients that read it start without a service config or keep the previous one';
-    return result('failed', `invalid TXT record ${record}`, remedy, parsed.problems);
-  }
-  if (choice.ok && choice.serviceConfig === undefined) {
-    return result('ok', `TXT record ${record} is valid, but has no service config for this client`);
-  }
-  return result('ok', `TXT record ${record} is valid; clients with serviceConfig: dnsServiceConfig() use it`);
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { addressText, authorityHost, proxyCheck, proxyOf, targetCheck } from './target-check.js';
+import { authorityHost, proxyCheck, proxyOf, targetCheck } from './target-check.js';
 
 const failed = (target: string, details: string, code?: string) =>
   targetCheck(target, { ok: false, details, code, tookMs: 5 }, false);
@@ -107,10 +107,4 @@ it.each([
   ['unix:/run/orders.sock', 'localhost'],
 ])('returns the host that the doctor expects in the certificate of %s: %s', (canonicalTarget, host) => {
   expect(authorityHost(canonicalTarget)).toBe(host);
-});
-
-it('formats an address as grpc-js does', () => {
-  expect(addressText({ host: '10.0.0.7', port: 50051 })).toBe('10.0.0.7:50051');
-  expect(addressText({ host: '::1', port: 50051 })).toBe('[::1]:50051');
-  expect(addressText({ path: '/run/orders.sock' })).toBe('/run/orders.sock');
 });

@@ -1,8 +1,7 @@
 import { lookup } from 'node:dns/promises';
-import { isIPv6 } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
 import { lacksPort } from '../channel/channel-checks.js';
-import { targetUri } from '../channel/connection/address-key.js';
+import { addressKey, targetUri } from '../channel/connection/address-key.js';
 import { proxyVariable } from '../channel/connection/http-proxy.js';
 import { dnsNameOf } from '../channel/dns/dns-refresh.js';
 import { experimental as names } from '../channel/quirks/experimental.js';
@@ -18,12 +17,6 @@ import { within, type TimeLimit } from './time-limit.js';
 export const MAX_ADDRESSES = 20;
 
 export type TargetAddress = experimental.SubchannelAddress;
-
-/** Formats an address: '10.0.0.7:50051', '[::1]:50051', '/run/orders.sock'. */
-export function addressText(address: TargetAddress): string {
-  if (!('host' in address)) return address.path;
-  return `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${String(address.port)}`;
-}
 
 /** Returns the `:authority` that grpc-js sends for a target: 'orders:50051' for 'dns:///orders:50051', 'localhost' for a Unix socket. */
 export function authorityOf(canonicalTarget: string): string {
@@ -141,7 +134,7 @@ export function targetCheck(
     return resultsOf('target', { target, ...resolution })('failed', message, remedy);
   }
   const { addresses: all, tookMs } = resolution;
-  const addresses = all.slice(0, MAX_ADDRESSES).map(addressText);
+  const addresses = all.slice(0, MAX_ADDRESSES).map(addressKey);
   const result = resultsOf('target', { target, addresses, total: all.length, tookMs: Math.round(tookMs) });
   const list = addresses.join(', ');
   // Through a proxy, no address is probed.

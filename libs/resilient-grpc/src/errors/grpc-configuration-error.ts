@@ -7,18 +7,10 @@ export interface ConfigurationProblem {
   readonly message: string;
 }
 
-export interface UnlistedProblems extends ConfigurationProblem {
-  readonly unlisted: number;
-}
-
-export function problemCount(problems: readonly (ConfigurationProblem | UnlistedProblems)[]): number {
-  return problems.reduce((sum, problem) => sum + ('unlisted' in problem ? problem.unlisted : 1), 0);
-}
-
-/** Error thrown if a configuration is invalid. Lists up to 100 problems, not only the first one. */
+/** Error thrown if a configuration is invalid. Lists all problems, not only the first one. */
 export class GrpcConfigurationError extends Error {
   override readonly name = 'GrpcConfigurationError';
-  /** The problems, up to 100. Not enumerable, because the message lists the first 50, and Node would print them again after the stack. */
+  /** The problems. Not enumerable, because the message lists the first 50, and Node would print them again after the stack. */
   declare readonly problems: readonly ConfigurationProblem[];
 
   constructor(problems: readonly ConfigurationProblem[]) {
@@ -35,7 +27,6 @@ function summary(problems: readonly ConfigurationProblem[]): string {
   const [only] = problems;
   if (only !== undefined && problems.length === 1) return `${only.path}: ${only.message}`;
   const shown = problems.slice(0, MAX_SHOWN).map(({ path, message }) => `\n  - ${path}: ${message}`);
-  const count = problemCount(problems);
-  const more = problems.length > MAX_SHOWN ? `\n  and ${String(count - shown.length)} more` : '';
-  return `${String(count)} problems in the gRPC configuration:${shown.join('')}${more}`;
+  const more = problems.length > MAX_SHOWN ? `\n  and ${String(problems.length - MAX_SHOWN)} more` : '';
+  return `${String(problems.length)} problems in the gRPC configuration:${shown.join('')}${more}`;
 }

@@ -153,7 +153,7 @@ function loadConfig({ kubeconfig }: KubernetesResolverOptions): KubeConfig {
     else config.loadFromFile(kubeconfig);
   } catch (error) {
     const remedy = 'check the file that the option kubeconfig or KUBECONFIG names';
-    throw wrong('kubeconfig', `expected a readable kubeconfig, got an error: ${errorMessage(error)}; ${remedy}`);
+    throw wrong(`expected a readable kubeconfig, got an error: ${errorMessage(error)}; ${remedy}`);
   }
   return config;
 }
@@ -162,14 +162,13 @@ function serverOf(config: KubeConfig): string {
   const cluster = config.getCurrentCluster();
   if (cluster === null || cluster.server === DEFAULT_SERVER)
     throw wrong(
-      'kubeconfig',
       'expected a Kubernetes configuration with a current context, got none; run in a pod with a service account, or set KUBECONFIG',
     );
   return cluster.server;
 }
 
-function wrong(option: string, message: string): GrpcConfigurationError {
-  return new GrpcConfigurationError([{ path: `registerKubernetesResolver.${option}`, message }]);
+function wrong(message: string): GrpcConfigurationError {
+  return new GrpcConfigurationError([{ path: 'registerKubernetesResolver.kubeconfig', message }]);
 }
 
 function textOf(response: IncomingMessage): Promise<string> {

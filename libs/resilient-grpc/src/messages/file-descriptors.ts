@@ -8,7 +8,7 @@ export interface Contract {
   readonly methods: ReadonlyMap<string, Descriptor>;
 }
 
-/** An encoded message of `google/protobuf/descriptor.proto`. The `number` parameters are the field numbers in that file. */
+/** An encoded message, such as those of `google/protobuf/descriptor.proto`. The `number` parameters are the numbers of its fields. */
 export class Descriptor {
   private readonly fields: readonly WireField[];
 
@@ -74,6 +74,6 @@ function read(files: Files): Contract {
   return { types, methods };
 }
 
-function join(scope: string, name: string): string {
+export function join(scope: string, name: string): string {
   return scope === '' ? name : `${scope}.${name}`;
 }

@@ -1,5 +1,6 @@
 import type { UnsentField } from '../call/call-event.js';
 import { describeValue, isPlainObject, problemMessage } from '../policy/options/describe-value.js';
+import { join } from './file-descriptors.js';
 import { isAbsent, type Field, type FieldValues, type MessageType } from './message-type.js';
 import { integerRange, replacedMessage, replacedValue, type ReplacedValue } from './replaced-value.js';
 import { isBuiltIn, isEmptyObject, isWrapper, wellKnownMessage, JSON_TYPES } from './well-known-types.js';
@@ -258,10 +259,6 @@ function laterInOneof(one: Field, given: Readonly<Record<string, unknown>>, type
   for (const [name, field] of type.fields)
     if (field.oneof === one.oneof && field.number > one.number && (given[name] ?? undefined) !== undefined) return name;
   return undefined;
-}
-
-function join(path: string, name: string): string {
-  return path === '' ? name : `${path}.${name}`;
 }
 
 /** Copies the fields of `message`, including those that it inherits. The application's object is not changed. */

@@ -1,5 +1,5 @@
 import { isPlainObject } from '../policy/options/describe-value.js';
-import { moment } from '../time/clock.js';
+import { isDate, moment } from '../time/clock.js';
 import type { MessageType } from './message-type.js';
 
 /** A conversion to a message of a well-known type. Returns `undefined` for a value that it does not convert. */
@@ -171,10 +171,6 @@ function isJson(value: unknown): boolean {
 
 function isDocument(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !isBuiltIn(value);
-}
-
-function isDate(value: unknown): value is Date {
-  return Object.prototype.toString.call(value) === '[object Date]';
 }
 
 export function isBuiltIn(value: object): boolean {

@@ -115,13 +115,13 @@ function remark(node: Node, text: string): Remark {
 class CompiledFile {
   private readonly original: string;
   private readonly names: ReadonlySet<string>;
-  private readonly problems: readonly string[];
+  private readonly problems: ReadonlySet<string>;
   private readonly accepted: TextEdit[] = [];
 
   constructor(private readonly file: SourceFile) {
     this.original = file.getFullText();
     this.names = usedNames(file);
-    this.problems = problemsOf(file);
+    this.problems = new Set(problemsOf(file));
   }
 
   /** Adds edits to the changes; if they cause a compiler error, omits them and returns the error. */
@@ -143,13 +143,9 @@ class CompiledFile {
       text = text.slice(0, edit.start) + edit.text + text.slice(edit.end);
     this.file.replaceWithText(text);
     correctImports(this.file, this.names);
-    const before = [...this.problems];
-    const isNew = (problem: string) => {
-      const index = before.indexOf(problem);
-      if (index >= 0) before.splice(index, 1);
-      return index < 0;
-    };
-    return problemsOf(this.file).find(isNew)?.split('\n')[0];
+    return problemsOf(this.file)
+      .find((problem) => !this.problems.has(problem))
+      ?.split('\n')[0];
   }
 
   get result(): Migration['changed'][number] {
@@ -340,10 +336,8 @@ function factoryEdits(client: Node, call: Node): readonly TextEdit[] {
   const isReadable = result?.getAncestors().some((one) => one === factory) === true && transportOf(result) === 'grpc';
   if (!factory || !isReadable || !Node.isObjectLiteralExpression(options) || result.getProperties().length !== 2)
     throw byHand(`has a factory that does not return one { transport: Transport.GRPC, options: { … } }; ${REMEDY}`);
-  const comments = result
-    .getDescendants()
-    .flatMap((one) => [one.getLeadingCommentRanges(), one.getTrailingCommentRanges()]);
-  if (comments.some(({ length }) => length > 0))
+  const commentsOf = (one: Node) => [...one.getLeadingCommentRanges(), ...one.getTrailingCommentRanges()];
+  if (result.getDescendants().some((one) => commentsOf(one).length > 0))
     throw byHand(`has comments in the result of its factory, which a rewrite would lose; ${REMEDY}`);
 
   const contract: string[] = [];
@@ -362,14 +356,11 @@ function factoryEdits(client: Node, call: Node): readonly TextEdit[] {
   const start = property.getLeadingCommentRanges()[0]?.getPos() ?? property.getStart();
   const type = factory.getReturnTypeNode();
   const colon = type?.getPreviousSibling();
-  const [line] = /\n[ \t]*/.exec(options.getText()) ?? [' '];
-  const end = line === ' ' ? ' ' : `,${/\n[ \t]*(?=\}$)/.exec(options.getText())?.[0] ?? ' '}`;
-  const [between] = /\n[ \t]*/.exec(client.getText()) ?? [' '];
   return [
-    { start, end: start, text: contract.map((text) => `${text},${between}`).join('') },
+    { start, end: start, text: contract.map((text) => `${text}, `).join('') },
     // The declared type is Nest's. TypeScript infers the new one.
     ...(type && colon ? [{ start: colon.getStart(), end: type.getEnd(), text: '' }] : []),
-    { start: result.getStart(), end: result.getEnd(), text: `{${line}${settings.join(`,${line}`)}${end}}` },
+    { start: result.getStart(), end: result.getEnd(), text: `{ ${settings.join(', ')} }` },
   ];
 }
 
@@ -406,8 +397,6 @@ function isFixed(option: Node, factory: Node): boolean {
   return option.getDescendants().every((node) => {
     if (Node.isCallExpression(node)) return PATH_FUNCTION.test(node.getExpression().getText());
     const declaration = Node.isIdentifier(node) ? declarationOf(node) : undefined;
-    const isOfFile = declaration?.getSourceFile().isDeclarationFile() !== true;
-    if (Node.isVariableDeclaration(declaration) && isOfFile && constantValue(node) === node) return false;
     const isLocal = declaration?.getAncestors().some((one) => one === factory) === true;
     return (
       node.getText() !== 'process' &&

@@ -33,7 +33,7 @@ export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
   return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, policy, clock).begin());
 }
 
-const schema = object({ maxAttempts: integer(1), delayMs: milliseconds(0), ...schedulerEntries });
+const schema = object({ maxAttempts: integer(1), delayMs: milliseconds, ...schedulerEntries });
 
 class HedgedRun<T> {
   private readonly running = new Set<CancellableRun<T>>();

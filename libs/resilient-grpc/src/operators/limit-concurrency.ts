@@ -1,8 +1,6 @@
 import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import * as v from 'valibot';
 import { ConcurrencyLimitError } from '../errors/operator-errors.js';
-import type { PermitOutcome } from '../policy/concurrency/adaptive-limit.js';
-import { systemClock } from '../time/clock.js';
 import { CancellableRun } from './cancellable-run.js';
 import { DEFAULT_MAX_QUEUED, PermitQueue } from '../policy/concurrency/permit-queue.js';
 import { requireOptions } from '../policy/options/option-problems.js';
@@ -47,24 +45,23 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
   return (source) =>
     new Observable((subscriber) => {
       const run = new CancellableRun<T>();
-      /** Start of the run in monotonic milliseconds; `undefined` if no permit is held. */
-      let startedAt: number | undefined;
-      const releasePermit = (outcome: PermitOutcome): void => {
-        if (startedAt === undefined) return;
-        const latencyMs = systemClock.now() - startedAt;
-        startedAt = undefined;
-        permits.release(outcome, latencyMs);
+      let isPermitted = false;
+      const releasePermit = (): void => {
+        if (!isPermitted) return;
+        isPermitted = false;
+        // A fixed limit ignores the outcome.
+        permits.release('succeeded', 0);
       };
       const permitted = (): void => {
-        startedAt = systemClock.now();
+        isPermitted = true;
         run.start(source, {
           next: (value) => subscriber.next(value),
           error: (error) => {
-            releasePermit('failed');
+            releasePermit();
             subscriber.error(error);
           },
           complete: () => {
-            releasePermit('succeeded');
+            releasePermit();
             subscriber.complete();
           },
         });
@@ -74,7 +71,7 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
       subscriber.add(() => {
         permits.remove(waiter);
         run.stop();
-        releasePermit('cancelled');
+        releasePermit();
       });
       const result = permits.acquire(waiter);
       if (result === 'permitted') permitted();

@@ -42,7 +42,6 @@ export interface OutgoingCallbacks {
 export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<LedgerEntry<Id, Out>> {
   private readonly ledger: ReplayLedger<Id, Out>;
   private readonly source: ReplaySource;
-  private readonly idTypes = new Set<string>();
   private messages: AsyncIterable<Out> | undefined;
   private reader: StreamIterator<Out> | undefined;
   private sink: StreamSink<Out> | undefined;
@@ -121,12 +120,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
 
   /** Removes the acknowledged messages and returns their number. @throws TypeError if `id` cannot be the id of a message. */
   acknowledge(id: Id): number {
-    const type = typeOf(id, 'acknowledges');
-    if (this.idTypes.size > 0 && !this.idTypes.has(type)) {
-      const types = [...this.idTypes].join(' or ');
-      const message = `expected a ${types}, like the ids of messages, got the ${type} ${describeData(id)}`;
-      throw new TypeError(`replayUnacknowledged.acknowledges: ${message}`);
-    }
+    requireId(id, 'acknowledges');
     const count = this.ledger.acknowledge(id, this.rules.acknowledgment ?? 'single');
     if (count > 0) {
       this.moveWaitingToLedger();
@@ -264,18 +258,17 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
       throw new TypeError(`replayUnacknowledged.size: expected a number of 0 or more, got ${describeData(bytes)}`);
     }
     const messageId = id(message);
-    this.idTypes.add(typeOf(messageId, 'id'));
+    requireId(messageId, 'id');
     return { id: messageId, message, bytes };
   }
 }
 
 const ID_TYPES: readonly string[] = ['string', 'number', 'bigint', 'symbol'];
 
-/** Returns the type of an id. @throws TypeError for an id that never matches, such as the Long of a 64-bit field: the session would stall. */
-function typeOf(id: unknown, key: string): string {
-  const type = typeof id;
-  if (ID_TYPES.includes(type)) return type;
-  const remedy = type === 'object' && id !== null ? '; convert a Long with String(…)' : '';
+/** @throws TypeError for an id that never matches, such as the Long of a 64-bit field: the session would stall. */
+function requireId(id: unknown, key: string): void {
+  if (ID_TYPES.includes(typeof id)) return;
+  const remedy = typeof id === 'object' && id !== null ? '; convert a Long with String(…)' : '';
   const expected = 'a string, number, bigint, or symbol';
   throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${describeData(id)}${remedy}`);
 }

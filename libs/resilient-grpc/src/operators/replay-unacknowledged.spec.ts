@@ -363,12 +363,6 @@ describe('end of a replay session', () => {
       'replayUnacknowledged.acknowledges: expected a string, number, bigint, or symbol, got null',
     ],
     [
-      'acknowledges returns an id of another type',
-      { acknowledges: ({ ack }) => String(ack) },
-      [{ ack: 1 }],
-      'replayUnacknowledged.acknowledges: expected a number, like the ids of messages, got the string "1"',
-    ],
-    [
       'size returns NaN',
       { size: () => NaN, maxUnacknowledgedBytes: 5 },
       [],

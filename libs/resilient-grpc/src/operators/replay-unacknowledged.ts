@@ -42,7 +42,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   readonly id: (message: Out) => Id;
   /**
    * Id of the message that a server message acknowledges; `undefined` if it acknowledges none. Unknown ids and repeated acknowledgments
-   * are ignored. An id ends the session if no message id has its type.
+   * are ignored.
    */
   readonly acknowledges: (message: In) => Id | undefined;
   /**

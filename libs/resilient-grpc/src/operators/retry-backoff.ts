@@ -83,7 +83,7 @@ export interface ResumeBackoffOptions {
 export const sessionEntries = {
   onError: v.optional(v.function()),
   maxAgeMs: v.optional(millisecondsOrNever, Infinity),
-  minHealthyMs: v.optional(milliseconds(0), DEFAULT_RESUME_POLICY.minHealthyMs),
+  minHealthyMs: v.optional(milliseconds, DEFAULT_RESUME_POLICY.minHealthyMs),
   backoff: v.optional(
     object({
       maxAttempts: v.optional(v.union([v.literal(Infinity), integer(1)]), DEFAULT_RESUME_POLICY.maxAttempts),

@@ -27,7 +27,7 @@ const count = v.optional(v.pipe(v.number(), v.minValue(0)));
 const anyObject = v.optional(v.record(v.string(), v.unknown()));
 
 const keepaliveSchema = object({
-  keepaliveTimeMs: v.optional(milliseconds(0)),
+  keepaliveTimeMs: v.optional(milliseconds),
   keepaliveTimeoutMs: v.optional(timerMilliseconds(1)),
   keepalivePermitWithoutCalls: v.optional(v.union([flag, v.picklist([0, 1])])),
   http2MaxPingsWithoutData: count,

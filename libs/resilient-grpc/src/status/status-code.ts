@@ -24,20 +24,18 @@ export type StatusName = keyof typeof StatusCode;
 /** Number of a status code, 0 to 16. The package exports only this type; for the numbers by name, use `status` of `@grpc/grpc-js`. */
 export type StatusCode = (typeof StatusCode)[StatusName];
 
-// Safe: the object above has exactly these keys, in the order of their numbers.
-const NAMES = Object.keys(StatusCode) as StatusName[];
-
 /** All status names, indexed by code. */
-export const STATUS_NAMES: readonly StatusName[] = NAMES;
+// Safe: the object above has exactly these keys, in the order of their numbers.
+export const STATUS_NAMES = Object.keys(StatusCode) as readonly StatusName[];
 
 /** Returns the name of `code`; `UNKNOWN` if it is not a status code. */
 export function statusName(code: number): StatusName {
-  return NAMES[code] ?? 'UNKNOWN';
+  return STATUS_NAMES[code] ?? 'UNKNOWN';
 }
 
 /** True if `value` is a status code, 0 to 16. */
 export function isStatusCode(value: unknown): value is StatusCode {
-  return typeof value === 'number' && NAMES[value] !== undefined;
+  return typeof value === 'number' && STATUS_NAMES[value] !== undefined;
 }
 
 /** Returns the status code for `value`, a code or a case-insensitive name; `undefined` for any other value. */

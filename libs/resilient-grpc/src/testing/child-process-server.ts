@@ -240,7 +240,8 @@ export class ChildServer {
         describe: () => `${String(script)} to report its port; ${NOT_REPORTED}; ${this.describeOutput()}`,
       });
     } catch (error) {
-      throw await this.killAfter(error as Error);
+      await this.kill();
+      throw error;
     }
     if (port === 0) {
       // Ends what a failed process has started, and reads the rest of the output.
@@ -253,19 +254,10 @@ export class ChildServer {
       const text =
         `ChildServer: expected ${String(script)} to listen on port ${this.boundPort} again, got ${port}; ` +
         "pass the port to the script with args, for example args: (port) => ['--port', String(port)]";
-      throw await this.killAfter(new Error(text));
+      await this.kill();
+      throw new Error(text);
     }
     this.boundPort = port;
-  }
-
-  /** Kills the server after a failed start, and returns `error`. If `kill()` fails, its error becomes the cause. */
-  private async killAfter(error: Error): Promise<Error> {
-    try {
-      await this.kill();
-    } catch (cause) {
-      error.cause = cause;
-    }
-    return error;
   }
 
   private readOutput(child: ChildProcess, listening: (port: number) => void): void {

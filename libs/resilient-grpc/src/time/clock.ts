@@ -59,6 +59,11 @@ export function eventLoopIdleMs(): number {
   return performance.nodeTiming.idleTime;
 }
 
+/** True for a Date, even from another realm (a test runner's sandbox), which is not an instance of this realm's Date. */
+export function isDate(value: unknown): value is Date {
+  return Object.prototype.toString.call(value) === '[object Date]';
+}
+
 /** Converts milliseconds since 1970 to a Date. */
 export function moment(epochMs: number): Date {
   return new Date(epochMs);

@@ -52,7 +52,7 @@ export class ConnectDiagnosis {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.kind ?? this.kind);
   }
 
-  /** Reconnect class of the last failed attempt to connect; `undefined` if the last error does not describe a failed attempt. */
+  /** Reconnect class of the last failed attempt to connect; `undefined` after a failure that keeps the backoff. */
   get reconnectClass(): ReconnectClass | undefined {
     return this.kind && CONNECT_FAILURES[this.kind].reconnect;
   }

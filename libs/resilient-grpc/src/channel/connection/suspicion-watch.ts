@@ -7,7 +7,7 @@ import {
   NOT_SUSPECTED,
   type SuspicionEvent,
   type SuspicionState,
-  DEFAULT_SUSPICION_POLICY as POLICY,
+  SUSPICION as POLICY,
 } from '../../policy/suspicion/next-suspicion.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -132,7 +132,7 @@ export class SuspicionWatch {
 
   private apply(suspect: Suspect, event: SuspicionEvent): void {
     const before = suspect.state;
-    const after = nextSuspicion(before, event, POLICY, this.random);
+    const after = nextSuspicion(before, event, this.random);
     suspect.state = after;
     if (before.kind === after.kind) return;
     if (after.kind === 'probed') {
@@ -166,7 +166,7 @@ export class SuspicionWatch {
   }
 
   private handleDead(suspect: Suspect, state: Distrust): void {
-    const decision = decideReplacement(this.replacements, this.clock.now(), POLICY);
+    const decision = decideReplacement(this.replacements, this.clock.now());
     this.replacements = decision.replacements;
     const { connection, othersRead } = suspect;
     if (!decision.replace) {

@@ -181,10 +181,10 @@ class TxtReading {
  * Limits of a query: the timeout in milliseconds, and the number of tries. With Node's defaults, which include four tries, an unresponsive
  * name server could delay the start of a client by half a minute or more.
  */
-export const DNS_QUERY = { timeout: 1_000, tries: 2 };
+const DNS_QUERY = { timeout: 1_000, tries: 2 };
 
 /** Returns the DNS name of the service config of `host` (gRFC A2). */
-export function serviceConfigName(host: string): string {
+function serviceConfigName(host: string): string {
   return `_grpc_config.${host}`;
 }
 
@@ -193,7 +193,7 @@ export function serviceConfigName(host: string): string {
  *
  * @throws the resolver's error for any other failure, such as a name server that does not respond
  */
-export async function serviceConfigRecord(resolver: Resolver, name: string): Promise<string | undefined> {
+async function serviceConfigRecord(resolver: Resolver, name: string): Promise<string | undefined> {
   try {
     return serviceConfigAttribute(await resolver.resolveTxt(name));
   } catch (error) {

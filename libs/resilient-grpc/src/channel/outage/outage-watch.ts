@@ -2,13 +2,12 @@ import type { Connectivity, OutageSnapshot } from '../../call/connectivity.js';
 import type { Waiter } from '../../call/call-transport.js';
 import type { EventHub } from '../../call/event-hub.js';
 import {
-  DEFAULT_OUTAGE_POLICY,
+  CONFIRM_MS,
   insideGrace,
   nextOutage,
   NO_OUTAGE,
   type Outage,
   type OutageEvent,
-  type OutagePolicy,
   type OutageState,
 } from '../../policy/outage/next-outage.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
@@ -41,7 +40,6 @@ const MAX_PAST_OUTAGES = 20;
 
 /** Applies the outage rules to one channel: runs the timers, counts the affected calls, and emits the events. */
 export class OutageWatch {
-  private readonly policy: OutagePolicy;
   private state: OutageState = NO_OUTAGE;
   private graceTimer: Timer | undefined;
   private confirmTimer: Timer | undefined;
@@ -64,11 +62,10 @@ export class OutageWatch {
   private readonly events: EventHub;
 
   constructor(
-    graceMs: number,
+    private readonly graceMs: number,
     private readonly dependencies: OutageDependencies,
     private readonly changed: (change: OutageChange) => void,
   ) {
-    this.policy = { ...DEFAULT_OUTAGE_POLICY, graceMs };
     this.clock = dependencies.clock;
     this.events = dependencies.events;
   }
@@ -119,7 +116,7 @@ export class OutageWatch {
     this.stopSlowConnect();
     if (this.state.current === undefined) return;
     this.apply({ type: 'ready', at: this.clock.now() });
-    this.confirmAfter(this.policy.confirmMs);
+    this.confirmAfter(CONFIRM_MS);
   }
 
   becameUnready(): void {
@@ -138,7 +135,7 @@ export class OutageWatch {
     else if (this.events.wanted) {
       const cause =
         connecting() ?? `no attempt to connect has succeeded or failed within ${String(SLOW_CONNECT_MS / 1_000)} s`;
-      const { graceMs } = this.policy;
+      const { graceMs } = this;
       this.events.emit({ type: 'slow-connect', cause, waiting: waiting.calls, connectTimeoutMs, graceMs });
     }
   };
@@ -165,7 +162,7 @@ export class OutageWatch {
 
   private apply(event: OutageEvent, cause?: string): void {
     const before = this.state.current;
-    this.state = nextOutage(this.state, event, this.policy);
+    this.state = nextOutage(this.state, event, this.graceMs);
     const after = this.state.current;
     if (before === after) return;
     if (before === undefined && after !== undefined) {
@@ -220,7 +217,7 @@ export class OutageWatch {
       const at = this.clock.now();
       this.apply({ type: 'ready-lasted', at });
       const since = this.state.current?.readySince;
-      if (since !== undefined) this.confirmAfter(this.policy.confirmMs - (at - since));
+      if (since !== undefined) this.confirmAfter(CONFIRM_MS - (at - since));
     }, ms);
   }
 

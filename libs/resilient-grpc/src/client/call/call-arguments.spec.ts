@@ -142,7 +142,7 @@ describe('call deadline', () => {
     [{ timeoutMs: '500' }, 'timeoutMs: expected >0, got "500"'],
     [{ deadline: NaN }, 'deadline: expected a Date or milliseconds since 1970, got NaN; write '],
     [{ deadline: 500 }, 'got 500, which is a duration'],
-    [{ deadline: 'tomorrow' }, 'got the string "tomorrow"'],
+    [{ deadline: 'tomorrow' }, 'got "tomorrow"'],
   ])('rejects the call options %o with an error that names the method and the value', (options, text) => {
     const make = () => callDeadline(context(), options as never, NOW);
     expect(make).toThrow(GrpcConfigurationError);

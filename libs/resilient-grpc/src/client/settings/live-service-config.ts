@@ -7,11 +7,7 @@ import {
   needsTarget,
 } from '../../channel/dns/dns-service-config.js';
 import { errorMessage } from '../../errors/error-message.js';
-import {
-  GrpcConfigurationError,
-  problemCount,
-  type ConfigurationProblem,
-} from '../../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
@@ -243,6 +239,6 @@ function isDnsRecord(value: unknown): boolean {
 /** Formats the first of `problems` and the number of the others. */
 function summaryOf(problems: readonly ConfigurationProblem[]): string {
   const [first] = problems;
-  const more = problems.length > 1 ? ` (${String(problemCount(problems) - 1)} more)` : '';
+  const more = problems.length > 1 ? ` (${String(problems.length - 1)} more)` : '';
   return first === undefined ? '' : `${oneLine(`${first.path}: ${first.message}`, MAX_PROBLEM_LENGTH)}${more}`;
 }

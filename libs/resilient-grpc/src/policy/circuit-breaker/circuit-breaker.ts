@@ -39,10 +39,8 @@ export interface CircuitBreakerPolicy {
   readonly failureRatio: number;
   readonly minimumThroughput: number;
   readonly samplingDurationMs: number;
+  /** Time in milliseconds of the first break, and time after which a probe without a result loses its permit to the next attempt. */
   readonly breakDurationMs: number;
-  readonly maxBreakDurationMs: number;
-  /** Time in milliseconds after which a probe without a result loses its permit to the next attempt. */
-  readonly probeTimeoutMs: number;
   readonly statusCodes: ReadonlySet<StatusCode>;
 }
 
@@ -55,8 +53,6 @@ export const DEFAULT_CIRCUIT_BREAKER: CircuitBreakerPolicy = {
   minimumThroughput: 20,
   samplingDurationMs: 10_000,
   breakDurationMs: 5_000,
-  maxBreakDurationMs: 30_000,
-  probeTimeoutMs: 5_000,
   statusCodes: new Set<StatusCode>([14, 4]),
 };
 
@@ -71,10 +67,7 @@ export const circuitBreakerSchema = v.pipe(
     breakDurationMs: v.nullish(positiveMilliseconds, breakDurationMs),
     statusCodes: v.nullish(statusCodes(0), [...DEFAULT_CIRCUIT_BREAKER.statusCodes]),
   }),
-  v.transform((options): CircuitBreakerPolicy => {
-    const maxBreakDurationMs = Math.max(DEFAULT_CIRCUIT_BREAKER.maxBreakDurationMs, options.breakDurationMs);
-    return Object.freeze({ ...options, maxBreakDurationMs, probeTimeoutMs: options.breakDurationMs });
-  }),
+  v.transform((options): CircuitBreakerPolicy => Object.freeze(options)),
 );
 
 /** Outcome of an attempt for the circuit breaker. 'ignored': not evidence about the server; only the permit is returned. */
@@ -143,6 +136,8 @@ interface CircuitState {
 
 const CLOSED: CircuitState = { kind: 'closed', token: 0, since: 0, blockedUntil: -Infinity, breaks: 0 };
 
+/** Maximum duration of a break in milliseconds, before jitter; a longer `breakDurationMs` is not shortened. */
+const MAX_BREAK_MS = 30_000;
 const JITTER = 0.2;
 
 export type CircuitAdmission =
@@ -213,7 +208,7 @@ export class CircuitBreakerCore {
     if (retryAfterMs > 0) return { admitted: false, retryAfterMs };
     const token = state.token + 1;
     const since = Math.min(state.since, token);
-    const blockedUntil = now + this.policy.probeTimeoutMs;
+    const blockedUntil = now + this.policy.breakDurationMs;
     this.change({ kind: 'half-open', token, since, blockedUntil, breaks: state.breaks }, now);
     return this.admission;
   }
@@ -248,8 +243,9 @@ export class CircuitBreakerCore {
   }
 
   private open(breaks: number, now: number): void {
-    const { breakDurationMs, maxBreakDurationMs } = this.policy;
-    const breakMs = jitter(Math.min(breakDurationMs * 2 ** (breaks - 1), maxBreakDurationMs), JITTER, this.random);
+    const { breakDurationMs } = this.policy;
+    const maxBreakMs = Math.max(MAX_BREAK_MS, breakDurationMs);
+    const breakMs = jitter(Math.min(breakDurationMs * 2 ** (breaks - 1), maxBreakMs), JITTER, this.random);
     const token = this.circuit.token + 1;
     this.change({ kind: 'open', token, since: Infinity, blockedUntil: now + breakMs, breaks }, now);
   }

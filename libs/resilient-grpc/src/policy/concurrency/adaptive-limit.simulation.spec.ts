@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { Random } from '../../time/random.js';
-import { ADAPTIVE_BOUNDS, PermitQueue } from './permit-queue.js';
+import { ADAPTIVE_BOUNDS } from './adaptive-limit.js';
+import { PermitQueue } from './permit-queue.js';
 
 /** A server with a pool of workers and a FIFO queue. It detects neither cancelled nor expired calls. */
 interface Server {

@@ -3,8 +3,6 @@ import { AdaptiveLimit, permitOutcome, type PermitOutcome } from './adaptive-lim
 import { StatusCode } from '../../status/status-code.js';
 import type { VerdictKind } from '../evidence/classify.js';
 
-const BOUNDS = { floor: 4, ceiling: 50, initial: 20 };
-
 /** Records `calls` calls, each with the given latency and all permits in use. Returns the limit. */
 function recordCalls(
   limit: AdaptiveLimit,
@@ -18,7 +16,7 @@ function recordCalls(
 
 /** Creates a limit that has measured an unloaded latency of 50 ms, and has not changed yet. */
 function makeLearned(): AdaptiveLimit {
-  const limit = new AdaptiveLimit(BOUNDS);
+  const limit = new AdaptiveLimit();
   recordCalls(limit, 70, 50);
   expect([limit.current, limit.unloadedLatencyMs]).toEqual([20, 50]);
   return limit;
@@ -26,7 +24,7 @@ function makeLearned(): AdaptiveLimit {
 
 describe('AdaptiveLimit', () => {
   it('ignores the first 20 calls, and keeps the initial adaptive limit until the next 50 have determined the unloaded latency', () => {
-    const limit = new AdaptiveLimit(BOUNDS);
+    const limit = new AdaptiveLimit();
     expect(recordCalls(limit, 69, 50)).toBe(20);
     expect(limit.unloadedLatencyMs).toBeUndefined();
     recordCalls(limit, 1, 50);
@@ -60,16 +58,18 @@ describe('AdaptiveLimit', () => {
   });
 
   it('changes the adaptive limit only after a measurement of at least as many calls as the limit permits', () => {
-    const limit = new AdaptiveLimit({ floor: 4, ceiling: 100, initial: 40 });
-    recordCalls(limit, 90, 50);
-    expect(recordCalls(limit, 39, 50)).toBe(40);
-    expect(recordCalls(limit, 1, 50)).toBe(42);
+    const limit = makeLearned();
+    while (limit.current < 40) recordCalls(limit, 1, 50);
+    const { current } = limit;
+    expect(recordCalls(limit, current - 1, 50)).toBe(current);
+    // The exact limit is a fraction, so the measurement may take one call more.
+    expect(recordCalls(limit, 2, 50)).toBe(current + 2);
   });
 
   it('keeps the adaptive limit between its floor and its ceiling', () => {
     const limit = makeLearned();
-    expect(recordCalls(limit, 4_000, 50)).toBe(50);
-    expect(recordCalls(limit, 800, 1_000, 'timed-out')).toBe(4);
+    expect(recordCalls(limit, 40_000, 50)).toBe(1_000);
+    expect(recordCalls(limit, 20_000, 1_000, 'timed-out')).toBe(4);
   });
 
   it('keeps the adaptive limit while fewer than half of the permits are in use, and measures the unloaded latency', () => {
@@ -101,26 +101,26 @@ describe('AdaptiveLimit', () => {
     const limit = makeLearned();
     const calls = recordUntilProbe(limit);
     expect(calls).toBeGreaterThan(200 * 40);
-    expect(limit.current).toBe(25);
-    // The limit ignores 50 calls that started before the probe, and the first 25 calls of the probe.
-    recordCalls(limit, 75, 500);
-    expect(recordCalls(limit, 49, 40)).toBe(25);
-    expect(recordCalls(limit, 1, 40)).toBe(50);
+    expect(limit.current).toBe(500);
+    // The limit ignores 1,000 calls that started before the probe, and the first 500 calls of the probe.
+    recordCalls(limit, 1_500, 500);
+    expect(recordCalls(limit, 49, 40)).toBe(500);
+    expect(recordCalls(limit, 1, 40)).toBe(1_000);
     expect(limit.unloadedLatencyMs).toBeCloseTo(47, 6);
   });
 
   it('raises the unloaded latency by at most 2% per probe of the adaptive limit', () => {
     const limit = makeLearned();
     recordUntilProbe(limit);
-    recordCalls(limit, 125, 400);
-    expect([limit.current, limit.unloadedLatencyMs]).toEqual([50, 51]);
+    recordCalls(limit, 1_550, 400);
+    expect([limit.current, limit.unloadedLatencyMs]).toEqual([1_000, 51]);
   });
 
   it('ignores the latency of an adaptive-limit probe in which calls time out', () => {
     const limit = makeLearned();
     recordUntilProbe(limit);
-    recordCalls(limit, 125, 40, 'timed-out');
-    expect([limit.current, limit.unloadedLatencyMs]).toEqual([50, 50]);
+    recordCalls(limit, 1_550, 40, 'timed-out');
+    expect([limit.current, limit.unloadedLatencyMs]).toEqual([1_000, 50]);
   });
 });
 

@@ -1,14 +1,8 @@
 import { StatusCode } from '../../status/status-code.js';
 import type { Verdict } from '../evidence/classify.js';
 
-export interface AdaptiveLimitBounds {
-  /** Minimum limit; 1 or more. */
-  readonly floor: number;
-  /** Maximum limit; `floor` or more. */
-  readonly ceiling: number;
-  /** Limit before the first measurement, from `floor` to `ceiling`. */
-  readonly initial: number;
-}
+/** Bounds of the limit, and the limit before the first measurement, which exceeds the capacity of a small server only slightly. */
+export const ADAPTIVE_BOUNDS = { floor: 4, ceiling: 1_000, initial: 20 };
 
 /** Minimum number of calls per measurement. More calls are measured if the limit is higher, so that a measurement spans a round trip. */
 const MIN_SAMPLES = 20;
@@ -64,7 +58,7 @@ interface Decrease {
  * limited amount, so that the limit does not follow a queue that other clients cause.
  */
 export class AdaptiveLimit {
-  private limit: number;
+  private limit = ADAPTIVE_BOUNDS.initial;
   /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   unloadedLatencyMs: number | undefined;
   /**
@@ -77,18 +71,15 @@ export class AdaptiveLimit {
   private latencyCount = 0;
   private latencySum = 0;
   private inFlightSum = 0;
-  /** Number of further calls to ignore, because their latencies are not representative of the current limit. */
-  private ignored: number;
+  /**
+   * Number of further calls to ignore, because their latencies are not representative of the current limit. The first calls to end are the
+   * shortest calls in flight.
+   */
+  private ignored = ADAPTIVE_BOUNDS.initial;
   private measurements = 0;
   /** Limit to restore after the probe; `undefined` if no probe is running. */
   private beforeProbe: number | undefined;
   private decrease: Decrease | undefined;
-
-  constructor(private readonly bounds: AdaptiveLimitBounds) {
-    this.limit = bounds.initial;
-    // The first calls to end are the shortest calls in flight, so their latencies are not representative.
-    this.ignored = bounds.initial;
-  }
 
   /** Maximum number of concurrent calls; an integer. */
   get current(): number {
@@ -160,7 +151,7 @@ export class AdaptiveLimit {
         this.decrease = undefined;
         return;
       }
-      if (this.limit <= this.bounds.floor) this.learn(meanMs, FLOOR_WEIGHT, unloadedMs);
+      if (this.limit <= ADAPTIVE_BOUNDS.floor) this.learn(meanMs, FLOOR_WEIGHT, unloadedMs);
       this.setLimit(this.limit * DECREASE);
     } else {
       this.decrease = undefined;
@@ -192,7 +183,7 @@ export class AdaptiveLimit {
   }
 
   private setLimit(limit: number): void {
-    this.limit = Math.min(Math.max(limit, this.bounds.floor), this.bounds.ceiling);
+    this.limit = Math.min(Math.max(limit, ADAPTIVE_BOUNDS.floor), ADAPTIVE_BOUNDS.ceiling);
   }
 }
 

@@ -1,4 +1,4 @@
-import { AdaptiveLimit, type PermitOutcome } from './adaptive-limit.js';
+import { ADAPTIVE_BOUNDS, AdaptiveLimit, type PermitOutcome } from './adaptive-limit.js';
 
 export interface ConcurrencyPolicy {
   /** Maximum number of concurrent calls, 1 or more; 'adaptive' for a limit that follows latency. */
@@ -19,8 +19,6 @@ export function concurrencyPolicy(limit: MaxConcurrentCalls | false | undefined)
   return { maxConcurrent: max, maxQueued: queue };
 }
 
-/** Bounds of a limit that follows latency. The initial limit exceeds the capacity of a small server only slightly. */
-export const ADAPTIVE_BOUNDS = { floor: 4, ceiling: 1_000, initial: 20 };
 /** Factor by which an adaptive limit must change to be reported. */
 const NOTABLE_CHANGE = 2;
 
@@ -53,7 +51,7 @@ export class PermitQueue {
     /** Called when an adaptive limit has doubled or halved since the last report. */
     private readonly limitChanged?: (change: LimitChange) => void,
   ) {
-    this.adaptive = policy.maxConcurrent === 'adaptive' ? new AdaptiveLimit(ADAPTIVE_BOUNDS) : undefined;
+    this.adaptive = policy.maxConcurrent === 'adaptive' ? new AdaptiveLimit() : undefined;
   }
 
   get maxConcurrent(): number {

@@ -132,8 +132,8 @@ export interface ConnectFailureRow {
   readonly remedy: string;
   /** Doctor options equivalent to the client option in `remedy`, such as '--cert and --key'. */
   readonly doctorOption?: string;
-  /** Class that determines how soon the client reconnects. */
-  readonly reconnect: ReconnectClass;
+  /** Class of failures after which the client reconnects before its backoff ends. @defaultValue the backoff is kept */
+  readonly reconnect?: ReconnectClass;
 }
 
 const CA_OPTION = '--ca FILE';
@@ -169,12 +169,10 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'host-unreachable': {
     cause: 'is unreachable: no route to the host',
     remedy: 'check that the host is up and reachable from this network',
-    reconnect: 'other',
   },
   'network-unreachable': {
     cause: 'is unreachable: no route to its network',
     remedy: 'check that this host has a network connection, and IPv6 if the address is an IPv6 address',
-    reconnect: 'other',
   },
   'no-such-socket': {
     cause: 'does not exist',
@@ -185,7 +183,6 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
     cause: 'cannot be opened: permission denied',
     remedy:
       'give this user write permission on the Unix socket; for an IP address, check the routes and the security policies of this host',
-    reconnect: 'other',
   },
   'name-not-resolved': {
     cause: 'cannot be resolved',
@@ -201,15 +198,13 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   },
   'credentials-not-ready': {
     cause: 'cannot be contacted until the channel credentials are ready',
+    // No `reconnect`, because an early attempt would only query the source of the credentials again.
     remedy: 'check the source of the channel credentials, such as a certificate provider',
-    // An early attempt would only query the source of the credentials again.
-    reconnect: 'other',
   },
   'proxy-failed': {
     cause: 'did not open a connection to the server',
     remedy:
       'check that the proxy runs and permits CONNECT to the server; to bypass it, set grpc.enable_http_proxy: 0 in channelOptions, or no_proxy for one host',
-    reconnect: 'other',
   },
   'proxy-no-response': {
     cause: 'does not respond to the CONNECT request',
@@ -256,13 +251,11 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'no-http2-in-tls': {
     cause: 'does not offer HTTP/2 in TLS (ALPN)',
     remedy: 'if an HTTP/1 load balancer is in front of the server, enable HTTP/2 or TCP passthrough there',
-    reconnect: 'other',
   },
   'client-certificate': {
     cause: 'requires a client certificate, or rejects the one it received',
     remedy: 'set tls: { cert, key } in the client with a certificate from an authority that the server trusts',
     doctorOption: '--cert and --key',
-    reconnect: 'other',
   },
   'client-certificate-invalid': {
     cause: "ends the TLS connection, and the client's own certificate is not valid now",
@@ -275,59 +268,49 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
     cause: 'does not recognize the requested server name (SNI)',
     remedy: 'set the expected name: tls: { serverName } in the client',
     doctorOption: '--server-name NAME',
-    reconnect: 'other',
   },
   'tls-version': {
     cause: 'supports no TLS version that Node supports',
     remedy: 'enable TLS 1.2 or 1.3 on the server',
-    reconnect: 'other',
   },
   'tls-failed': {
     cause: 'fails the TLS handshake',
     remedy: 'compare the TLS settings of the client and the server',
-    reconnect: 'other',
   },
   'certificate-expired': {
     cause: 'sends an expired certificate',
     remedy: 'renew the certificate on the server, and check its automatic renewal',
-    reconnect: 'other',
   },
   'certificate-not-yet-valid': {
     cause: 'sends a certificate that is not valid yet',
     remedy: 'compare the clocks of client and server',
-    reconnect: 'other',
   },
   'certificate-name': {
     cause: 'sends a certificate for a different name',
     remedy: 'connect to a name in the certificate, or set it in the client: tls: { serverName }',
     doctorOption: '--server-name NAME',
-    reconnect: 'other',
   },
   'certificate-self-signed': {
     cause: 'sends a self-signed certificate that the client does not trust',
     remedy: 'set the certificate itself as the authority: tls: { ca } in the client',
     doctorOption: CA_OPTION,
-    reconnect: 'other',
   },
   'certificate-untrusted': {
     cause: 'sends a certificate whose authority the client does not trust',
     remedy: 'set the certificate authority: tls: { ca } in the client, or configure the server to send the full chain',
     doctorOption: CA_OPTION,
-    reconnect: 'other',
   },
   'certificate-rejected': {
     cause: 'sends a certificate that the client rejects',
     remedy:
       'check the purpose, the signature, and the revocation list of the certificate, and the authority that tls: { ca } sets in the client',
     doctorOption: CA_OPTION,
-    reconnect: 'other',
   },
   'not-serving': {
     cause: 'is not serving',
     remedy: 'check the health that the server reports, and the service name in healthCheckConfig',
-    reconnect: 'other',
   },
-  other: { cause: 'cannot be reached', remedy: 'check the server and the network', reconnect: 'other' },
+  other: { cause: 'cannot be reached', remedy: 'check the server and the network' },
 };
 
 /** TLS options that the doctor accepts: a server name and file paths. */

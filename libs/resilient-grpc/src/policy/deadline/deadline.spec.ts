@@ -34,10 +34,10 @@ describe('validateDeadline', () => {
     ['an invalid Date', new Date(NaN), 'got an invalid Date'],
     ['-Infinity', -Infinity, 'got -Infinity'],
     ['0', 0, 'got 0'],
-    ['a string', '2030-01-01', 'got the string "2030-01-01"; write timeoutMs: 500, or a deadline that is a Date'],
+    ['a string', '2030-01-01', 'got "2030-01-01"; write timeoutMs: 500, or a deadline that is a Date'],
     ['null', null, 'got null'],
-    ['an object', { seconds: 1 }, 'got an object'],
-    ['a bigint', 1n, 'got a value of type bigint'],
+    ['an object', { seconds: 1 }, 'got an object with seconds'],
+    ['a bigint', 1n, 'got 1n'],
   ])('rejects %s as a deadline and reports the received value', (_, value, expected) => {
     const result = validateDeadline(value);
     expect(result).toHaveProperty('problem');

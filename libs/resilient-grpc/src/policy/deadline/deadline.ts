@@ -1,3 +1,6 @@
+import { isDate } from '../../time/clock.js';
+import { describeValue } from '../options/describe-value.js';
+
 export interface DeadlineProblem {
   readonly problem: string;
 }
@@ -17,17 +20,13 @@ const REMEDY = 'timeoutMs: 500, or a deadline that is a Date';
  */
 export function validateDeadline(value: unknown): number | DeadlineProblem {
   const epochMs = isDate(value) ? value.getTime() : value;
-  if (typeof epochMs !== 'number') {
-    return problem(`got ${describe(value)}`, REMEDY);
-  }
-  if (Number.isNaN(epochMs)) {
-    const got = isDate(value) ? 'an invalid Date' : 'NaN';
-    return problem(`got ${got}`, REMEDY);
+  if (typeof epochMs !== 'number' || Number.isNaN(epochMs)) {
+    return problem(isDate(value) ? 'an invalid Date' : describeValue(value), REMEDY);
   }
   if (epochMs < EARLIEST_EPOCH_MS) {
     const durationMs = Number.isFinite(epochMs) && epochMs > 0 ? epochMs : 500;
     const got = isDate(value) ? value.toISOString() : String(epochMs);
-    return problem(`got ${got}, which is a duration or a time far in the past`, `timeoutMs: ${durationMs}`);
+    return problem(`${got}, which is a duration or a time far in the past`, `timeoutMs: ${durationMs}`);
   }
   return epochMs;
 }
@@ -48,17 +47,7 @@ export function remainingMs(deadline: number, epochNow: number): number {
 }
 
 function problem(got: string, write: string): DeadlineProblem {
-  return { problem: `expected a Date or milliseconds since 1970, ${got}; write ${write}` };
-}
-
-// Checks the tag because a Date from another realm (a test runner's sandbox) is not an instance of this realm's Date.
-function isDate(value: unknown): value is Date {
-  return Object.prototype.toString.call(value) === '[object Date]';
-}
-
-function describe(value: unknown): string {
-  if (typeof value === 'string') return `the string ${JSON.stringify(value)}`;
-  return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`;
+  return { problem: `expected a Date or milliseconds since 1970, got ${got}; write ${write}` };
 }
 
 /** Maximum remaining time, in milliseconds, at which a deadline counts as the reason for the end of a call. */

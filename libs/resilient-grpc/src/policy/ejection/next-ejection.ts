@@ -1,5 +1,5 @@
 import { jitter, type Random } from '../../time/random.js';
-import type { EjectionPolicy } from './ejection-policy.js';
+import type { EjectionPolicy, RateRule } from './ejection-policy.js';
 import {
   type EndpointRecord,
   latencyOutlier,
@@ -104,7 +104,7 @@ export function decideEjections(
   failing?: string,
 ): EjectionDecision[] {
   const fleet = new Fleet(endpoints, policy, now);
-  const decisions: EjectionDecision[] = returns(endpoints, fleet, now);
+  const decisions = decideReturns(endpoints, now, policy, fleet);
   const minSuccessRate = isIntervalOver ? successRateThreshold(fleet.included, policy) : undefined;
   for (const endpoint of fleet.candidates) {
     const { address, state } = endpoint;
@@ -133,21 +133,19 @@ export function decideReturns(
   endpoints: readonly EndpointView[],
   now: number,
   policy: EjectionPolicy,
+  fleet = new Fleet(endpoints, policy, now),
 ): EjectionDecision[] {
-  return returns(endpoints, new Fleet(endpoints, policy, now), now);
-}
-
-function returns(endpoints: readonly EndpointView[], fleet: Fleet, now: number): EjectionDecision[] {
   const decisions: EjectionDecision[] = [];
   for (const { address, state } of endpoints) {
     if (state.kind !== 'ejected' || now < state.until) continue;
     decisions.push({ kind: 'return', address, reason: 'expired', state: included(state, now) });
     fleet.include(address);
   }
-  const candidates = fleet.isInPanic ? [...endpoints].sort(byEnd) : [];
-  for (const { address, state, isUsable } of candidates) {
+  const ejected = endpoints.flatMap(({ address, state, isUsable }) =>
+    state.kind === 'ejected' && isUsable && now < state.until ? [{ address, state }] : [],
+  );
+  for (const { address, state } of ejected.sort((a, b) => a.state.until - b.state.until)) {
     if (!fleet.isInPanic) break;
-    if (state.kind !== 'ejected' || !isUsable || now >= state.until) continue;
     decisions.push({ kind: 'return', address, reason: 'panic', state: included(state, now) });
     fleet.include(address);
   }
@@ -319,11 +317,12 @@ function sparedByEnforcement(
   policy: EjectionPolicy,
   random: Random,
 ): 'enforcement' | undefined {
-  const rule = { 'success-rate': policy.successRate, 'failure-percentage': policy.failurePercentage } as const;
-  const percent =
-    evidence.reason === 'success-rate' || evidence.reason === 'failure-percentage'
-      ? (rule[evidence.reason]?.enforcementPercent ?? 100)
-      : 100;
+  const { successRate, failurePercentage } = policy;
+  const rules: Partial<Record<EjectionEvidence['reason'], RateRule | undefined>> = {
+    'success-rate': successRate,
+    'failure-percentage': failurePercentage,
+  };
+  const percent = rules[evidence.reason]?.enforcementPercent ?? 100;
   return percent < 100 && random() * 100 >= percent ? 'enforcement' : undefined;
 }
 
@@ -338,14 +337,6 @@ function remainingEjections(
   { ejectionDecayMs }: EjectionPolicy,
 ): number {
   return ejections === 0 ? 0 : Math.max(0, ejections - Math.floor((now - since) / ejectionDecayMs));
-}
-
-function byEnd(a: EndpointView, b: EndpointView): number {
-  return endOf(a.state) - endOf(b.state);
-}
-
-function endOf(state: EjectionState): number {
-  return state.kind === 'ejected' ? state.until : 0;
 }
 
 /** Returns the endpoints with at least `minimum` attempts, or at least one attempt if `minimum` is 0. */

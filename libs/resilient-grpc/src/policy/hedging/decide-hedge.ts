@@ -276,48 +276,32 @@ export function notHedgedBecause(because: HedgeDecision['because']): NotRetriedR
   }
 }
 
-/** Default hedge budget: hedges for 5% of calls, plus five hedges. */
-const DEFAULT_HEDGE_BUDGET = {
+/** Hedge budget: hedges for 5% of calls, plus five hedges. */
+const HEDGE_BUDGET = {
   /** Tokens added per call: the maximum number of hedges per call in the long run. */
   perCall: 0.05,
   /** Maximum and initial number of tokens, so that even a client with few calls can hedge. */
   maxTokens: 5,
 };
 
-const SCALE = 1_000;
-
 /** Limits hedges to a share of calls. A retry throttle counts failures only, so it would not limit hedges of slow calls. */
 export class HedgeBudget {
-  // Integer thousandths, so that twenty times 0.05 is exactly one token.
-  private readonly max: number;
-  private readonly perCall: number;
-  private remainingTokens: number;
-
-  constructor(policy = DEFAULT_HEDGE_BUDGET) {
-    this.max = Math.round(policy.maxTokens * SCALE);
-    this.perCall = Math.round(policy.perCall * SCALE);
-    this.remainingTokens = this.max;
-  }
+  readonly maxTokens = HEDGE_BUDGET.maxTokens;
+  tokens = HEDGE_BUDGET.maxTokens;
 
   /** Credits a call that may be hedged. Must be invoked once per call. */
   onCall(): void {
-    this.remainingTokens = Math.min(this.remainingTokens + this.perCall, this.max);
+    // Rounded to thousandths, so that twenty times 0.05 is exactly one token.
+    const credited = Math.round((this.tokens + HEDGE_BUDGET.perCall) * 1_000) / 1_000;
+    this.tokens = Math.min(credited, this.maxTokens);
   }
 
   get allows(): boolean {
-    return this.remainingTokens >= SCALE;
+    return this.tokens >= 1;
   }
 
   /** Debits a hedge. Must be invoked only if `allows` is true. */
   onHedge(): void {
-    this.remainingTokens = Math.max(this.remainingTokens - SCALE, 0);
-  }
-
-  get tokens(): number {
-    return this.remainingTokens / SCALE;
-  }
-
-  get maxTokens(): number {
-    return this.max / SCALE;
+    this.tokens -= 1;
   }
 }

@@ -77,10 +77,10 @@ describe('MeasuredDelay', () => {
   });
 });
 
-const HALF_LIFE_MS = 1_000;
+const HALF_LIFE_MS = 15_000;
 
 function createLatencies(minWeight = 0): RecentLatencies {
-  return new RecentLatencies(HALF_LIFE_MS, minWeight);
+  return new RecentLatencies(minWeight);
 }
 
 describe('RecentLatencies', () => {

@@ -28,7 +28,7 @@ export class MeasuredDelay {
 
   constructor(readonly percentile: HedgingPercentile) {
     this.minAttempts = Math.round(MIN_SLOWER_ATTEMPTS / (1 - HEDGING_PERCENTILES[percentile] / 100));
-    this.latencies = new RecentLatencies(HALF_LIFE_MS, this.minAttempts);
+    this.latencies = new RecentLatencies(this.minAttempts);
   }
 
   /** Records a first attempt that ended otherwise, if `ageMs` exceeds the delay. @param now monotonic milliseconds */
@@ -66,8 +66,6 @@ export class RecentLatencies {
   private recordedAt = -Infinity;
 
   constructor(
-    /** Time in milliseconds in which the weight of a value halves. */
-    private readonly halfLifeMs: number,
     /** Total weight at which values stop aging, so that older values still count if few newer ones arrive. */
     private readonly minWeight: number,
   ) {}
@@ -103,7 +101,7 @@ export class RecentLatencies {
     this.recordedAt = now;
     const { weight } = this;
     if (weight <= this.minWeight) return;
-    const remaining = Math.max(2 ** (-elapsedMs / this.halfLifeMs), this.minWeight / weight);
+    const remaining = Math.max(2 ** (-elapsedMs / HALF_LIFE_MS), this.minWeight / weight);
     this.unit /= remaining;
     if (this.unit < MAX_UNIT) return;
     for (let bucket = 0; bucket < BUCKETS; bucket++) this.buckets[bucket] = (this.buckets[bucket] ?? 0) / this.unit;

@@ -50,11 +50,3 @@ it('omits a possible secret from the problem of an option', () => {
     { path: 'orders.metadata.token', message: 'expected number, got a string of length 4' },
   ]);
 });
-
-it('lists 100 problems, and the number of the others', () => {
-  const schema = object({ answers: v.array(v.string()) });
-  const problems = optionProblems(schema, { answers: Array(200).fill(null) }, 'options');
-  expect(problems).toHaveLength(101);
-  expect(problems[0]).toEqual({ path: 'options.answers[0]', message: 'expected string, got null' });
-  expect(problems[100]).toMatchObject({ path: 'options.answers[100]', unlisted: 100 });
-});

@@ -1,18 +1,11 @@
 import * as v from 'valibot';
-import {
-  GrpcConfigurationError,
-  type ConfigurationProblem,
-  type UnlistedProblems,
-} from '../../errors/grpc-configuration-error.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { describeSecret, describeValue, pathOf, problemMessage } from './describe-value.js';
 import { UNKNOWN_OPTION } from './option-schemas.js';
 
-/** Maximum number of listed problems. If there are more, an additional entry states how many are not listed. */
-const MAX_PROBLEMS = 100;
-
 const SECRET_PATH = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
 
-/** Options that satisfy their schema, or the problems of invalid options: the first 100, and the number of the others. */
+/** Options that satisfy their schema, or the problems of invalid options. */
 export type ParsedOptions<T> =
   | { readonly ok: true; readonly options: T }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
@@ -33,13 +26,7 @@ export function parseOptions<S extends v.GenericSchema>(
   const isUnknown = ({ message }: v.BaseIssue<unknown>) => message.startsWith(UNKNOWN_OPTION);
   const found = [...issues.filter(isUnknown), ...issues.filter((issue) => !isUnknown(issue)), ...rules()];
   if (success && found.length === 0) return { ok: true, options: output };
-  const problems = found.slice(0, MAX_PROBLEMS + 1).map((entry) => ('kind' in entry ? problemOf(entry, path) : entry));
-  const next = problems[MAX_PROBLEMS];
-  if (next === undefined) return { ok: false, problems };
-  const unlisted = found.length - MAX_PROBLEMS;
-  const message = `problems not listed: ${String(unlisted)}; the first of them is at this path`;
-  const more: UnlistedProblems = { path: next.path, message, unlisted };
-  return { ok: false, problems: [...problems.slice(0, MAX_PROBLEMS), more] };
+  return { ok: false, problems: found.map((entry) => ('kind' in entry ? problemOf(entry, path) : entry)) };
 }
 
 /** Validates `value` against `schema`, and returns its problems as `parseOptions()` lists them. */

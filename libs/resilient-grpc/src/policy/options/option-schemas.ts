@@ -83,10 +83,8 @@ export function converted<T>(expected: string, convert: (value: unknown) => T | 
 
 export const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
 
-/** A duration in milliseconds of `min` or more, or `Infinity`. */
-export function milliseconds(min: number): Schema<number> {
-  return v.pipe(v.number(), v.minValue(min));
-}
+/** A duration in milliseconds of 0 or more, or `Infinity`. */
+export const milliseconds = v.pipe(v.number(), v.minValue(0));
 
 /** A duration in milliseconds from `min` to the maximum of a timer (24 days), for an option with a default. */
 export function timerMilliseconds(min: number): Schema<number> {

@@ -1,18 +1,10 @@
 import { SHORT_LIVED_MS } from '../reconnect/reconnect-times.js';
 
-/** Defaults of the thresholds that define an outage; durations in milliseconds. */
-export const DEFAULT_OUTAGE_POLICY = {
-  /** Time in READY after which an outage ends even if no response has arrived. */
-  confirmMs: 1_000,
-  /** Lifetime below which a connection that closes without a response counts as a failed connection attempt. */
-  shortLivedMs: SHORT_LIVED_MS,
-  /** Number of outages within `flapWindowMs` at which they start to share one grace period. */
-  flapCount: 3,
-  flapWindowMs: 60_000,
-};
-
-/** Thresholds of one client. `graceMs`: maximum time that calls without `waitForReady` wait during an outage before they fail. */
-export type OutagePolicy = Readonly<Record<keyof typeof DEFAULT_OUTAGE_POLICY | 'graceMs', number>>;
+/** Time in READY, in milliseconds, after which an outage ends even if no response has arrived. */
+export const CONFIRM_MS = 1_000;
+/** Number of outages within `FLAP_WINDOW_MS` at which they start to share one grace period. */
+export const FLAP_COUNT = 3;
+const FLAP_WINDOW_MS = 60_000;
 
 /** Period without a server: from the first failed connection attempt until a server is confirmed. Times are monotonic milliseconds. */
 export interface Outage {
@@ -31,7 +23,7 @@ export interface OutageInterval {
 
 export interface OutageState {
   readonly current: Outage | undefined;
-  /** At most 60 past outages, to detect flapping. Those that started more than `flapWindowMs` ago are dropped when the next one starts. */
+  /** At most 60 past outages, to detect flapping. Those that started more than `FLAP_WINDOW_MS` ago are dropped when the next one starts. */
   readonly past: readonly OutageInterval[];
 }
 
@@ -56,11 +48,15 @@ export function insideGrace(state: OutageState, now: number): boolean {
 /** Maximum number of past outages kept. If more occur in a minute, only the latest ones shorten the shared grace period. */
 const MAX_KEPT_OUTAGES = 60;
 
-/** Returns the state after `event`, or the same object if nothing changes. */
-export function nextOutage(state: OutageState, event: OutageEvent, policy: OutagePolicy): OutageState {
+/**
+ * Returns the state after `event`, or the same object if nothing changes.
+ *
+ * @param graceMs maximum time that calls without `waitForReady` wait during an outage before they fail, in milliseconds
+ */
+export function nextOutage(state: OutageState, event: OutageEvent, graceMs: number): OutageState {
   switch (event.type) {
     case 'attempt-failed':
-      return afterFailedAttempt(state, event.at, policy);
+      return afterFailedAttempt(state, event.at, graceMs);
     case 'ready':
       // Each new picker reports READY again; only the first report counts.
       return state.current && state.current.readySince === undefined
@@ -70,28 +66,27 @@ export function nextOutage(state: OutageState, event: OutageEvent, policy: Outag
       return endOutage(state, event.at);
     case 'ready-lasted': {
       const since = state.current?.readySince;
-      return since !== undefined && event.at - since >= policy.confirmMs ? endOutage(state, event.at) : state;
+      return since !== undefined && event.at - since >= CONFIRM_MS ? endOutage(state, event.at) : state;
     }
     case 'connection-ended':
       // A server that closes each connection right after it sends SETTINGS makes the channel READY briefly. Such a connection counts as a
       // failed attempt, so that an outage starts or continues.
-      if (!event.answered && event.livedMs < policy.shortLivedMs) return afterFailedAttempt(state, event.at, policy);
-      if (event.answered || event.livedMs >= policy.confirmMs) return endOutage(state, event.at);
-      return state;
+      if (!event.answered && event.livedMs < SHORT_LIVED_MS) return afterFailedAttempt(state, event.at, graceMs);
+      return endOutage(state, event.at);
   }
 }
 
-function afterFailedAttempt(state: OutageState, at: number, policy: OutagePolicy): OutageState {
+function afterFailedAttempt(state: OutageState, at: number, graceMs: number): OutageState {
   const { current } = state;
   if (current)
     return { ...state, current: { ...current, connectAttempts: current.connectAttempts + 1, readySince: undefined } };
 
-  const past = state.past.filter(({ startedAt }) => at - startedAt < policy.flapWindowMs);
-  const flapping = past.length + 1 >= policy.flapCount;
+  const past = state.past.filter(({ startedAt }) => at - startedAt < FLAP_WINDOW_MS);
+  const flapping = past.length + 1 >= FLAP_COUNT;
   // Outages of a flapping server share one grace period, and each past outage shortens it by the duration of that outage. A rolling deploy
   // with short gaps stays within the grace period. Callers of an unstable server do not wait for the full grace period in every outage.
   const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
-  const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);
+  const graceEndsAt = at + Math.max(0, graceMs - usedMs);
   return { current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping, readySince: undefined }, past };
 }
 

@@ -102,16 +102,16 @@ export function dnsRefreshDelayMs(refreshMs: number, failures: number, random: R
 /**
  * Class of a failed connection attempt. 'refused': no listener, a reset, or a target that does not resolve. 'timeout': no response.
  * 'not-http2': the peer closed the connection, reset it after its TLS handshake had begun, or does not use the expected protocol (HTTP/2,
- * with or without TLS). 'other': any other failure, for example a failed TLS handshake, or credentials that are not ready.
+ * with or without TLS).
  */
-export type ReconnectClass = 'refused' | 'timeout' | 'not-http2' | 'other';
+export type ReconnectClass = 'refused' | 'timeout' | 'not-http2';
 
 export interface EarlyReconnectInput {
   readonly insideGrace: boolean;
   readonly waiting: boolean;
   /** True if the last established connection closed immediately, without a response. */
   readonly lastClosedImmediately: boolean;
-  /** Class of the last failed connection attempt; `undefined` if the last error does not describe a failed attempt. */
+  /** Class of the last failed connection attempt; `undefined` after any other failure, such as a failed TLS handshake. */
   readonly failure: ReconnectClass | undefined;
   /** Number of failed connection attempts in this outage, including the latest. */
   readonly connectAttempts: number;
@@ -143,8 +143,7 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);
       return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);
     }
-    // These failures keep the backoff. A failed TLS handshake, for example, costs a starting server more than the client.
-    case 'other':
+    // Other failures keep the backoff. A failed TLS handshake, for example, costs a starting server more than the client.
     case undefined:
       return undefined;
   }

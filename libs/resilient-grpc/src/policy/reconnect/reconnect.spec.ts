@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { CONNECT_FAILURES } from '../connect-failure/connect-failures.js';
 import {
   pauseAfterUpdateMs,
   updateIntervalMs,
@@ -45,7 +46,7 @@ describe('earlyReconnectMs', () => {
     ['outside the grace period', { insideGrace: false }],
     ['if no call is waiting', { waiting: false }],
     ['if the last connection closed immediately', { lastClosedImmediately: true }],
-    ['if the failure is of another class, such as a failed TLS handshake', { failure: 'other' }],
+    ['after a failed TLS handshake', { failure: CONNECT_FAILURES['tls-failed'].reconnect }],
     ['if the last error does not describe a failed connection attempt', { failure: undefined }],
   ])('does not reconnect early %s', (_, change) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeUndefined();

@@ -67,7 +67,7 @@ function input(change: Partial<RetryInput> = {}): RetryInput {
 }
 
 const unsafe = { policy: undefined };
-const stop = (because: 'negative' | 'malformed' | 'repeated'): Pushback => ({ kind: 'stop', because });
+const STOP: Pushback = { kind: 'stop' };
 
 describe('unsent call', () => {
   it('lets an unsent call wait for the channel at most ten times', () => {
@@ -293,9 +293,7 @@ describe('final attempt', () => {
       },
       'fatal-status',
     ],
-    ['a call with a negative pushback', { verdict: verdict('server'), pushback: stop('negative') }, 'pushback'],
-    ['a call with a malformed pushback', { verdict: verdict('server'), pushback: stop('malformed') }, 'pushback'],
-    ['a call with repeated pushbacks', { verdict: verdict('server'), pushback: stop('repeated') }, 'pushback'],
+    ['a call with a pushback that forbids retries', { verdict: verdict('server'), pushback: STOP }, 'pushback'],
     ['a lost call that the retry budget refuses', { budget: new CountingBudget(false) }, 'throttled'],
     [
       'a refused call if the retry budget is empty',
@@ -351,11 +349,7 @@ describe('final attempt', () => {
       { inRetryChain: true, verdict: verdict('attempt-timeout') },
       'retry-chain',
     ],
-    [
-      'a call that serves a retry and received a negative pushback',
-      { inRetryChain: true, pushback: stop('negative') },
-      'pushback',
-    ],
+    ['a call that serves a retry and received a negative pushback', { inRetryChain: true, pushback: STOP }, 'pushback'],
     ['after the last attempt of a call that serves a retry', { inRetryChain: true, attempts: 4 }, 'attempts-exhausted'],
   ])('does not retry %s', (_, change, because) => {
     expect(decideRetry(input(change))).toEqual({ retry: false, because });
@@ -374,17 +368,17 @@ describe('retry budget', () => {
     ['debits the retry budget for a call that serves a retry', { inRetryChain: true }, 1],
     [
       'debits the retry budget for an unlisted status with a pushback that forbids retries',
-      { verdict: verdict('server', { code: INVALID_ARGUMENT }), pushback: stop('negative') },
+      { verdict: verdict('server', { code: INVALID_ARGUMENT }), pushback: STOP },
       1,
     ],
     [
       'debits the retry budget for a pushback that forbids retries of a method without a retry policy',
-      { verdict: verdict('server'), pushback: stop('malformed'), ...unsafe },
+      { verdict: verdict('server'), pushback: STOP, ...unsafe },
       1,
     ],
     [
       'does not debit the retry budget for a call that an overloaded server refused',
-      { verdict: verdict('overloaded'), pushback: stop('negative') },
+      { verdict: verdict('overloaded'), pushback: STOP },
       0,
     ],
     [
@@ -398,7 +392,7 @@ describe('retry budget', () => {
     ['does not debit the retry budget for a call with retry: false', { disabled: true }, 0],
     [
       'does not debit the retry budget for a request that is not replayable',
-      { requestReplayable: false, pushback: stop('negative') },
+      { requestReplayable: false, pushback: STOP },
       0,
     ],
   ])('%s', (_, change, failures) => {
@@ -455,7 +449,7 @@ describe('any attempt', () => {
     reachedServer: fc.constantFrom<Verdict['reachedServer'][]>('no', 'maybe', 'yes'),
     code: fc.constantFrom(...Object.values(StatusCode)),
     retryableHttp: fc.boolean(),
-    pushback: fc.constantFrom<Pushback[]>(NO_PUSHBACK, { kind: 'delay', ms: 50 }, stop('negative')),
+    pushback: fc.constantFrom<Pushback[]>(NO_PUSHBACK, { kind: 'delay', ms: 50 }, STOP),
     safe: fc.boolean(),
     attempts: fc.integer({ min: 1, max: 6 }),
     requestReplayable: fc.boolean(),
@@ -490,14 +484,14 @@ describe('any attempt', () => {
 describe('precedence of reasons', () => {
   it('returns the reason `disabled`, not `pushback`, and does not debit the retry budget if retry is false', () => {
     const budget = new CountingBudget();
-    const decision = decideRetry(input({ disabled: true, pushback: stop('negative'), budget }));
+    const decision = decideRetry(input({ disabled: true, pushback: STOP, budget }));
     expect(decision).toEqual({ retry: false, because: 'disabled' });
     expect(budget.failures).toBe(0);
   });
 
   it('returns the reason `pushback` and debits one retry token for a refused call with a pushback that forbids retries', () => {
     const budget = new CountingBudget();
-    const decision = decideRetry(input({ verdict: verdict('refused'), pushback: stop('negative'), budget }));
+    const decision = decideRetry(input({ verdict: verdict('refused'), pushback: STOP, budget }));
     expect(decision).toEqual({ retry: false, because: 'pushback' });
     expect(budget.failures).toBe(1);
   });

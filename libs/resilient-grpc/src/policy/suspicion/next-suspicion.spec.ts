@@ -7,7 +7,7 @@ import {
   type SuspicionState,
   decideReplacement,
   type Replacements,
-  DEFAULT_SUSPICION_POLICY as POLICY,
+  SUSPICION as POLICY,
 } from './next-suspicion.js';
 
 const BYTES = 1_000;
@@ -35,7 +35,7 @@ function after(...events: readonly SuspicionEvent[]): SuspicionState {
   return from(NOT_SUSPECTED, ...events);
 }
 function from(state: SuspicionState, ...events: readonly SuspicionEvent[]): SuspicionState {
-  return events.reduce((before, event) => nextSuspicion(before, event, POLICY, middle), state);
+  return events.reduce((before, event) => nextSuspicion(before, event, middle), state);
 }
 
 /** Three calls of 1 s timed out, the first at 0, so the probe is due at 7,500 ms. */
@@ -92,11 +92,8 @@ describe('probe start', () => {
 
   it('probes a connection after a random time from 5 s to 10 s', () => {
     const at = (random: number) => {
-      const state = TIMEOUTS.reduce(
-        (before, event) => nextSuspicion(before, event, POLICY, () => random),
-        NOT_SUSPECTED,
-      );
-      return [5_000, 10_000].map((ms) => nextSuspicion(state, checked(ms), POLICY, () => random).kind);
+      const state = TIMEOUTS.reduce((before, event) => nextSuspicion(before, event, () => random), NOT_SUSPECTED);
+      return [5_000, 10_000].map((ms) => nextSuspicion(state, checked(ms), () => random).kind);
     };
     expect(at(0)).toEqual(['probed', 'probed']);
     expect(at(0.999_9)).toEqual(['suspected', 'probed']);
@@ -244,12 +241,12 @@ describe('any sequence of events', () => {
           at += step.gapMs;
           if (step.byteDraw === 0) [bytesRead, lastByteAt] = [bytesRead + 1, at];
           if (step.kind === 'timed-out') {
-            state = nextSuspicion(state, timedOut(at, step.waitedMs, bytesRead), POLICY, () => random);
+            state = nextSuspicion(state, timedOut(at, step.waitedMs, bytesRead), () => random);
             continue;
           }
           readyAt = step.otherReady ? Math.min(readyAt, at) : Infinity;
           const event = checked(at, { bytesRead, late: step.late === 0, otherReady: step.otherReady });
-          state = nextSuspicion(state, event, POLICY, () => random);
+          state = nextSuspicion(state, event, () => random);
           pinged ||= state.kind === 'pinged';
           if (state.kind !== 'abandoned') continue;
           expect(at - lastByteAt).toBeGreaterThanOrEqual(POLICY.silenceMs + POLICY.probeMs);
@@ -283,7 +280,7 @@ describe('decideReplacement', () => {
       [0, MINUTE_MS, 2 * MINUTE_MS],
     ],
   ])('%s', (_, past, now, replacements) => {
-    expect(decideReplacement(past, now, POLICY)).toEqual({ replace: true, replacements });
+    expect(decideReplacement(past, now)).toEqual({ replace: true, replacements });
   });
 
   it.each<[string, number]>([
@@ -291,6 +288,6 @@ describe('decideReplacement', () => {
     ['until ten minutes after the first', 10 * MINUTE_MS - 1],
   ])('refuses a fourth replacement of a connection %s', (_, now) => {
     const past = [0, MINUTE_MS, 2 * MINUTE_MS];
-    expect(decideReplacement(past, now, POLICY)).toEqual({ replace: false, replacements: past });
+    expect(decideReplacement(past, now)).toEqual({ replace: false, replacements: past });
   });
 });

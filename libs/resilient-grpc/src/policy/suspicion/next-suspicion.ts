@@ -1,7 +1,10 @@
 import type { Random } from '../../time/random.js';
 
-/** Defaults, tuned by simulating fleets of clients: a server stall of 5 s causes no further load after it ends. Durations are in ms. */
-export const DEFAULT_SUSPICION_POLICY = {
+/**
+ * Thresholds for probing and replacing a silent connection; durations in milliseconds. Tuned by simulating fleets of clients: a server stall
+ * of 5 s causes no further load after it ends.
+ */
+export const SUSPICION = {
   /** Number of timed-out calls before a connection is probed. */
   timeouts: 3,
   /** Minimum time without a received byte before a connection is probed. */
@@ -37,9 +40,6 @@ export const DEFAULT_SUSPICION_POLICY = {
   oneReplacementMs: 10_000,
 };
 
-/** Thresholds for probing and replacing a silent connection; durations in milliseconds. */
-export type SuspicionPolicy = Readonly<Record<keyof typeof DEFAULT_SUSPICION_POLICY, number>>;
-
 /** Evidence against a connection since its last received byte. Times are monotonic milliseconds. */
 export interface SuspicionEvidence {
   /** Time at which the first call timed out; the connection was not observed before that. */
@@ -50,7 +50,7 @@ export interface SuspicionEvidence {
   /** Duration of the longest timed-out call. */
   readonly longestMs: number;
   readonly lastTimeoutAt: number;
-  /** Random part of the minimum silence, up to `spreadMs` of the policy. */
+  /** Random part of the minimum silence, up to `SUSPICION.spreadMs`. */
   readonly spreadMs: number;
 }
 
@@ -100,28 +100,18 @@ export const NOT_SUSPECTED: SuspicionState = { kind: 'trusted', probes: { nextAt
 type EventOf<T extends SuspicionEvent['type']> = Extract<SuspicionEvent, { readonly type: T }>;
 
 /** Returns the suspicion of a connection after `event`, or the same object if nothing changes. */
-export function nextSuspicion(
-  state: SuspicionState,
-  event: SuspicionEvent,
-  policy: SuspicionPolicy,
-  random: Random,
-): SuspicionState {
+export function nextSuspicion(state: SuspicionState, event: SuspicionEvent, random: Random): SuspicionState {
   switch (event.type) {
     case 'timed-out':
-      return recordTimeout(state, event, policy, random);
+      return recordTimeout(state, event, random);
     case 'check':
-      return state.kind === 'trusted' ? state : check(state, event, policy);
+      return state.kind === 'trusted' ? state : check(state, event);
     case 'cleared':
       return trust(state);
   }
 }
 
-function recordTimeout(
-  state: SuspicionState,
-  event: EventOf<'timed-out'>,
-  policy: SuspicionPolicy,
-  random: Random,
-): SuspicionState {
+function recordTimeout(state: SuspicionState, event: EventOf<'timed-out'>, random: Random): SuspicionState {
   const { at, bytesRead, waitedMs } = event;
   if (state.kind !== 'trusted' && state.evidence.bytesRead === bytesRead) {
     const { evidence } = state;
@@ -130,12 +120,12 @@ function recordTimeout(
     return { ...state, evidence: { ...evidence, timeouts, longestMs, lastTimeoutAt: at } };
   }
   // The silence starts with this timeout, because the connection was trusted, or has received bytes since the earlier timeouts.
-  const spreadMs = random() * policy.spreadMs;
+  const spreadMs = random() * SUSPICION.spreadMs;
   const evidence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
   return { kind: 'suspected', evidence, probes: state.probes, dueAt: Infinity };
 }
 
-function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy): SuspicionState {
+function check(state: Distrust, event: EventOf<'check'>): SuspicionState {
   const { at, late } = event;
   if (event.bytesRead !== state.evidence.bytesRead) return trust(state);
   switch (state.kind) {
@@ -143,24 +133,24 @@ function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy
       // The event loop of this process was delayed, so the timeouts and the silence are no evidence against the connection.
       if (late) return trust(state);
       const { evidence, probes } = state;
-      const needed = silenceNeeded(evidence, policy);
-      if (at - evidence.lastTimeoutAt >= needed + policy.forgetMs) return trust(state);
-      if (evidence.timeouts < policy.timeouts || at - evidence.since < needed || at < probes.nextAt) return state;
-      const nextAt = at + policy.probeRestMs;
-      return { kind: 'probed', evidence, probes: { ...probes, nextAt }, dueAt: at + policy.pingAfterMs };
+      const needed = silenceNeeded(evidence);
+      if (at - evidence.lastTimeoutAt >= needed + SUSPICION.forgetMs) return trust(state);
+      if (evidence.timeouts < SUSPICION.timeouts || at - evidence.since < needed || at < probes.nextAt) return state;
+      const nextAt = at + SUSPICION.probeRestMs;
+      return { kind: 'probed', evidence, probes: { ...probes, nextAt }, dueAt: at + SUSPICION.pingAfterMs };
     }
     // After a delay of this process, the probe and the PING are not repeated. Only their timeouts restart.
     case 'probed':
-      if (late) return { ...state, dueAt: at + policy.pingAfterMs };
-      return at < state.dueAt ? state : moveToPinged(state, at, policy);
+      if (late) return { ...state, dueAt: at + SUSPICION.pingAfterMs };
+      return at < state.dueAt ? state : moveToPinged(state, at);
     case 'pinged':
-      if (late) return { ...state, dueAt: at + policy.probeMs - policy.pingAfterMs };
+      if (late) return { ...state, dueAt: at + SUSPICION.probeMs - SUSPICION.pingAfterMs };
       return at < state.dueAt ? state : { ...state, kind: 'dead' };
     case 'dead':
-      return event.otherReady ? { ...state, kind: 'replaceable', dueAt: at + policy.confirmMs } : state;
+      return event.otherReady ? { ...state, kind: 'replaceable', dueAt: at + SUSPICION.confirmMs } : state;
     case 'replaceable':
       if (!event.otherReady) return { ...state, kind: 'dead' };
-      if (late) return { ...state, dueAt: at + policy.confirmMs };
+      if (late) return { ...state, dueAt: at + SUSPICION.confirmMs };
       return at < state.dueAt ? state : { ...state, kind: 'abandoned' };
     case 'abandoned':
       return state;
@@ -168,8 +158,8 @@ function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy
 }
 
 /** Returns the minimum silence before a connection is probed, in milliseconds. */
-function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence, policy: SuspicionPolicy): number {
-  return Math.max(policy.silenceMs, policy.silencePerCall * longestMs) + spreadMs;
+function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence): number {
+  return Math.max(SUSPICION.silenceMs, SUSPICION.silencePerCall * longestMs) + spreadMs;
 }
 
 /**
@@ -177,10 +167,10 @@ function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence, policy: Suspi
  * keeps the flow-control window of the connection closed. A PING bypasses both. Therefore, a connection is considered dead only after
  * an unanswered PING.
  */
-function moveToPinged({ evidence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
+function moveToPinged({ evidence, probes }: Distrust, at: number): SuspicionState {
   const pings = probes.pings + 1;
-  const nextAt = pings < policy.freePings ? probes.nextAt : at + policy.pingRestMs;
-  return { kind: 'pinged', evidence, probes: { pings, nextAt }, dueAt: at + policy.probeMs - policy.pingAfterMs };
+  const nextAt = pings < SUSPICION.freePings ? probes.nextAt : at + SUSPICION.pingRestMs;
+  return { kind: 'pinged', evidence, probes: { pings, nextAt }, dueAt: at + SUSPICION.probeMs - SUSPICION.pingAfterMs };
 }
 
 function trust({ probes }: SuspicionState): SuspicionState {
@@ -197,10 +187,10 @@ export interface ReplacementDecision {
 }
 
 /** Decides whether an unresponsive connection may be replaced at `now`. */
-export function decideReplacement(past: Replacements, now: number, policy: SuspicionPolicy): ReplacementDecision {
-  const replacements = past.filter((at) => now - at < policy.replacementWindowMs);
+export function decideReplacement(past: Replacements, now: number): ReplacementDecision {
+  const replacements = past.filter((at) => now - at < SUSPICION.replacementWindowMs);
   const last = replacements.at(-1);
-  if (last !== undefined && now - last < policy.oneReplacementMs) return { replace: true, replacements };
-  if (replacements.length >= policy.maxReplacements) return { replace: false, replacements };
+  if (last !== undefined && now - last < SUSPICION.oneReplacementMs) return { replace: true, replacements };
+  if (replacements.length >= SUSPICION.maxReplacements) return { replace: false, replacements };
   return { replace: true, replacements: [...replacements, now] };
 }

@@ -7,7 +7,6 @@ import {
   NOT_SUSPECTED,
   type SuspicionEvent,
   type SuspicionState,
-  DEFAULT_SUSPICION_POLICY as POLICY,
 } from './next-suspicion.js';
 
 const CLIENTS = 500;
@@ -117,11 +116,11 @@ const libraryDetector: CreateDetector = (client) => {
   let checkAt = client.random() * POLL_INTERVAL_MS;
   const apply = (event: SuspicionEvent, now: number): void => {
     const before = state;
-    state = nextSuspicion(before, event, POLICY, client.random);
+    state = nextSuspicion(before, event, client.random);
     if (state.kind === 'probed' && before.kind !== 'probed') client.server.enqueue('call', client.connection);
     if (state.kind === 'pinged' && before.kind === 'probed') client.server.enqueue('ping', client.connection);
     if (state.kind === 'dead' && before.kind === 'pinged') {
-      const decision = decideReplacement(replacements, now, POLICY);
+      const decision = decideReplacement(replacements, now);
       ({ replacements } = decision);
       if (decision.replace) replacement = client.connect();
       else apply({ type: 'cleared' }, now);

@@ -1,7 +1,6 @@
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { AdaptiveLimit, type PermitOutcome } from '../../policy/concurrency/adaptive-limit.js';
-import { ADAPTIVE_BOUNDS } from '../../policy/concurrency/permit-queue.js';
 import { OverloadQueue, type ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
@@ -52,7 +51,7 @@ export class ConcurrencyLimit {
     private readonly overload: OverloadState,
   ) {
     const { maxConcurrent, maxQueued } = policy;
-    if (maxConcurrent === 'adaptive') this.adaptive = new AdaptiveLimit(ADAPTIVE_BOUNDS);
+    if (maxConcurrent === 'adaptive') this.adaptive = new AdaptiveLimit();
     const current = (): number => this.maxConcurrent;
     // The weight of a call is the time for which it holds a permit.
     this.queue = new OverloadQueue({

@@ -1,5 +1,5 @@
 import type { GrpcClientEvent, UnsentField, UntestedVersion } from '../../call/call-event.js';
-import { DEFAULT_OUTAGE_POLICY } from '../../policy/outage/next-outage.js';
+import { FLAP_COUNT } from '../../policy/outage/next-outage.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { EventLog, LOG_INTERVAL_MS, type EventLine, type EventTable } from './event-log.js';
 import type { LogSink } from './library-logger.js';
@@ -103,7 +103,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   },
   flapping: {
     text: (event) =>
-      `flapping: ${counted(event.outages, 'outage')} in a ${event.outages > DEFAULT_OUTAGE_POLICY.flapCount ? 'row' : 'minute'} ` +
+      `flapping: ${counted(event.outages, 'outage')} in a ${event.outages > FLAP_COUNT ? 'row' : 'minute'} ` +
       `(${causeOf(event)}); they share one grace period, after which calls fail immediately (${callsOf(event)}); check whether ` +
       `the server keeps restarting or a proxy closes its connections${RUNBOOK}`,
     isAlone: true,
@@ -353,7 +353,7 @@ const MAX_LINES = 4;
 const MAX_LINES_WHILE_UNSTABLE = 1;
 /** Minimum age, in milliseconds, of an outage that gets its own warning. Outages during ordinary restarts are usually shorter. */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
-const NO_FLAPS = { outages: DEFAULT_OUTAGE_POLICY.flapCount - 1, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
+const NO_FLAPS = { outages: FLAP_COUNT - 1, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 
 export interface LoggedClient extends LoggedTarget {
   /** Returns the current state of the channel and of its calls, for the lines about outages. */

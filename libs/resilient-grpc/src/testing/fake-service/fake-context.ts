@@ -1,7 +1,7 @@
 import type { Attempt, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { CallTransport } from '../../call/call-transport.js';
 import { EventHub } from '../../call/event-hub.js';
-import type { MethodDescriptor, MethodKind } from '../../call/method.js';
+import { kindOf, type MethodDescriptor, type MethodKind } from '../../call/method.js';
 import type { MethodContext } from '../../client/call-context.js';
 import { CallRegistry } from '../../client/call/call-registry.js';
 import { MethodRuntime } from '../../client/method-context.js';
@@ -93,8 +93,7 @@ export class FakeMethod implements MethodDescriptor {
   }
 
   get kind(): MethodKind {
-    if (this.requestStream) return this.answersOnce ? 'client-stream' : 'bidi';
-    return this.answersOnce ? 'unary' : 'server-stream';
+    return kindOf(this);
   }
 
   /** Returns no bytes. Messages are not serialized; the result only determines the size of buffered requests. */

@@ -52,11 +52,6 @@ export function requireMessage(method: LoadedMethod, message: unknown, index: nu
   if (problems.length > 0) throw internalError(problems);
 }
 
-/** Returns an error, with the status for the client, for a problem of the messages of a script. */
-export function invalidMessages(method: LoadedMethod, message: string): Error {
-  return internalError([{ path: pathOf(scriptPath(method), 'messages'), message }]);
-}
-
 function replyProblems({ message, messages }: Reply, method: LoadedMethod, path: string): ConfigurationProblem[] {
   const type = responseTypeOf(method);
   const list: readonly unknown[] = Array.isArray(messages) ? messages : [];
@@ -79,7 +74,7 @@ function messageProblems(message: unknown, type: MessageType, path: string): Con
     for (const [key, value] of Object.entries(message))
       if (!isAbsent(value) && type.isUnknownField(key))
         problems.push({ path: pathOf(path, key), message: unknownFieldMessage(key, type) });
-  for (const found of foundValues(message, type)) {
+  for (const found of inspectMessage(message, type, true, describeValue).found) {
     const at = found.field === '' ? path : `${path}.${found.field}`;
     const text =
       'suggestion' in found
@@ -88,15 +83,6 @@ function messageProblems(message: unknown, type: MessageType, path: string): Con
     if (!problems.some((other) => other.path === at)) problems.push({ path: at, message: text });
   }
   return problems;
-}
-
-function foundValues(message: object, type: MessageType) {
-  try {
-    return inspectMessage(message, type, true, describeValue).found;
-  } catch {
-    // A message that cannot be read makes its call fail.
-    return [];
-  }
 }
 
 function unknownFieldMessage(key: string, { name, fields }: MessageType): string {

@@ -35,7 +35,7 @@ export interface Reply<Request = unknown> {
   readonly message?: unknown;
   /**
    * Messages of a response stream. A function may read `call.requests` and respond to each. A reply to several calls needs a function, such
-   * as `messages: () => generate()`, instead of an iterator or a Node stream; otherwise, the second call fails with INTERNAL.
+   * as `messages: () => generate()`, instead of an iterator or a Node stream, which only the first call can read.
    */
   readonly messages?: MessageSource | ((call: ScriptedCall<Request>) => MessageSource) | undefined;
   /** Time in milliseconds, 0 or more, between two messages, and between the last message and the status. @defaultValue 0 */

@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { Readable } from 'node:stream';
 import type { Metadata, ServerDuplexStream } from '@grpc/grpc-js';
 import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { isError } from '../../errors/error-message.js';
@@ -8,14 +7,11 @@ import { StatusCode, statusName } from '../../status/status-code.js';
 import { systemClock } from '../../time/clock.js';
 import { Wait } from '../../time/wait.js';
 import type { CallJournal, OpenRecord } from './call-journal.js';
-import { invalidMessages, requireMessage, type CheckedScript } from './checked-script.js';
+import { requireMessage, type CheckedScript } from './checked-script.js';
 import type { Reply, ScriptedCall } from './script.js';
 import type { LoadedMethod } from './service-methods.js';
 
 export type DuplexCall = ServerDuplexStream<unknown, unknown>;
-
-/** Values of `messages`, except arrays, from which a call has read a message. */
-const readMessages = new WeakSet<object>();
 
 export class ServedCall {
   readonly path: string;
@@ -140,20 +136,12 @@ export class ServedCall {
     for await (const message of this.messagesOf(reply)) {
       if (this.hasEnded()) return;
       // Other messages were checked with their reply.
-      if (messages !== undefined && !Array.isArray(messages)) {
-        readMessages.add(messages);
-        requireMessage(method, message, sent);
-      }
+      if (messages !== undefined && !Array.isArray(messages)) requireMessage(method, message, sent);
       sent += 1;
       // Ignores the rejection of `once`, which means that the call ended before 'drain'.
       if (!call.write(message)) await once(call, 'drain', { signal: over.signal }).catch(() => undefined);
       await this.pause(reply.intervalMs);
     }
-    // Checked only if there are no messages, because some iterators can be read again.
-    const isReadOnce = typeof messages === 'object' && ('next' in messages || messages instanceof Readable);
-    if (sent > 0 || this.hasEnded() || !isReadOnce || !readMessages.has(messages)) return;
-    const expected = 'expected an array or a function, got an iterator or stream that an earlier call has read';
-    throw invalidMessages(method, `${expected}; write messages: () => …`);
   }
 
   private messagesOf(reply: Reply): Iterable<unknown> | AsyncIterable<unknown> {

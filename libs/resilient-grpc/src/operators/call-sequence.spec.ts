@@ -10,8 +10,8 @@ function makeCallError(reason: FailureReason, code: StatusCode, retryAfterMs?: n
   metadata.set('grpc-retry-pushback-ms', '250');
   return new GrpcCallError({
     code,
-    // These details mean that the client is closed if the error has no `reason`.
-    details: 'Channel closed before call started',
+    // These details indicate a lost connection if the error has no `reason`.
+    details: 'Connection dropped',
     metadata,
     client: 'orders',
     path: '/orders.v1.Orders/Watch',
@@ -31,7 +31,7 @@ describe('readStreamFailure', () => {
   it.each([
     ['a GrpcCallError', makeCallError('server', 14, 700), 'server', 14],
     ['a GrpcCallError for a lost connection', makeCallError('connection-lost', 14), 'connection-lost', 14],
-    ['a deadline from grpc-js', makeGrpcJsError(4, 'Deadline exceeded after 1.002s'), 'deadline', 4],
+    ['a lost connection from grpc-js', makeGrpcJsError(14, 'Connection dropped'), 'connection-lost', 14],
     ['a server status from grpc-js', makeGrpcJsError(13, 'boom'), 'server', 13],
     ['a status without details', makeGrpcJsError(14, undefined), 'server', 14],
     ['a DeadlineError', new DeadlineError(5), 'attempt-timeout', 4],

@@ -15,9 +15,26 @@ const source = readdirSync(folder)
 describe('installed grpc-js', () => {
   it.each<[literal: string, known: string | RegExp, sample?: string]>([
     ['Stream refused by server', text.STREAM_REFUSED],
+    ['Call cancelled', text.RESET_BY_CANCEL],
+    ['Bandwidth exhausted or memory limit exceeded', text.RESET_BY_CALM],
     ['Connection dropped', text.DROPPED],
     ['Write error: ${error.message}', text.DROPPED],
     ['Write failed with error ${error.message}', text.DROPPED],
+    [
+      'Received RST_STREAM with code ${http2Stream.rstCode} (Call ended without gRPC status)',
+      text.RESET_BY_PEER,
+      'Received RST_STREAM with code 0 (Call ended without gRPC status)',
+    ],
+    [
+      'Received RST_STREAM with code ${http2Stream.rstCode} (Internal server error)',
+      text.RESET_BY_PEER,
+      'Received RST_STREAM with code 2 (Internal server error)',
+    ],
+    [
+      'Received RST_STREAM with code ${http2Stream.rstCode} triggered by internal client error: ',
+      text.RESET_BY_PEER,
+      'Received RST_STREAM with code 2 triggered by internal client error: Session closed with error code 2',
+    ],
     ['Received HTTP status code ${code}', text.HTTP_STATUS, 'Received HTTP status code 503'],
     ['Deadline exceeded', text.DEADLINE],
     ['No connection established', text.NOT_PICKED],
@@ -53,6 +70,9 @@ describe('text pattern', () => {
     ['socket hang up again', text.DROPPED],
     ['A Client network socket disconnected', text.DROPPED],
     ['Some Write error: x', text.DROPPED],
+    ['Upstream: Received RST_STREAM with code 2', text.RESET_BY_PEER],
+    ['Received RST_STREAM with code 23', text.RESET_BY_PEER],
+    ['Received RST_STREAM with code 1', text.RESET_BY_PEER],
     ['Upstream: Received HTTP status code 503', text.HTTP_STATUS],
     ['Received HTTP status code 5030', text.HTTP_STATUS],
     ['Received HTTP status code 50', text.HTTP_STATUS],

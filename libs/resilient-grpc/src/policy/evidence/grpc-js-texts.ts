@@ -4,6 +4,12 @@
 
 /** REFUSED_STREAM, or a GOAWAY with a lower last stream ID. */
 export const STREAM_REFUSED = 'Stream refused by server';
+/** RST_STREAM(CANCEL) from the server: a forced stop of a grpc-js or Nest server. */
+export const RESET_BY_CANCEL = 'Call cancelled';
+/** RST_STREAM(ENHANCE_YOUR_CALM), or a GOAWAY with that code. */
+export const RESET_BY_CALM = 'Bandwidth exhausted or memory limit exceeded';
+/** Reset without a response: RST_STREAM 0 (connection age, nginx, HAProxy) or 2 (an abrupt end of the session). */
+export const RESET_BY_PEER = /^Received RST_STREAM with code [02]\b/;
 /** UNAVAILABLE because the connection was lost: the session closed, or the socket reported an error. */
 export const DROPPED =
   /^Connection dropped$|^(?:read|write|connect) E[A-Z]+\b|^socket hang up$|^Client network socket disconnected\b|^Write (?:error: |failed with error )/;

@@ -102,15 +102,23 @@ describe('failure kind', () => {
   });
 
   it.each<[StatusName, string, FailureReason]>([
+    ['UNAVAILABLE', 'Connection dropped', 'connection-lost'],
+    ['UNAVAILABLE', 'read ECONNRESET', 'connection-lost'],
+    ['UNAVAILABLE', 'No connection established. Last error: connect ECONNREFUSED', 'refused'],
+    ['UNAVAILABLE', 'Stream refused by server', 'refused'],
     ['UNAVAILABLE', 'Channel closed before call started', 'closed'],
-    ['UNAVAILABLE', 'Connection dropped', 'server'],
+    ['UNAVAILABLE', 'come back later', 'server'],
+    ['CANCELLED', 'Call cancelled', 'connection-lost'],
     ['CANCELLED', 'Cancelled on client', 'cancelled'],
-    ['CANCELLED', 'Call cancelled', 'server'],
+    ['CANCELLED', 'by an operator', 'server'],
+    ['INTERNAL', 'Received RST_STREAM with code 0 (Call ended without gRPC status)', 'connection-lost'],
+    ['INTERNAL', 'Received RST_STREAM with code 2 (Internal server error)', 'connection-lost'],
+    ['INTERNAL', 'Received RST_STREAM with code 1 (protocol)', 'server'],
+    ['RESOURCE_EXHAUSTED', 'Bandwidth exhausted or memory limit exceeded', 'connection-lost'],
+    ['RESOURCE_EXHAUSTED', 'quota', 'server'],
     ['DEADLINE_EXCEEDED', 'Deadline exceeded after 1.002s', 'deadline'],
     ['DEADLINE_EXCEEDED', 'upstream request timeout', 'server'],
-    ['NOT_FOUND', 'Channel closed before call started', 'server'],
-    ['INTERNAL', 'Cancelled on client', 'server'],
-    ['UNKNOWN', 'Deadline exceeded after 1.002s', 'server'],
+    ['NOT_FOUND', 'no such log', 'server'],
   ])('maps status %s with the message "%s" to the reason %s', (code, details, reason) => {
     expect(reasonByText(StatusCode[code], details)).toBe(reason);
   });

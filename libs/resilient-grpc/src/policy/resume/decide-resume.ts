@@ -2,7 +2,7 @@ import type { Random } from '../../time/random.js';
 import { StatusCode } from '../../status/status-code.js';
 import { backoffMs, type BackoffJitter, type RetryPolicy } from '../retry/retry-policy.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
-import { DEADLINE } from '../evidence/grpc-js-texts.js';
+import * as text from '../evidence/grpc-js-texts.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 
 /** Failure of a call in a resumable stream, with the data that the resume decision needs. */
@@ -94,14 +94,25 @@ export function failureKind({ reason, code }: StreamFailure): FailureKind {
 const CANCELLED_HERE = 'Cancelled on client';
 const CLOSED_HERE = 'Channel closed before call started';
 
-/**
- * Returns the failure reason for an error from a plain grpc-js client, of which only the code and the message are known. A lost connection
- * has the reason 'server', because the next call follows in both cases.
- */
+/** Returns the failure reason for an error from a plain grpc-js client. Only the code and the message indicate the reason. */
 export function reasonByText(code: StatusCode, details: string): FailureReason {
-  if (code === StatusCode.UNAVAILABLE && details === CLOSED_HERE) return 'closed';
-  if (code === StatusCode.CANCELLED && details === CANCELLED_HERE) return 'cancelled';
-  return code === StatusCode.DEADLINE_EXCEEDED && DEADLINE.test(details) ? 'deadline' : 'server';
+  switch (code) {
+    case StatusCode.UNAVAILABLE:
+      if (details === CLOSED_HERE) return 'closed';
+      if (details === text.STREAM_REFUSED || text.NOT_PICKED.test(details)) return 'refused';
+      return text.DROPPED.test(details) ? 'connection-lost' : 'server';
+    case StatusCode.CANCELLED:
+      if (details === CANCELLED_HERE) return 'cancelled';
+      return details === text.RESET_BY_CANCEL ? 'connection-lost' : 'server';
+    case StatusCode.INTERNAL:
+      return text.RESET_BY_PEER.test(details) ? 'connection-lost' : 'server';
+    case StatusCode.RESOURCE_EXHAUSTED:
+      return details === text.RESET_BY_CALM ? 'connection-lost' : 'server';
+    case StatusCode.DEADLINE_EXCEEDED:
+      return text.DEADLINE.test(details) ? 'deadline' : 'server';
+    default:
+      return 'server';
+  }
 }
 
 /** Backoff and limits of a resumable stream. */

@@ -81,13 +81,13 @@ class Scene {
   constructor(handlers: Handlers, options: ServerOptions, maxConnections: number) {
     const events = new EventHub<GrpcServerEvent>({}, () => 0);
     events.listen((event) => this.events.push(event), true);
-    const keepalive = { keepaliveTimeMs: Infinity, keepaliveTimeoutMs: 1_000 };
+    const withoutPings = { ...options, 'grpc.keepalive_time_ms': 0 };
     const ages = {
       maxConnectionAgeMs: undefined,
       maxConnectionAgeGraceMs: undefined,
       connectionIdleTimeoutMs: undefined,
     };
-    this.connections = new SocketConnections(transportSettings(options, keepalive, maxConnections), ages, {
+    this.connections = new SocketConnections(transportSettings(withoutPings, maxConnections), ages, {
       clock: systemClock,
       random: () => 0.5,
       events,

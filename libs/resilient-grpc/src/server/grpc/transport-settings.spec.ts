@@ -1,15 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { transportKeepalive } from './grpc-server-options.js';
+import { transportSettings } from './transport-settings.js';
 
-describe('transportKeepalive', () => {
+describe('transportSettings', () => {
   it.each([
     [undefined, 60_000],
     [5_000, 5_000],
-    [2 ** 31 - 1, Infinity],
-    [2 ** 40, Infinity],
-    [0, Infinity],
-  ])('with an interval of %s between pings, pings every %s ms', (given, used) => {
+    [2 ** 31 - 1, undefined],
+    [2 ** 40, undefined],
+    [0, undefined],
+  ])('with an interval of %s between pings, pings every %s ms', (given, intervalMs) => {
     const options = given === undefined ? {} : { 'grpc.keepalive_time_ms': given };
-    expect(transportKeepalive(options)).toEqual({ keepaliveTimeMs: used, keepaliveTimeoutMs: 20_000 });
+    const { keepalive, sendTimeoutMs } = transportSettings(options, 1);
+    expect(keepalive).toEqual(intervalMs === undefined ? undefined : { intervalMs, timeoutMs: 20_000 });
+    expect(sendTimeoutMs).toBe(intervalMs === undefined ? 300_000 : intervalMs + 20_000);
   });
 });

@@ -17,12 +17,6 @@ async function clientOf(source: AddressSource, settings: ClientSettings = {}): P
   return { client, call: () => firstValueFrom(echo.unary({}, { timeoutMs: 30_000 })) };
 }
 
-/** Private members of a client. */
-interface Opener {
-  readonly settings: { readonly services: ReadonlyMap<string, ReadonlyMap<string, unknown>> };
-  openStream(method: unknown, request: object, listener: object): Promise<unknown>;
-}
-
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe('resolver', () => {
@@ -92,28 +86,6 @@ describe('resolver', () => {
     // Only the first and the last update opened connections.
     expect(old.accepted).toBe(3);
     expect(next.accepted).toBe(3);
-  });
-});
-
-describe('stream from openStream(), such as a health Watch', () => {
-  it('ends a stream from openStream(), such as a health Watch, when the address of its connection is removed', async () => {
-    const [old, next] = [new ManyListeners(), new ManyListeners()];
-    const source = new AddressSource();
-    source.resolve(await old.move(1));
-    const { client, call } = await clientOf(source, { loadBalancing: 'round_robin' });
-    await call();
-    // The cast is safe because the client is from this library.
-    const { settings, openStream } = client as unknown as Opener;
-    const method = settings.services.get('testing.v1.Echo')?.get('ServerStream');
-    const ends: unknown[] = [];
-    const onEnd = (end: unknown) => ends.push(end);
-    await openStream.call(client, method, {}, { onMessage: () => undefined, onEnd });
-    await waitFor(() => old.feeds === 1);
-    source.resolve(await next.move(1));
-    await waitFor(() => ends.length === 1);
-    expect(ends).toEqual([undefined]);
-    await waitFor(() => old.feeds === 0);
-    await call();
   });
 });
 

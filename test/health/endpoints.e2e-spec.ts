@@ -4,10 +4,11 @@ import { Server, ServerCredentials, type ServiceDefinition, type handleUnaryCall
 import { loadSync } from '@grpc/proto-loader';
 import { HealthImplementation } from 'grpc-health-check';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
-import { captureLeaks, FaultProxy, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, FaultProxy, waitFor, type Reply, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
+import { holdTimers } from '../server/support/held-timers.js';
 import { bundled } from '../support/bundled.js';
 import { ORDERS_PROTO, type OrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
@@ -244,6 +245,43 @@ describe('health of each endpoint', () => {
     expect(healthOf(app).get(server.url)).toBe('serving');
   });
 
+  it.each<[string, Partial<GrpcClientSettings>, (app: OrdersApp, server: ScriptedGrpcServer) => unknown]>([
+    // The stop resolves only if the Watch ends, because a graceful stop waits for every stream.
+    ['its server shuts down', {}, (_, server) => server.stop('graceful')],
+    ['the channel becomes idle', { connections: { idleMs: 1_000 } }, () => undefined],
+    ['the client drains', {}, ({ client }) => client.drain()],
+    ['the application shuts down', {}, (app) => app.close()],
+  ])('ends a health Watch when %s', async (_, settings, end) => {
+    const server = await startScripted(onTestFinished, {
+      'Health/Watch': { messages: [{ status: 'SERVING' }], never: true },
+    });
+    const app = await startApp(onTestFinished, { ...settingsFor([server]), ...settings });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });
+    await end(app, server);
+    await waitFor(() => server.counts('Health/Watch').open === 0);
+    expect(server.counts('Health/Watch').calls).toBe(1);
+  });
+
+  it('ends the health Watches of a replaced channel whose calls are still open', async () => {
+    const server = await startScripted(onTestFinished, {
+      'Health/Watch': { messages: [{ status: 'SERVING' }], never: true },
+      'Orders/Watch': { never: true },
+    });
+    const { serviceConfig, ...settings } = settingsFor([server]);
+    const configs = new BehaviorSubject<unknown>(serviceConfig);
+    const app = await startApp(onTestFinished, { ...settings, serviceConfig: configs as BehaviorSubject<object> });
+    const feed = app.orders.watch({ from: '0' }).subscribe();
+    await waitFor(() => server.counts('Orders/Watch').open === 1);
+    expect(server.counts('Health/Watch').open).toBe(1);
+    // After a second, the replaced channel would end the Watch in any case.
+    const { until } = holdTimers();
+    configs.next({});
+    await until(() => server.counts('Health/Watch').open === 0);
+    expect(server.counts('Orders/Watch').open).toBe(1);
+    feed.unsubscribe();
+  });
+
   it.each<[string, Record<string, Reply>]>([
     ['NOT_SERVING', { 'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true } }],
     ['nothing', { 'Health/Watch': { never: true } }],
@@ -266,6 +304,7 @@ describe('health of each endpoint', () => {
       await waitFor(() => healthOf(app).get(after.url) === 'serving');
       await waitFor(async () => !(await peersOf(app, 3)).has(before.url));
       expect(await peersOf(app)).toEqual(new Set([after.url]));
+      await waitFor(() => before.counts('Health/Watch').open === 0);
       expect(app.client.snapshot().outages.total).toBe(0);
     },
   );

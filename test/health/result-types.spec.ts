@@ -22,7 +22,7 @@ describe('health result types', () => {
       key: string | undefined,
     ) => ({
       byName: [channels.check('orders'), serving.check('orders')] as const,
-      byNameWithOptions: [channels.check('orders', {}), serving.check('orders', { mode: 'watch' })] as const,
+      byNameWithOptions: [channels.check('orders', {}), serving.check('orders', { timeoutMs: 500 })] as const,
       byKey: [channels.check('orders', { key: 'upstream' }), serving.check('orders', { key: 'upstream' })] as const,
       byUnknownKey: [channels.check('orders', options), serving.check('orders', { key })] as const,
     });

@@ -27,10 +27,7 @@ interface HealthService {
 }
 
 const ORDERS = 'orders.v1.Orders';
-const MODES = ['check', 'watch'] as const;
 const SERVING = { message: { status: 'SERVING' } };
-/** A Watch that reports SERVING and never ends. */
-const WATCHED = { messages: [{ status: 'SERVING' }], never: true };
 
 // Some tests mostly wait and run concurrently, so all share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
@@ -63,16 +60,14 @@ async function resilientServer() {
   return { url, set };
 }
 
-describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
+describe('GrpcServingHealthIndicator', () => {
   it.each([
     ['ResilientGrpcServer', resilientServer],
     ['a grpc-js server with grpc-health-check', standardServer],
   ])('reports the health of each service of %s separately', async (_serverKind, start) => {
     const { url, set } = await start();
     const app = await startApp(onTestFinished, { url });
-    // Connects the channel, because a Watch starts only on an open connection.
-    await firstValueFrom(app.orders.get({ id: '1' }));
-    const check = () => servingOf(app, { mode, service: ORDERS });
+    const check = () => servingOf(app, { service: ORDERS });
     expect(await check()).toMatchObject({ status: 'up', state: 'READY', service: ORDERS, serving: 'SERVING' });
     set(false);
     const down = await waitFor(async () => {
@@ -80,8 +75,8 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
       return entry.status === 'down' && entry;
     });
     expect(down).toMatchObject({ serving: 'NOT_SERVING', message: 'the server is not serving' });
-    expect(await servingOf(app, { mode })).toMatchObject({ status: 'up', service: '', serving: 'SERVING' });
-    expect(await servingOf(app, { mode, service: 'orders' })).toMatchObject({
+    expect(await servingOf(app)).toMatchObject({ status: 'up', service: '', serving: 'SERVING' });
+    expect(await servingOf(app, { service: 'orders' })).toMatchObject({
       status: 'down',
       serving: 'SERVICE_UNKNOWN',
       message: "the server has no service 'orders'; write a full name such as 'orders.v1.Orders'",
@@ -96,7 +91,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     for (let round = 0; round < 5; round++) {
-      const entry = await servingOf(app, { mode });
+      const entry = await servingOf(app);
       expect(entry).toMatchObject({ status: 'up', message: 'the server does not implement grpc.health.v1.Health' });
     }
     const warnings = aboveDebug(app).filter((line) => line.startsWith('warn'));
@@ -122,7 +117,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
       });
       const app = await startApp(onTestFinished, { url: server.url });
       await firstValueFrom(app.orders.get({ id: '1' }));
-      const entry = await servingOf(app, { mode });
+      const entry = await servingOf(app);
       expect(entry).toMatchObject({ status: 'down', remedy: HTTP_RESPONSE_REMEDY });
       // The command can contain paths of TLS files, and health routes are often public.
       expect(entry).not.toHaveProperty('doctorCommand');
@@ -134,15 +129,15 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
 
   it('sends health calls over TLS with the same metadata as other calls', async () => {
     const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
-    const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED }, { tls: pair });
+    const server = await startScripted(onTestFinished, { Check: SERVING }, { tls: pair });
     const app = await startApp(onTestFinished, {
       url: server.url,
       tls: { ca: certificate('ca'), serverName: 'localhost' },
       metadata: async () => ({ authorization: 'Bearer t' }),
     });
     await firstValueFrom(app.orders.get({ id: '1' }));
-    expect((await servingOf(app, { mode })).status).toBe('up');
-    const [healthCall] = server.calls(mode === 'check' ? 'Check' : 'Health/Watch');
+    expect((await servingOf(app)).status).toBe('up');
+    const [healthCall] = server.calls('Check');
     expect(healthCall!.metadata.get('authorization')).toEqual(['Bearer t']);
     expect(server.connections.accepted).toBe(1);
   });
@@ -158,52 +153,51 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
       channelOptions: { 'grpc.default_authority': 'orders.example' },
     });
     await firstValueFrom(app.orders.get({ id: '1' }));
-    await servingOf(app, { mode });
+    await servingOf(app);
     expect(authorities).toEqual(['orders.example', 'orders.example']);
   });
 });
 
-describe.concurrent.each(MODES)('outage, mode %s', (mode) => {
+describe.concurrent('outage', () => {
   it(
     'makes no health call during an outage, because the channel state suffices',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
-      const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
+      const server = await startScripted(onTestFinished, { Check: SERVING });
       const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: 300 });
       await firstValueFrom(app.orders.get({ id: '1' }));
       await server.stop('kill-connections');
       app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
       await waitFor(() => app.client.connectivity.outage);
       const { graceEndsAt } = app.client.connectivity.outage!;
-      const inside = await servingOf(app, { mode });
+      const inside = await servingOf(app);
       if (Date.now() < graceEndsAt.getTime()) {
         expect([statusOf(inside), inside.message]).toEqual(['degraded', 'outage; calls wait']);
       }
       await waitFor(async () => (await channelOf(app)).status === 'down');
       expect(Date.now()).toBeGreaterThan(graceEndsAt.getTime() - 5);
       const beganAt = performance.now();
-      expect(await servingOf(app, { mode })).toMatchObject({ status: 'down', message: 'outage; calls fail' });
-      recordTiming(task, `duration of a serving check in an outage, mode ${mode}, ms`, performance.now() - beganAt, {
+      expect(await servingOf(app)).toMatchObject({ status: 'down', message: 'outage; calls fail' });
+      recordTiming(task, 'duration of a serving check in an outage, ms', performance.now() - beganAt, {
         atMost: 100,
       });
-      expect([server.counts('Check').calls, server.counts('Health/Watch').calls]).toEqual([0, 0]);
+      expect(server.counts('Check').calls).toBe(0);
     },
   );
 
   it('reports a server as up or degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
-    const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
+    const server = await startScripted(onTestFinished, { Check: SERVING });
     const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: TEST_TIMEOUT_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
-    expect((await servingOf(app, { mode, service: ORDERS })).status).toBe('up');
+    expect((await servingOf(app, { service: ORDERS })).status).toBe('up');
     const seen = new Set<string>();
     const calls: ReturnType<typeof outcomeOf>[] = [];
     const takeSample = async () => {
-      const status = statusOf(await servingOf(app, { mode, service: ORDERS }));
+      const status = statusOf(await servingOf(app, { service: ORDERS }));
       seen.add(status);
       calls.push(outcomeOf(app.orders.get({ id: '1' })));
       return status;
     };
-    // A graceful stop waits for every stream, so an open Watch would block it.
     await server.stop('graceful');
     await waitFor(async () => (await takeSample()) === 'degraded');
     await server.restart();
@@ -355,7 +349,6 @@ describe('invalid options of health indicators', () => {
   it.each([
     [{ timeoutMs: '1s' }, 'timeoutMs: expected number, got "1s"'],
     [{ timeoutMs: 0 }, 'timeoutMs: expected >0, got 0'],
-    [{ mode: 'poll' }, 'mode: expected ("check" | "watch"), got "poll"'],
     [{ service: 7 }, 'service: expected string, got 7'],
     [{ timeout: 5 }, "timeout: unknown option; did you mean 'timeoutMs'?"],
   ])('rejects %j as the options of a serving check', async (options, problem) => {

@@ -85,7 +85,7 @@ class Health {
   }
 
   dependencies() {
-    const peers = peer === undefined ? [] : [() => this.serving.check('peer', { key: 'serving', mode: 'watch' })];
+    const peers = peer === undefined ? [] : [() => this.serving.check('peer', { key: 'serving' })];
     return this.health.check([() => this.channels.checkAll(), ...peers]);
   }
 }

@@ -21,7 +21,6 @@ import { httpProxy, withProxyVariables } from './connection/http-proxy.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import { pickInfo } from './connection/endpoint-picker.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
-import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
 import { dnsNameOf, DnsRefresh } from './dns/dns-refresh.js';
 import { hasLibraryResolver, WATCH_OPTION, WatchReceiver } from './quirks/library-resolver.js';
 import type { Endpoints } from './connection/endpoints.js';
@@ -198,11 +197,6 @@ export class WireChannel {
     });
   }
 
-  /** True if each connection is observed; false if only the public states of the channel are. */
-  get observed(): boolean {
-    return this.policy !== undefined;
-  }
-
   get ready(): boolean {
     return this.state === 'READY';
   }
@@ -312,11 +306,6 @@ export class WireChannel {
       : withDoctor(silenceRemedy(silentMs, this.hasKeepalive), this.doctorCommand);
   }
 
-  /** Opens a stream that is not a call of the channel, on a READY connection that is the first one to its address. */
-  openStream(opening: StreamOpening): ConnectionStream | undefined {
-    return this.policy?.control?.connections.openStream(opening);
-  }
-
   /** Creates a liveness probe of the connection to `address`; `undefined` if the connection is not READY. */
   probe(address: string): LivenessProbe | undefined {
     return this.policy?.control?.connections.at(address)?.probe();
@@ -329,7 +318,7 @@ export class WireChannel {
   retire(): void {
     this.retired = true;
     this.refresh?.close();
-    this.policy?.control?.connections.endStreams();
+    this.policy?.control?.connections.stopHealth();
     if (this.active === 0) this.close();
     else this.releaseConnectionsLater();
   }

@@ -11,12 +11,10 @@ import type { MethodDescriptor, Transport } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { isSecure } from '../channel/channel-checks.js';
-import type { ConnectionStream, StreamEnd, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import { LiveBudget } from '../policy/throttling/default-budget.js';
 import { moment, systemClock, type Clock } from '../time/clock.js';
 import { DEFAULT_CLIENT_SETTINGS } from './settings/client-options.js';
-import { StatusCode } from '../status/status-code.js';
 import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
 import { keepTraces } from './call/caller-context.js';
@@ -69,14 +67,6 @@ const EMPTY_REPORT: DrainReport = {
 
 /** A client as other parts of the library use it: lifecycle, telemetry, and services outside its contract. */
 export type InternalGrpcClient = Pick<GrpcClient, keyof GrpcClient>;
-
-export interface AuxiliaryStreamListener extends Required<Pick<StreamOpening, 'onEnd' | 'onConnectionEnd'>> {
-  onMessage(message: unknown): void;
-}
-
-export type AuxiliaryStreamEnd = StreamEnd;
-
-export type AuxiliaryStream = Pick<ConnectionStream, 'cancel'>;
 
 /** Creates a client from complete settings. The creator must close it. */
 export function createResilientGrpcClient(
@@ -134,7 +124,7 @@ class GrpcClient implements ResilientGrpcClient {
       // Absent, contrary to its type, during the construction of a warm channel.
       (this.states as BehaviorSubject<Connectivity> | undefined)?.next(this.channel.connectivity);
     };
-    const healthMetadata = (): Promise<Metadata> => this.metadataOf(HEALTH_WATCH);
+    const healthMetadata = (): Promise<Metadata> => this.healthMetadata();
     this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
     this.registry.unanswered = new UnansweredCalls(
       this.registry,
@@ -297,11 +287,6 @@ class GrpcClient implements ResilientGrpcClient {
     return contextOf();
   }
 
-  /** True if the client observes each connection; false if it observes only the state of the channel, as for an `xds:` target. */
-  get observesConnections(): boolean {
-    return this.channel.current.observed;
-  }
-
   /**
    * Health of the client's endpoints, by address; `undefined` if no endpoint is checked: without `healthCheckConfig`, with pick_first, or
    * before the channel has endpoints.
@@ -347,47 +332,11 @@ class GrpcClient implements ResilientGrpcClient {
     return methodStub(method, () => context);
   }
 
-  private async metadataOf(called: Pick<MethodDescriptor, 'service' | 'method' | 'path' | 'kind'>): Promise<Metadata> {
-    const { service, method, path, kind } = called;
+  private async healthMetadata(): Promise<Metadata> {
     const { metadata = NO_METADATA, metadataSource } = this.settings;
-    const call = { client: this.name, service, method, path, kind, metadata };
+    const call = { ...HEALTH_WATCH, client: this.name, metadata };
     const prepared = prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
     return 'waitsFor' in prepared ? await prepared.metadata : prepared;
-  }
-
-  /**
-   * Opens a response stream on one READY connection. The stream is not one of the client's calls. It is not counted, no drain waits for its
-   * end, and the channel may become idle while the stream is open. The stream sends the client's metadata and bypasses interceptors.
-   * Resolves to `undefined` if no connection is READY.
-   *
-   * @throws the error that the client's metadata function throws
-   */
-  async openStream(
-    descriptor: MethodDescriptor,
-    request: object,
-    listener: AuxiliaryStreamListener,
-  ): Promise<AuxiliaryStream | undefined> {
-    const { path, requestSerialize, responseDeserialize } = descriptor;
-    const prepared = await this.metadataOf(descriptor);
-    const stream = this.channel.current.openStream({
-      ...listener,
-      path,
-      metadata: prepared,
-      request: requestSerialize(request),
-      onMessage: (bytes) => {
-        let message: unknown;
-        try {
-          // The cast is safe: grpc-js delivers buffers.
-          message = responseDeserialize(bytes as Buffer);
-        } catch {
-          stream?.cancel();
-          listener.onEnd({ code: StatusCode.INTERNAL, details: 'Response message parsing error' });
-          return;
-        }
-        listener.onMessage(message);
-      },
-    });
-    return stream;
   }
 
   async waitForReady(options: ReadyOptions = {}): Promise<void> {

@@ -9,7 +9,7 @@ import { connectFailure, type ConnectFailure } from '../channel/connection/conne
 import { createConnector } from '../channel/quirks/secure-connector.js';
 import { readTlsPart, type TlsOptions, type TlsPart } from '../channel/tls/tls-material.js';
 import { isError } from '../errors/error-message.js';
-import { CHECK, WATCH } from '../health/serving-check.js';
+import { CHECK } from '../health/serving-check.js';
 import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import { HTTP2_ERROR_CODES } from '../status/http2-error-codes.js';
 import { systemClock } from '../time/clock.js';
@@ -259,7 +259,7 @@ export class Session implements SocketOwner {
 
   /** Opens a health Watch, which stays open if the server implements it. Calls `closed` if it ends before the connection. */
   watch(closed: () => void): void {
-    this.request(WATCH.path, ignore, closed);
+    this.request(`/${CHECK.service}/Watch`, ignore, closed);
   }
 
   close(): void {

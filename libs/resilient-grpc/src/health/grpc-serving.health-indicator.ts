@@ -1,17 +1,14 @@
-import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { firstValueFrom } from 'rxjs';
 import * as v from 'valibot';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import { isGrpcCallError } from '../errors/grpc-call-error.js';
-import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { requireOptions } from '../policy/options/option-problems.js';
 import { object, positiveMilliseconds } from '../policy/options/option-schemas.js';
 import { StatusCode } from '../status/status-code.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { systemClock } from '../time/clock.js';
-import { systemRandom } from '../time/random.js';
 import { channelHealth, healthResult, keyOption } from './grpc-channel.health-indicator.js';
 import {
   CHECK,
@@ -21,7 +18,6 @@ import {
   servingHealth,
   type ServingAnswer,
 } from './serving-check.js';
-import { ServingWatch } from './serving-watch.js';
 
 export interface ServingCheckOptions {
   /** Name in the result. @defaultValue the client's name; for a symbol, its description */
@@ -30,26 +26,18 @@ export interface ServingCheckOptions {
   readonly service?: string | undefined;
   /**
    * Maximum time in milliseconds, more than 0, to wait for the server's response. If no response arrives in time, the server is reported as
-   * down. Set this limit below the timeout of the probe. In mode 'watch', it applies to the first response of each stream.
+   * down. Set this limit below the timeout of the probe.
    * @defaultValue 1000
    */
   readonly timeoutMs?: number | undefined;
-  /**
-   * Method of the check. 'check' makes one `Check` call each time, which wakes an idle channel. 'watch' keeps one `Watch` stream open while
-   * the channel is READY, from the first check until the application shuts down, so that later checks make no call. The stream does not
-   * wake an idle channel, and the channel can become idle while the stream is open.
-   * @defaultValue 'check'
-   */
-  readonly mode?: 'check' | 'watch' | undefined;
 }
 
-const DEFAULT_SERVING_CHECK = { service: '', timeoutMs: 1_000, mode: 'check' } as const;
+const DEFAULT_SERVING_CHECK = { service: '', timeoutMs: 1_000 } as const;
 
 const schema = object({
   key: keyOption,
   service: v.optional(v.string(), DEFAULT_SERVING_CHECK.service),
   timeoutMs: v.optional(positiveMilliseconds, DEFAULT_SERVING_CHECK.timeoutMs),
-  mode: v.optional(v.picklist(['check', 'watch']), DEFAULT_SERVING_CHECK.mode),
 });
 
 /**
@@ -59,11 +47,9 @@ const schema = object({
  * endpoints, and a READY channel is reported as up while at least half of the endpoints with known health are serving.
  */
 @Injectable()
-export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
-  private readonly watches = new Map<InternalGrpcClient, Map<string, ServingWatch>>();
+export class GrpcServingHealthIndicator {
   private readonly pendingChecks = new WeakMap<InternalGrpcClient, Map<string, Promise<ServingAnswer | undefined>>>();
   private readonly loggedUnimplemented = new WeakSet<InternalGrpcClient>();
-  private draining = false;
 
   /** @internal Created by Nest. */
   constructor(@Inject(ClientRegistry) private readonly clients: ClientRegistry) {}
@@ -71,15 +57,14 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   /**
    * Returns the health of one client's server, under `key` or the client's name.
    *
-   * @throws Error if no client has this name; GrpcConfigurationError if the options are invalid, or if `mode` is 'watch' and the client's
-   *   connections cannot be observed (`xds:`)
+   * @throws Error if no client has this name; GrpcConfigurationError if the options are invalid
    */
   async check<const N extends string | symbol, const K extends string = N extends string ? N : string>(
     client: N,
     options: ServingCheckOptions & { readonly key?: K | undefined } = {},
   ): Promise<HealthIndicatorResult<K>> {
     const parsed = requireOptions(schema, options, 'GrpcServingHealthIndicator.check');
-    const { service, timeoutMs, mode } = parsed;
+    const { service, timeoutMs } = parsed;
     const inner = this.clients.get(client);
     const key = parsed.key ?? inner.name;
     const { endpointHealth } = inner;
@@ -87,14 +72,8 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
       const health = endpointsHealth(this.channel(inner), service, endpointHealth.endpoints);
       return healthResult(key, health);
     }
-    const isWatch = mode === 'watch';
-    if (isWatch && !inner.observesConnections) throw notWatchable(inner);
-    const answer =
-      this.channel(inner).status !== 'up'
-        ? undefined
-        : isWatch
-          ? await this.watch(inner, service, timeoutMs)
-          : await this.callOnce(inner, service, timeoutMs);
+    const isUp = this.channel(inner).status === 'up';
+    const answer = isUp ? await this.callOnce(inner, service, timeoutMs) : undefined;
     // Read again, because the connection may have been lost during the check, and the new state applies to later calls.
     const channel = this.channel(inner);
     if (answer?.kind === 'unimplemented') this.logUnimplemented(inner);
@@ -102,35 +81,8 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     return healthResult(key, health);
   }
 
-  /**
-   * Ends the Watch streams in the shutdown step in which the clients' streams end, because the graceful shutdown of a server waits for
-   * every open Watch.
-   */
-  beforeApplicationShutdown(): void {
-    this.draining = true;
-    for (const watches of this.watches.values()) for (const watch of watches.values()) watch.close();
-    this.watches.clear();
-  }
-
   private channel(client: InternalGrpcClient) {
     return channelHealth(client, this.clients.accepting);
-  }
-
-  private async watch(
-    client: InternalGrpcClient,
-    service: string,
-    timeoutMs: number,
-  ): Promise<ServingAnswer | undefined> {
-    if (this.draining) return undefined;
-    let watches = this.watches.get(client);
-    if (watches === undefined) {
-      watches = new Map();
-      this.watches.set(client, watches);
-      client.connectivity$.subscribe({ complete: () => this.watches.delete(client) });
-    }
-    const watch = watches.get(service) ?? new ServingWatch(client, service, systemClock, systemRandom);
-    watches.set(service, watch);
-    return watch.status(timeoutMs);
   }
 
   /** Makes one `Check` call, which concurrent checks with the same service and timeout share. */
@@ -174,13 +126,7 @@ async function callCheck(
     // The call was never sent, so the state of the channel is the result.
     if (reason === 'outage') return undefined;
     if (code === StatusCode.UNIMPLEMENTED && reachedServer === 'yes') return { kind: 'unimplemented' };
-    // Check reports an unknown service with NOT_FOUND; Watch reports it with SERVICE_UNKNOWN.
     if (code === StatusCode.NOT_FOUND && reachedServer === 'yes') return { kind: 'status', status: 'SERVICE_UNKNOWN' };
-    return { kind: 'failed', method: 'Check', code };
+    return { kind: 'failed', code };
   }
-}
-
-function notWatchable({ name, target }: InternalGrpcClient): GrpcConfigurationError {
-  const message = `expected 'check' for '${name}', got 'watch', which cannot observe the connections to ${target} individually; under xds:, the control plane handles health; write mode: 'check'`;
-  return new GrpcConfigurationError([{ path: 'GrpcServingHealthIndicator.check.mode', message }]);
 }

@@ -22,8 +22,8 @@ describe('servingHealth', () => {
     ],
     [{ kind: 'unimplemented' }, 'up', { message: 'the server does not implement grpc.health.v1.Health' }],
     [{ kind: 'unanswered', afterMs: 1_500 }, 'down', { message: 'no response within 1.5 s' }],
-    [{ kind: 'failed', method: 'Watch', code: 7 }, 'down', { message: 'Watch failed: PERMISSION_DENIED' }],
-    [{ kind: 'failed', method: 'Check', code: 99 }, 'down', { message: 'Check failed: 99' }],
+    [{ kind: 'failed', code: 7 }, 'down', { message: 'Check failed: PERMISSION_DENIED' }],
+    [{ kind: 'failed', code: 99 }, 'down', { message: 'Check failed: 99' }],
     [{ kind: 'refused' }, 'down', { message: 'the server rejects calls (REFUSED_STREAM)' }],
     [{ kind: 'connection-lost' }, 'down', { message: 'the connection was lost during the check; another is READY' }],
   ])('maps the health check answer %j to the health status %s', (answer, status, details) => {

@@ -6,9 +6,8 @@ import type { MethodDescriptor } from '../call/method.js';
 import { HEALTH_SERVICE, healthContract } from '../client/health-contract.js';
 import { loadContract } from '../client/settings/contract.js';
 
-/** Methods of the standard health service (https://github.com/grpc/grpc/blob/master/doc/health-checking.md). */
-export const CHECK = methodOf('Check');
-export const WATCH = methodOf('Watch');
+/** Method of the standard health service (https://github.com/grpc/grpc/blob/master/doc/health-checking.md). */
+export const CHECK = checkMethod();
 
 export type ServingStatus = 'UNKNOWN' | 'SERVING' | 'NOT_SERVING' | 'SERVICE_UNKNOWN';
 
@@ -27,10 +26,10 @@ export function probeOptions(timeoutMs: number) {
   return { timeoutMs, retry: false, waitForReady: false, propagate: false } as const;
 }
 
-function methodOf(name: 'Check' | 'Watch'): MethodDescriptor {
+function checkMethod(): MethodDescriptor {
   const contract = loadContract({ packageDefinition: healthContract() }, HEALTH_SERVICE);
-  const method = contract.ok ? contract.services.get(HEALTH_SERVICE)?.get(name) : undefined;
-  if (method === undefined) throw new Error(`${HEALTH_SERVICE} has no ${name}`);
+  const method = contract.ok ? contract.services.get(HEALTH_SERVICE)?.get('Check') : undefined;
+  if (method === undefined) throw new Error(`${HEALTH_SERVICE} has no Check`);
   return method;
 }
 
@@ -38,7 +37,7 @@ export type ServingAnswer =
   | { readonly kind: 'status'; readonly status: ServingStatus }
   | { readonly kind: 'unimplemented' }
   | { readonly kind: 'unanswered'; readonly afterMs: number }
-  | { readonly kind: 'failed'; readonly method: 'Check' | 'Watch'; readonly code: number }
+  | { readonly kind: 'failed'; readonly code: number }
   /** A proxy or web server responded with HTTP; `details` describes the response. */
   | { readonly kind: 'http'; readonly details: string }
   /** The server refused the stream, or the connection was lost during the check. */
@@ -65,7 +64,7 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
     case 'unanswered':
       return health('down', `no response within ${duration(answer.afterMs)}`);
     case 'failed':
-      return health('down', `${answer.method} failed: ${nameOf(answer.code)}`);
+      return health('down', `Check failed: ${nameOf(answer.code)}`);
     case 'http':
       return health('down', answer.details, { remedy: HTTP_RESPONSE_REMEDY });
     case 'refused':

@@ -3,12 +3,7 @@ import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js
 import { channelValueProblems } from '../client/settings/channel-options-schema.js';
 import { defined, describeValue, pathOf } from '../policy/options/describe-value.js';
 import { MAX_TIMER_MS } from '../time/clock.js';
-import type { TransportKeepalive } from './grpc/transport-settings.js';
-import {
-  DEFAULT_SERVER_OPTIONS,
-  type ResilientGrpcServerOptions,
-  type ResolvedServerOptions,
-} from './server-options.js';
+import type { ResilientGrpcServerOptions, ResolvedServerOptions } from './server-options.js';
 
 type Given = Partial<ResilientGrpcServerOptions>;
 
@@ -83,15 +78,6 @@ export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOption
     [CHANNEL_EQUIVALENTS.graceMs]: isOnGrpcJs ? maxConnectionAgeGraceMs : undefined,
     [CHANNEL_EQUIVALENTS.idleMs]: isOnGrpcJs ? connectionIdleTimeoutMs : undefined,
   });
-}
-
-/** Returns the keepalive of servers on the transport of this library. By default, pings detect unresponsive clients. */
-export function transportKeepalive(options: ServerOptions): TransportKeepalive {
-  const timeMs = options['grpc.keepalive_time_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeMs;
-  return {
-    keepaliveTimeMs: timeMs > 0 && timeMs < MAX_TIMER_MS ? timeMs : Infinity,
-    keepaliveTimeoutMs: options['grpc.keepalive_timeout_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs,
-  };
 }
 
 /** Returns the problems of `channelOptions`. The options next to it override its keys, as in Nest. */

@@ -54,7 +54,7 @@ import {
 import { listenAddress, listenProblem } from './listen-address.js';
 import { loadForNest, requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
-import { grpcServerOptions, transportKeepalive } from './grpc-server-options.js';
+import { grpcServerOptions } from './grpc-server-options.js';
 import {
   implementationOf,
   isGated,
@@ -195,11 +195,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.serverLimit = this.limitOf(resolved);
     this.grpcOptions = grpcServerOptions({ ...resolved, transport: isOnSocket ? 'socket' : 'grpc-js' });
     if (isOnSocket) {
-      const settings = transportSettings(
-        this.grpcOptions,
-        transportKeepalive(this.grpcOptions),
-        resolved.maxConnections,
-      );
+      const settings = transportSettings(this.grpcOptions, resolved.maxConnections);
       const endCallsOf = this.calls.endOf.bind(this.calls);
       this.connections = new SocketConnections(settings, resolved, { clock, random, events, endCallsOf });
     }

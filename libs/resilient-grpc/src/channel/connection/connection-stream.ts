@@ -18,17 +18,8 @@ export interface StreamOpening {
   /** The single request message. */
   readonly request: Buffer;
   onMessage(bytes: Uint8Array): void;
-  /**
-   * Called once, after the last `onMessage`; not called after `cancel`. `end` is `undefined` if the stream ended because the connection
-   * accepts no more calls, or because the channel was replaced or no longer uses the connection.
-   */
-  onEnd(end: StreamEnd | undefined): void;
-  /**
-   * Called once if a status has ended the stream and one of the events that `onEnd` lists follows; not called after `cancel`. A stream with
-   * this callback observes its connection until such an event. The owner of the stream must call `cancel` as soon as the callback is no
-   * longer needed.
-   */
-  onConnectionEnd?(): void;
+  /** Called once, after the last `onMessage`; not called after `cancel`, or if the connection accepts no more calls. */
+  onEnd(end: StreamEnd): void;
 }
 
 /**
@@ -38,8 +29,7 @@ export interface StreamOpening {
  */
 export class ConnectionStream {
   /** True if no callback follows. */
-  isOver = false;
-  private hasStatus = false;
+  private isOver = false;
 
   private constructor(
     private readonly subchannel: SocketSubchannel,
@@ -53,27 +43,13 @@ export class ConnectionStream {
     return stream;
   }
 
-  cancel(): void {
-    if (this.markOver() && !this.hasStatus) this.cancelCall();
-  }
-
-  /**
-   * Ends the stream without a status, or calls `onConnectionEnd` if a status has already ended the stream. `StreamOpening.onEnd` lists the
-   * events that require this.
-   */
-  readonly endWithConnection = (): void => {
-    if (!this.markOver()) return;
-    if (this.hasStatus) {
-      this.opening.onConnectionEnd?.();
-      return;
-    }
-    this.cancelCall();
-    this.opening.onEnd(undefined);
+  readonly cancel = (): void => {
+    if (this.markOver()) this.call.cancelWithStatus(StatusCode.CANCELLED, 'Cancelled on client');
   };
 
   private begin(): void {
     const { call, opening } = this;
-    this.subchannel.addConnectivityStateListener(this.endWithConnection);
+    this.subchannel.addConnectivityStateListener(this.cancel);
     let received: Metadata | undefined;
     const listener = {
       onReceiveMetadata: (headers: Metadata) => {
@@ -102,20 +78,13 @@ export class ConnectionStream {
   }
 
   private end(end: StreamEnd): void {
-    if (this.isOver || this.hasStatus) return;
-    this.hasStatus = true;
-    if (this.opening.onConnectionEnd === undefined) this.markOver();
-    this.opening.onEnd(end);
+    if (this.markOver()) this.opening.onEnd(end);
   }
 
   private markOver(): boolean {
     if (this.isOver) return false;
     this.isOver = true;
-    this.subchannel.removeConnectivityStateListener(this.endWithConnection);
+    this.subchannel.removeConnectivityStateListener(this.cancel);
     return true;
-  }
-
-  private cancelCall(): void {
-    this.call.cancelWithStatus(StatusCode.CANCELLED, 'Cancelled on client');
   }
 }

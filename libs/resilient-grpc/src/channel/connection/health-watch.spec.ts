@@ -35,22 +35,17 @@ it('reports `unanswered` if a reopened health Watch receives no response for 5 s
 it('reports no health status for a connection if its channel is replaced before the health Watch receives a response', async () => {
   const clock = new VirtualClock();
   const reported: string[] = [];
-  let opened: StreamOpening | undefined;
-  // Safe: a watch only cancels its stream.
-  const stream = { cancel: () => undefined } as ConnectionStream;
+  let cancelled = 0;
   const watch = new HealthWatch(
-    (opening) => {
-      opened = opening;
-      return stream;
-    },
+    // Safe: a watch only cancels its stream.
+    () => ({ cancel: () => (cancelled += 1) }) as unknown as ConnectionStream,
     (health) => reported.push(health),
     { clock, random: () => 0.5, service: '', metadata: () => Promise.resolve(new Metadata()) },
   );
   await clock.advanceAsync(0);
-  // A retired channel ends its streams, but keeps its connections until its last call has ended.
-  opened!.onEnd(undefined);
-  await clock.advanceAsync(60_000);
-  expect(reported).toEqual([]);
-  expect(clock.pending).toBe(0);
+  // A retired channel ends its Watches, but keeps its connections until its last call has ended.
   watch.stop();
+  await clock.advanceAsync(60_000);
+  expect([cancelled, reported]).toEqual([1, []]);
+  expect(clock.pending).toBe(0);
 });

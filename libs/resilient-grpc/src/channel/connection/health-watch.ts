@@ -64,7 +64,7 @@ export class HealthWatch {
       this.report('unanswered');
     }, FIRST_RESPONSE_TIMEOUT_MS);
     let answered = false;
-    const ended = (end: StreamEnd | undefined): void => {
+    const ended = (end: StreamEnd): void => {
       if (!this.isStopped) this.ended(answered, clock.now() - startedAt, end);
     };
     const opening = {
@@ -89,13 +89,8 @@ export class HealthWatch {
     );
   }
 
-  private ended(answered: boolean, livedMs: number, end: StreamEnd | undefined): void {
+  private ended(answered: boolean, livedMs: number, end: StreamEnd): void {
     const { clock, random } = this.dependencies;
-    if (end === undefined) {
-      // The connection accepts no more calls and reports its end, or its channel was replaced by a channel with its own Watch.
-      this.stop();
-      return;
-    }
     const next = nextWatch({ answered, livedMs, failures: this.failures, end }, random);
     if (next.kind === 'unimplemented') {
       this.answer('unimplemented');

@@ -14,8 +14,6 @@ export class ObservedConnection {
   /** The latest wrapper through which the connection is used. */
   private user: SubchannelInterface | undefined;
   private healthWatch: HealthWatch | undefined;
-  /** Streams that are not calls of the channel, such as a health Watch. */
-  private ownStreams: readonly ConnectionStream[] = [];
 
   constructor(
     readonly subchannel: SocketSubchannel,
@@ -83,19 +81,13 @@ export class ObservedConnection {
     return LivenessProbe.of(this.subchannel);
   }
 
+  /** Opens a stream that is not a call of the channel; `undefined` if the connection is not READY. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    if (!this.isReady) return undefined;
-    const stream = ConnectionStream.open(this.subchannel, opening);
-    this.ownStreams = [...this.ownStreams.filter(({ isOver }) => !isOver), stream];
-    return stream;
+    return this.isReady ? ConnectionStream.open(this.subchannel, opening) : undefined;
   }
 
-  /** Ends open streams, because they would keep the connection open. */
-  endStreams(): void {
-    for (const stream of this.ownStreams) stream.endWithConnection();
-  }
-
-  private stopHealth(): void {
+  /** Ends the health Watch, because its stream would keep the connection open. */
+  stopHealth(): void {
     this.healthWatch?.stop();
     this.healthWatch = undefined;
   }
@@ -105,7 +97,6 @@ export class ObservedConnection {
     this.stopHealth();
     this.subchannel.removeConnectivityStateListener(this.stateChanged);
     this.handle({ type: 'released', address: this.address, isReady: this.isReady });
-    this.endStreams();
     this.subchannel.close();
   }
 }

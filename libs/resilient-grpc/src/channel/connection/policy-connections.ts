@@ -1,6 +1,5 @@
 import type { experimental } from '@grpc/grpc-js';
 import type { AddressConnections } from './address-connections.js';
-import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import type { ObservedConnection } from './observed-connection.js';
 
 /** Streams of the READY connections of a channel. */
@@ -57,9 +56,9 @@ export class PolicyConnections {
     return [...this.all].filter(({ isFurther }) => !isFurther);
   }
 
-  /** Ends the streams that are not calls of the channel. */
-  endStreams(): void {
-    for (const connection of this.all) connection.endStreams();
+  /** Ends the health Watches. */
+  stopHealth(): void {
+    for (const connection of this.all) connection.stopHealth();
   }
 
   /** Ends all running backoffs, so that the next attempts to connect start immediately. */
@@ -71,17 +70,6 @@ export class PolicyConnections {
   backoffEndsAt(): number | undefined {
     const ends = [...this.all].flatMap(({ subchannel }) => subchannel.backoffEndsAt ?? []);
     return ends.length === 0 ? undefined : Math.min(...ends);
-  }
-
-  /** Opens a stream on a READY connection that is the first one to its address; returns `undefined` if no such connection exists. */
-  openStream(opening: StreamOpening): ConnectionStream | undefined {
-    for (const connection of this.all) {
-      // A stream that stays open would keep a further connection from closing.
-      if (connection.isFurther) continue;
-      const stream = connection.openStream(opening);
-      if (stream !== undefined) return stream;
-    }
-    return undefined;
   }
 
   /** True if the server of a READY connection limits its streams. */

@@ -24,7 +24,6 @@ const CREDENTIALS_SEAM: Seam = {
     '_addWatcher()',
     '_removeWatcher()',
     '_getInterceptors()',
-    '_equals()',
   ],
   lostWithout: TRANSPORT,
 };
@@ -126,10 +125,6 @@ export function watchContext(credentials: ServerCredentials, watcher: Watcher): 
 
 export function interceptorsOf(credentials: ServerCredentials): readonly ServerInterceptor[] {
   return credentials._getInterceptors();
-}
-
-export function areEqual(one: ServerCredentials, other: ServerCredentials): boolean {
-  return one._equals(other);
 }
 
 /**

@@ -162,8 +162,8 @@ export interface EndedWatch {
   readonly livedMs: number;
   /** Number of consecutive failed Watches before this one. */
   readonly failures: number;
-  /** Status of the Watch; `undefined` if no connection was available. */
-  readonly end: { readonly code: number; readonly http?: string | undefined } | undefined;
+  /** Status of the Watch. */
+  readonly end: { readonly code: number; readonly http?: string | undefined };
 }
 
 export type NextWatch =
@@ -180,15 +180,10 @@ export type NextWatch =
  * response, the next Watch waits for the first backoff. Without this wait, the client would call such a server without a pause.
  */
 export function nextWatch({ answered, livedMs, failures, end }: EndedWatch, random: Random): NextWatch {
-  if (end?.code === StatusCode.UNIMPLEMENTED && end.http === undefined) return { kind: 'unimplemented' };
+  if (end.code === StatusCode.UNIMPLEMENTED && end.http === undefined) return { kind: 'unimplemented' };
   const before = answered ? 0 : failures;
   if (answered && livedMs >= MIN_HEALTHY_MS) {
-    return { kind: 'restart', delayMs: restartDelayMs(random), failures: before };
+    return { kind: 'restart', delayMs: MAX_RESTART_DELAY_MS * random(), failures: before };
   }
   return { kind: 'retry', delayMs: backoffMs(BACKOFF, before, random), failures: before + 1 };
-}
-
-/** Random delay of a restart without a backoff, in milliseconds. */
-export function restartDelayMs(random: Random): number {
-  return MAX_RESTART_DELAY_MS * random();
 }

@@ -12,7 +12,6 @@ import {
 import { targetUri } from '../../channel/connection/address-key.js';
 import { experimental } from '../../channel/quirks/experimental.js';
 import { errorMessage } from '../../errors/error-message.js';
-import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { StatusCode } from '../../status/status-code.js';
 import { registerTraced } from '../../telemetry/agents/traced-handlers.js';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
@@ -22,7 +21,6 @@ import type { ServerStream } from '../../transport/http2/server-stream.js';
 import type { ServerListener } from '../../transport/socket/server-listener.js';
 import type { StatusLike } from '../calls/wire-call.js';
 import {
-  areEqual,
   entriesOf,
   type Entry,
   interceptorsOf,
@@ -42,16 +40,6 @@ export interface GrpcServerDependencies extends CallSettings {
   readonly refuse: (block: HeaderBlock, peer: string) => StatusLike | undefined;
 }
 
-/** An address that a server was told to bind. */
-interface Bound {
-  readonly credentials: ServerCredentials;
-  readonly port: Promise<number>;
-  readonly listeners: ServerListener[];
-  /** Called when the address is not bound any more. */
-  readonly released: (() => void)[];
-  isUnbound: boolean;
-}
-
 /** Number of characters of an unknown path that a status quotes. */
 const MAX_QUOTED_PATH = 200;
 /** A gRPC content type; `application/grpc-web` is another protocol. */
@@ -64,8 +52,8 @@ const GRPC_CONTENT = /^application\/grpc(?:[+;]|$)/;
 export class GrpcServer extends Server {
   private readonly entries: ReadonlyMap<string, Entry>;
   private readonly run: ReturnType<typeof runHandlerOf>;
-  private readonly bound = new Map<string, Bound>();
-  private isShutDown = false;
+  /** Functions that stop the watches of credentials. */
+  private readonly watches: (() => void)[] = [];
 
   /** @param given channel options and interceptors, as for grpc-js's server */
   constructor(
@@ -93,21 +81,13 @@ export class GrpcServer extends Server {
   // ── binding ──
 
   override bindAsync(
-    port: string,
+    target: string,
     credentials: ServerCredentials,
     callback: (error: Error | null, port: number) => void,
   ): void {
-    if (this.isShutDown) throw new Error('bindAsync called after shutdown');
-    const earlier = this.bound.get(port);
-    if (earlier !== undefined && !areEqual(credentials, earlier.credentials)) {
-      callback(new Error(`${port} already bound with incompatible credentials`), 0);
-      return;
-    }
-    const bound = earlier ?? this.bindTarget(port, credentials);
-    bound.port.then(
-      (found) => {
-        if (bound.isUnbound) callback(new Error('bindAsync operation cancelled by unbind call'), 0);
-        else callback(null, found);
+    this.listen(target, credentials).then(
+      (port) => {
+        callback(null, port);
       },
       (error: unknown) => {
         callback(error instanceof Error ? error : new Error(String(error)), 0);
@@ -115,38 +95,15 @@ export class GrpcServer extends Server {
     );
   }
 
-  private bindTarget(target: string, credentials: ServerCredentials): Bound {
-    const listeners: ServerListener[] = [];
-    const released: (() => void)[] = [];
-    const port = this.listen(target, credentials, listeners, released);
-    const bound: Bound = { credentials, listeners, released, port, isUnbound: false };
-    // As in grpc-js, an address with port 0 is known by its actual port, when it has one.
-    const isAnyPort = /:0$/.test(target);
-    if (!isAnyPort) this.bound.set(target, bound);
-    bound.port.then(
-      (port) => {
-        if (isAnyPort) this.bound.set(target.replace(/0$/, String(port)), bound);
-      },
-      () => this.bound.delete(target),
-    );
-    return bound;
-  }
-
   /** Listens at all addresses of `target`, at the same port. Returns the port; 1 for a Unix socket, as in grpc-js. */
-  private async listen(
-    target: string,
-    credentials: ServerCredentials,
-    listeners: ServerListener[],
-    released: (() => void)[],
-  ): Promise<number> {
+  private async listen(target: string, credentials: ServerCredentials): Promise<number> {
     const addresses = await bindAddresses(target);
     const errors: string[] = [];
     let port: number | undefined;
     for (const address of addresses) {
       const at: ListenOptions = address.port === 0 && port !== undefined ? { ...address, port } : address;
       try {
-        const listener = await this.listenAt(at, credentials, released);
-        listeners.push(listener);
+        const listener = await this.listenAt(at, credentials);
         port ??= listener.port ?? 1;
       } catch (error) {
         // A problem of the credentials concerns all addresses.
@@ -159,11 +116,7 @@ export class GrpcServer extends Server {
     throw new Error(`No address added out of total ${String(addresses.length)} resolved errors: [${errors.join(',')}]`);
   }
 
-  private async listenAt(
-    address: ListenOptions,
-    credentials: ServerCredentials,
-    released: (() => void)[],
-  ): Promise<ServerListener> {
+  private async listenAt(address: ListenOptions, credentials: ServerCredentials): Promise<ServerListener> {
     const { connections } = this;
     const take = this.taker(interceptorsOf(credentials));
     const tls = tlsOptionsOf(credentials);
@@ -180,38 +133,16 @@ export class GrpcServer extends Server {
         listener.setSecureContext(undefined);
       }
     });
-    released.push(stop);
+    this.watches.push(stop);
     return listener;
   }
 
-  /** Does nothing: as in grpc-js, a bound server serves already. grpc-js's own method requires one of its listening sockets. */
   override start(): void {
-    if (this.bound.size === 0) throw new Error('server must be bound in order to start');
-  }
-
-  override unbind(port: string): void {
-    if (/:0$/.test(port)) throw new Error('Cannot unbind port 0');
-    const bound = this.bound.get(port);
-    this.bound.delete(port);
-    if (bound !== undefined) bound.isUnbound = true;
-    void bound?.port.then(
-      () => {
-        for (const release of bound.released) release();
-        for (const listener of bound.listeners) void listener.drain();
-      },
-      () => undefined,
-    );
-  }
-
-  override drain(port: string, graceTimeMs: number): void {
-    const connections = this.bound.get(port)?.listeners.flatMap((listener) => listener.drainConnections()) ?? [];
-    this.dependencies.clock.setTimer(() => {
-      for (const { http2 } of connections) http2.end(HTTP2_ERROR_CODES.CANCEL);
-    }, graceTimeMs);
+    // A bound server serves already, as in grpc-js, whose own method requires one of its listening sockets.
   }
 
   override tryShutdown(callback: (error?: Error) => void): void {
-    this.shutDown();
+    this.stopWatches();
     this.connections.announceEnd();
     void this.connections.closed().then(() => {
       callback();
@@ -219,7 +150,7 @@ export class GrpcServer extends Server {
   }
 
   override forceShutdown(): void {
-    this.shutDown();
+    this.stopWatches();
     this.connections.destroyAll();
     super.forceShutdown();
   }
@@ -229,9 +160,8 @@ export class GrpcServer extends Server {
     return this.connections.cutOff;
   }
 
-  private shutDown(): void {
-    this.isShutDown = true;
-    for (const { released } of this.bound.values()) for (const release of released.splice(0)) release();
+  private stopWatches(): void {
+    for (const stop of this.watches.splice(0)) stop();
   }
 
   // ── requests ──

@@ -20,9 +20,8 @@ it.each<[string, Partial<ConnectionAges>]>([
   ['its idle time', { connectionIdleTimeoutMs: LIMIT_MS }],
 ])('ends no connection because of %s before its client has sent its settings', async (_limit, ages) => {
   const clock = new VirtualClock();
-  const keepalive = { keepaliveTimeMs: Infinity, keepaliveTimeoutMs: 1_000 };
   const connections = new SocketConnections(
-    transportSettings({}, keepalive, 1),
+    transportSettings({ 'grpc.keepalive_time_ms': 0 }, 1),
     { ...NO_LIMITS, ...ages },
     {
       clock,

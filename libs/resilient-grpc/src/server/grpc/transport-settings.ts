@@ -2,6 +2,7 @@ import { totalmem } from 'node:os';
 import type { ServerOptions } from '@grpc/grpc-js';
 import { MAX_TIMER_MS } from '../../time/clock.js';
 import type { ListenerOptions } from '../../transport/socket/server-listener.js';
+import { DEFAULT_SERVER_OPTIONS } from '../server-options.js';
 
 /** Channel options that servers on the transport of this library apply; the library takes those of ages from its own options. */
 const APPLIED: ReadonlySet<string> = new Set([
@@ -44,20 +45,15 @@ const DRAIN_TIMEOUT_MS = 2_000;
 /** Time within which a client must read something if keepalive does not end its connection earlier. */
 const SEND_TIMEOUT_MS = 300_000;
 
-export interface TransportKeepalive {
-  /** `Infinity` disables pings. */
-  readonly keepaliveTimeMs: number;
-  readonly keepaliveTimeoutMs: number;
-}
-
-/** Returns the settings of connections from the options of grpc-js's server. */
+/** Returns the settings of connections from the options of grpc-js's server. By default, pings detect unresponsive clients. */
 export function transportSettings(
   options: ServerOptions,
-  { keepaliveTimeMs, keepaliveTimeoutMs }: TransportKeepalive,
   maxConnections: number,
 ): Omit<ListenerOptions, 'tls' | 'memory'> {
   const window = options['grpc-node.flow_control_window'];
-  const hasKeepalive = keepaliveTimeMs !== Infinity;
+  const intervalMs = options['grpc.keepalive_time_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeMs;
+  const timeoutMs = options['grpc.keepalive_timeout_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs;
+  const hasKeepalive = intervalMs > 0 && intervalMs < MAX_TIMER_MS;
   const largest = Math.max(maxReceiveBytes(options), maxSendBytes(options) === Infinity ? 0 : maxSendBytes(options));
   return {
     settings: {
@@ -71,9 +67,9 @@ export function transportSettings(
       // grpc-js tolerates any number of pings.
       minPingIntervalMs: 0,
     },
-    keepalive: hasKeepalive ? { intervalMs: keepaliveTimeMs, timeoutMs: keepaliveTimeoutMs } : undefined,
+    keepalive: hasKeepalive ? { intervalMs, timeoutMs } : undefined,
     headTimeoutMs: HEAD_TIMEOUT_MS,
-    sendTimeoutMs: hasKeepalive ? Math.min(keepaliveTimeMs + keepaliveTimeoutMs, MAX_TIMER_MS) : SEND_TIMEOUT_MS,
+    sendTimeoutMs: hasKeepalive ? Math.min(intervalMs + timeoutMs, MAX_TIMER_MS) : SEND_TIMEOUT_MS,
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
     handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
     maxConnections,

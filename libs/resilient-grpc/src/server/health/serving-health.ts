@@ -55,10 +55,9 @@ export class WatchStream {
  * the contract have separate statuses.
  */
 export class GrpcServerHealth {
-  private readonly statuses = new Map<string, Status>();
+  private readonly statuses = new Map<string, Status>([[OVERALL_SERVICE, 'NOT_SERVING']]);
   private readonly watchers = new Map<string, Set<WatchStream>>();
   private readonly manualStatuses = new Map<string, Status>();
-  private readonly names = new Set([OVERALL_SERVICE]);
   private contract: readonly string[] | undefined;
   private isListening = false;
   private isBootstrapped = false;
@@ -68,9 +67,7 @@ export class GrpcServerHealth {
   constructor(
     private readonly serviceStreams = new ServiceStreams(),
     private readonly logger: Pick<LibraryLogger, 'write'> = new LibraryLogger('ResilientGrpcServer'),
-  ) {
-    this.notify();
-  }
+  ) {}
 
   /**
    * Sets a service to SERVING. The service is still reported as NOT_SERVING before the application has started and during
@@ -133,7 +130,7 @@ export class GrpcServerHealth {
    */
   addTo(server: ServiceHost, services: readonly string[]): void {
     this.contract = services;
-    for (const name of services) this.names.add(name);
+    for (const name of services) this.statuses.set(name, 'NOT_SERVING');
     this.notify();
     const added = addStandardService(server, healthContract()[HEALTH_SERVICE] as ServiceDefinition, this.handlers());
     if (!added) {
@@ -189,8 +186,8 @@ export class GrpcServerHealth {
   }
 
   private set(service: string, status: Status): void {
-    if (!this.names.has(service) && this.contract !== undefined) this.logCustomName(service, this.contract);
-    this.names.add(service);
+    if (!this.statuses.has(service) && this.contract !== undefined) this.logCustomName(service, this.contract);
+    this.statuses.set(service, 'NOT_SERVING');
     this.manualStatuses.set(service, status);
     this.notify();
   }
@@ -202,7 +199,7 @@ export class GrpcServerHealth {
 
   private notify(): void {
     const isUp = this.isListening && this.isBootstrapped && !this.isDraining;
-    for (const name of this.names) {
+    for (const name of this.statuses.keys()) {
       const status = isUp ? (this.manualStatuses.get(name) ?? 'SERVING') : 'NOT_SERVING';
       this.statuses.set(name, status);
       for (const stream of this.watchers.get(name) ?? []) stream.write(status);

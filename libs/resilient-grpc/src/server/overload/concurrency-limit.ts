@@ -1,11 +1,12 @@
 import type { EventHub } from '../../call/event-hub.js';
-import type { GrpcServerEvent } from '../../call/server-event.js';
+import type { GrpcServerEvent, ServerConcurrencyLimit } from '../../call/server-event.js';
 import { AdaptiveLimit, type PermitOutcome } from '../../policy/concurrency/adaptive-limit.js';
-import { OverloadQueue, type ServiceTime } from '../../policy/overload/overload-queue.js';
+import type { ServiceTime } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall } from '../calls/served-call.js';
-import { HeldCall, SLICE_MS, EXPIRED, overloadRefusal } from './overload-gate.js';
+import { HeldCall, HeldCalls, overloadRefusal } from './held-calls.js';
+import { SLICE_MS } from './overload-gate.js';
 import type { OverloadState } from './overload-state.js';
 
 const REFUSED = overloadRefusal(
@@ -34,7 +35,7 @@ export type ServeNext = (call: ServedCall, request: unknown) => void;
  * in time.
  */
 export class ConcurrencyLimit {
-  private readonly queue: OverloadQueue<HeldCall>;
+  private readonly held: HeldCalls;
   private readonly adaptive: AdaptiveLimit | undefined;
   private runningCount = 0;
   private isDispatching = false;
@@ -47,66 +48,49 @@ export class ConcurrencyLimit {
   constructor(
     private readonly policy: ConcurrencyLimitPolicy,
     private readonly clock: Clock,
-    private readonly events: EventHub<GrpcServerEvent>,
-    private readonly overload: OverloadState,
+    events: EventHub<GrpcServerEvent>,
+    overload: OverloadState,
   ) {
     const { maxConcurrent, maxQueued } = policy;
     if (maxConcurrent === 'adaptive') this.adaptive = new AdaptiveLimit();
     const current = (): number => this.maxConcurrent;
     // The weight of a call is the time for which it holds a permit.
-    this.queue = new OverloadQueue({
+    const limits = {
       maxQueued,
       get maxSpeed() {
         return current();
       },
-    });
-    overload.add(this.queue, this);
+    };
+    this.held = new HeldCalls(limits, REFUSED, clock, events, overload);
+    overload.add(this.held.queue, () => this.state());
   }
 
-  get path(): string | undefined {
-    return this.policy.path;
-  }
-
-  get maxConcurrent(): number {
+  private get maxConcurrent(): number {
     return this.adaptive?.current ?? Number(this.policy.maxConcurrent);
   }
 
-  /** Number of calls that hold a permit, including those that are waiting for another limit or in the gate. */
-  get running(): number {
-    return this.runningCount;
-  }
-
-  get queued(): number {
-    return this.queue.size;
-  }
-
-  /** Maximum number of calls that can wait for a permit, counted separately for calls with a deadline and calls without one. */
-  get maxQueued(): number {
-    return this.policy.maxQueued;
+  private state(): ServerConcurrencyLimit {
+    const { path, maxQueued } = this.policy;
+    const { runningCount: running, maxConcurrent } = this;
+    return { path, maxConcurrent, running, queued: this.held.queue.size, maxQueued };
   }
 
   /** Passes `call` to `next` when a permit is free, or refuses the call. */
   serve(call: ServedCall, request: unknown, permitTime: ServiceTime, next: ServeNext): void {
-    if (this.runningCount < this.maxConcurrent && this.queue.size === 0) {
+    if (this.runningCount < this.maxConcurrent && this.held.queue.size === 0) {
       this.lend(call, undefined, permitTime);
       next(call, request);
       return;
     }
-    const { clock, queue } = this;
-    const now = clock.now();
+    const now = this.clock.now();
     const held = new HeldCall(call, permitTime, now, () => {
       this.lend(call, held, permitTime);
       next(call, request);
     });
-    if (!queue.add(held, now)) {
-      const waiting = call.deadline === Infinity ? queue.unlimitedSize : queue.size - queue.unlimitedSize;
-      this.overload.refuse(call, waiting < this.maxQueued ? REFUSED : QUEUE_FULL, queue);
-      return;
-    }
-    call.onEndWhileHeld = () => {
-      queue.remove(held, clock.now());
-      this.overload.note(queue);
-    };
+    if (this.held.add(held, now)) return;
+    const { size, unlimitedSize } = this.held.queue;
+    const waiting = call.deadline === Infinity ? unlimitedSize : size - unlimitedSize;
+    this.held.refuse(call, waiting < this.policy.maxQueued ? REFUSED : QUEUE_FULL);
   }
 
   /** Lends a permit to `call` until its handler has ended. */
@@ -123,8 +107,8 @@ export class ConcurrencyLimit {
         if (evidence !== undefined) this.adaptive?.record(ms, this.runningCount, evidence);
       }
       this.runningCount -= 1;
-      if (held === undefined) this.queue.noteWork(ms, now);
-      else this.queue.served(held, ms, now);
+      if (held === undefined) this.held.queue.noteWork(ms, now);
+      else this.held.queue.served(held, ms, now);
       this.dispatch();
     });
   }
@@ -134,14 +118,11 @@ export class ConcurrencyLimit {
     if (this.isDispatching) return;
     this.isDispatching = true;
     try {
-      for (const { call } of this.queue.takeHopeless(this.clock.now())) {
-        call.onEndWhileHeld = undefined;
-        this.overload.refuse(call, REFUSED, this.queue);
-      }
+      this.held.refuseHopeless(this.clock.now());
       while (this.runningCount < this.maxConcurrent && !this.isSliceOver()) {
-        const held = this.queue.take();
+        const held = this.held.take();
         if (held === undefined) return;
-        this.startHeld(held);
+        if (this.held.admits(held, this.clock.now())) held.serve();
       }
     } finally {
       this.isDispatching = false;
@@ -154,7 +135,7 @@ export class ConcurrencyLimit {
    * sockets, until the queue is empty.
    */
   private isSliceOver(): boolean {
-    if (this.queue.size === 0) return false;
+    if (this.held.queue.size === 0) return false;
     const now = this.clock.now();
     if (this.sliceEndsAt === undefined) {
       this.sliceEndsAt = now + SLICE_MS;
@@ -167,28 +148,6 @@ export class ConcurrencyLimit {
     this.sliceEndsAt = undefined;
     this.dispatch();
   };
-
-  private startHeld(held: HeldCall): void {
-    const { call } = held;
-    const now = this.clock.now();
-    call.onEndWhileHeld = undefined;
-    if (call.endIfOver()) {
-      this.queue.drop(held, now);
-      return;
-    }
-    const turn = this.queue.turnOf(held, now);
-    if (turn === 'refuse') {
-      this.overload.refuse(call, REFUSED, this.queue);
-    } else if (turn === 'expired') {
-      call.refuse(EXPIRED);
-      this.overload.note(this.queue);
-    } else {
-      if (this.events.wanted) {
-        this.events.emit({ type: 'call-dequeued', path: call.method.path, waitMs: now - held.arrivedAt });
-      }
-      held.serve();
-    }
-  }
 }
 
 /**

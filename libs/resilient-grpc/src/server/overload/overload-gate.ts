@@ -1,56 +1,19 @@
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import {
-  BusyPeriod,
-  OverloadQueue,
-  type WaitingCall,
-  type ServiceTime,
-  OVERLOAD_KEY,
-  OVERLOAD_VALUE,
-} from '../../policy/overload/overload-queue.js';
+import { BusyPeriod } from '../../policy/overload/overload-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall, ServedMethod } from '../calls/served-call.js';
+import { HeldCall, HeldCalls, overloadRefusal } from './held-calls.js';
 import type { OverloadState } from './overload-state.js';
-import { AsyncResource } from 'node:async_hooks';
-import { Metadata } from '@grpc/grpc-js';
-import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import type { StatusLike } from '../calls/wire-call.js';
 import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { metadataOf } from '../../channel/subchannel/header-fields.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 
-/**
- * A call whose handler has not started. The handler starts in the async context in which the call arrived, because tracing and request
- * scopes use this context.
- */
-export class HeldCall extends AsyncResource implements WaitingCall<HeldCall> {
-  order = 0;
-  isRemoved = false;
-  previous: HeldCall | undefined;
-  next: HeldCall | undefined;
-  weight = 0;
-  variance = 0;
-
-  constructor(
-    readonly call: ServedCall,
-    readonly serviceTime: ServiceTime,
-    readonly arrivedAt: number,
-    private readonly start: () => void,
-  ) {
-    super('GrpcHeldCall');
-  }
-
-  get deadline(): number {
-    return this.call.deadline;
-  }
-
-  /** Starts the handler, or passes the call to the next limit or the gate. */
-  serve(): void {
-    this.runInAsyncScope(this.start);
-  }
-}
+/** Status of a call that an overloaded server refuses because its handler could not run in time. */
+const REFUSED = overloadRefusal('The server is overloaded and refused the call before its handler ran');
 
 /**
  * Maximum time in milliseconds for which handlers run before the event loop reads sockets, detects resets, and runs timers. A single
@@ -63,8 +26,6 @@ export const SLICE_MS = 10;
  * all; without this threshold, they could exhaust memory.
  */
 const MAX_PATIENT = 5_000;
-/** Maximum time from the arrival of a call to its deadline, in milliseconds, for the deadline to count as near. */
-const NEAR_DEADLINE_MS = 30_000;
 
 /**
  * Runs the handlers of unary calls. While the process has time for other work, each handler runs when its call arrives.
@@ -74,15 +35,13 @@ const NEAR_DEADLINE_MS = 30_000;
 export class OverloadGate {
   private readonly busy: BusyPeriod;
   // The weight of a call is its CPU time.
-  private readonly queue = new OverloadQueue<HeldCall>({ maxQueued: Infinity, maxSpeed: 1 });
+  private readonly held: HeldCalls;
   /** Method of the only call of a batch; `undefined` if the batch has several calls. */
   private alone: ServedMethod | undefined;
   private running: HeldCall | undefined;
   private startedAt = 0;
   private sliceEndsAt = 0;
   private isWorking = false;
-  /** Number of waiting calls that had no near deadline when they arrived. */
-  private patientSize = 0;
 
   /** @param idleMs returns the total time for which the event loop has waited for events, in milliseconds */
   constructor(
@@ -92,12 +51,13 @@ export class OverloadGate {
     idleMs: () => number,
   ) {
     this.busy = new BusyPeriod(idleMs);
-    overload.add(this.queue);
+    this.held = new HeldCalls({ maxQueued: Infinity, maxSpeed: 1 }, REFUSED, clock, events, overload);
+    overload.add(this.held.queue);
   }
 
   /** True if calls may be refused. */
   get isRefusing(): boolean {
-    return this.isWorking && this.queue.isOverloaded;
+    return this.isWorking && this.held.queue.isOverloaded;
   }
 
   /**
@@ -106,7 +66,8 @@ export class OverloadGate {
    * @param timeoutMs timeout of the call in milliseconds; `Infinity` if it has none
    */
   refuseUnread(method: ServedMethod, timeoutMs: number, peer: string): boolean {
-    const { clock, events, queue } = this;
+    const { clock, events } = this;
+    const { queue } = this.held;
     const now = clock.now();
     if (!queue.refuses({ deadline: now + timeoutMs, serviceTime: method.serviceTime }, now)) return false;
     const { path, kind } = method;
@@ -141,16 +102,10 @@ export class OverloadGate {
     const held = new HeldCall(call, call.method.serviceTime, now, () => {
       call.serve(request);
     });
-    if (!this.queue.add(held, now)) {
-      this.overload.refuse(call, REFUSED, this.queue);
+    if (!this.held.add(held, now)) {
+      this.held.refuse(call);
       return;
     }
-    if (isPatient(held)) this.patientSize += 1;
-    call.onEndWhileHeld = () => {
-      this.noteLeft(held);
-      this.queue.remove(held, this.clock.now());
-      this.overload.note(this.queue);
-    };
     if (this.isWorking) return;
     this.isWorking = true;
     this.clock.defer(this.work);
@@ -169,12 +124,7 @@ export class OverloadGate {
     const now = this.clock.now();
     this.sliceEndsAt = now + SLICE_MS;
     this.busy.begin(now);
-    for (const held of this.queue.takeHopeless(now)) {
-      const { call } = held;
-      this.noteLeft(held);
-      call.onEndWhileHeld = undefined;
-      this.overload.refuse(call, REFUSED, this.queue);
-    }
+    this.held.refuseHopeless(now);
     this.step();
   };
 
@@ -189,51 +139,25 @@ export class OverloadGate {
     const now = this.clock.now();
     const lastMs = this.noteServed(now);
     // The next handler is assumed to take as long as the last one.
-    if (now + lastMs > this.sliceEndsAt && this.patientSize <= MAX_PATIENT) {
+    if (now + lastMs > this.sliceEndsAt && this.held.patientSize <= MAX_PATIENT) {
       this.busy.end(now);
       this.clock.defer(this.work);
       return;
     }
-    const held = this.queue.take();
+    const held = this.held.take();
     if (held === undefined) {
       this.busy.end(now);
       this.isWorking = false;
       return;
     }
-    this.noteLeft(held);
-    // The next step is scheduled first, so that an error thrown by `start` does not stop the queue. The step still runs after the
+    // The next step is scheduled first, so that an error thrown by the handler does not stop the queue. The step still runs after the
     // microtasks of the handler.
     queueMicrotask(this.stepLater);
-    this.start(held, now);
+    if (!this.held.admits(held, now)) return;
+    this.running = held;
+    this.startedAt = now;
+    held.serve();
   };
-
-  private start(held: HeldCall, now: number): void {
-    const { call } = held;
-    call.onEndWhileHeld = undefined;
-    // A reset first looks like the end of the requests, so grpc-js might not have reported the reset yet.
-    if (call.endIfOver()) {
-      this.queue.drop(held, now);
-      return;
-    }
-    const turn = this.queue.turnOf(held, now);
-    if (turn === 'run') {
-      this.running = held;
-      this.startedAt = now;
-      if (this.events.wanted) {
-        this.events.emit({ type: 'call-dequeued', path: call.method.path, waitMs: now - held.arrivedAt });
-      }
-      held.serve();
-    } else if (turn === 'refuse') {
-      this.overload.refuse(call, REFUSED, this.queue);
-    } else {
-      call.refuse(EXPIRED);
-      this.overload.note(this.queue);
-    }
-  }
-
-  private noteLeft(held: HeldCall): void {
-    if (isPatient(held)) this.patientSize -= 1;
-  }
 
   /** Records the handler that has just run, and returns its duration in milliseconds; 0 if none has run. */
   private noteServed(now: number): number {
@@ -242,32 +166,10 @@ export class OverloadGate {
     this.running = undefined;
     const ms = now - this.startedAt;
     running.call.method.serviceTime.note(ms);
-    this.queue.served(running, ms, now);
+    this.held.queue.served(running, ms, now);
     return ms;
   }
 }
-
-const isPatient = ({ deadline, arrivedAt }: HeldCall): boolean => deadline - arrivedAt > NEAR_DEADLINE_MS;
-
-type Refusal = StatusLike & { readonly code: StatusCode; readonly metadata: Metadata };
-
-/** Creates the status of calls that are refused because of an overload. Such calls share one status, because there may be thousands. */
-export function overloadRefusal(details: string): Refusal {
-  const metadata = new Metadata();
-  // Without pushback, clients would retry refused calls, and the retries would keep the server overloaded.
-  metadata.set(PUSHBACK_KEY, '-1');
-  metadata.set(OVERLOAD_KEY, OVERLOAD_VALUE);
-  return { code: StatusCode.RESOURCE_EXHAUSTED, details, metadata };
-}
-
-/** Status of a call that an overloaded server refuses because its handler could not run in time. */
-const REFUSED = overloadRefusal('The server is overloaded and refused the call before its handler ran');
-
-/** Status of a call whose deadline passed before its handler started. */
-export const EXPIRED: StatusLike = {
-  code: StatusCode.DEADLINE_EXCEEDED,
-  details: "Deadline exceeded in the server's queue",
-};
 
 /**
  * Returns a function that refuses calls during an overload before their requests are read. It returns the status of a refused call. A refusal

@@ -1,21 +1,16 @@
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent, ServerConcurrencyLimit, ServerOverload } from '../../call/server-event.js';
-import { OVERLOAD_STAY_MS } from '../../policy/overload/overload-queue.js';
+import { OVERLOAD_STAY_MS, type OverloadQueue } from '../../policy/overload/overload-queue.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
-import type { ServedCall, ServedMethod } from '../calls/served-call.js';
-import type { StatusLike } from '../calls/wire-call.js';
+import type { ServedMethod } from '../calls/served-call.js';
 
-export interface OverloadSource {
-  readonly size: number;
-  readonly isOverloaded: boolean;
-  /** Ends the overload if no call is waiting, and none was refused or expired within the last second. */
-  settle(now: number): boolean;
-}
+type OverloadSource = Pick<OverloadQueue<never>, 'size' | 'isOverloaded' | 'settle'>;
+type LimitState = () => ServerConcurrencyLimit;
 
 /** The overload of a server. It begins with the first refused or expired call. */
 export class OverloadState {
-  /** The queues, with the limits whose calls wait in them. */
-  private readonly sources = new Map<OverloadSource, ServerConcurrencyLimit | undefined>();
+  /** The queues, with the state of the limits whose calls wait in them. */
+  private readonly sources = new Map<OverloadSource, LimitState | undefined>();
   private readonly overloaded = new Set<OverloadSource>();
   private beganAt = 0;
   private shed = 0;
@@ -27,8 +22,8 @@ export class OverloadState {
     private readonly events: EventHub<GrpcServerEvent>,
   ) {}
 
-  /** @param limit the limit whose calls wait in `source` */
-  add(source: OverloadSource, limit?: ServerConcurrencyLimit): void {
+  /** @param limit returns the state of the limit whose calls wait in `source` */
+  add(source: OverloadSource, limit?: LimitState): void {
     this.sources.set(source, limit);
   }
 
@@ -37,20 +32,11 @@ export class OverloadState {
     for (const { size } of this.sources.keys()) queued += size;
     const ageMs = this.clock.now() - this.beganAt;
     const since = this.overloaded.size === 0 ? undefined : moment(this.clock.epoch() - ageMs);
-    const limits = [...this.sources.values()].flatMap((limit) => {
-      if (limit === undefined) return [];
-      const { path, maxConcurrent, running, queued: waiting, maxQueued } = limit;
-      return [{ path, maxConcurrent, running, queued: waiting, maxQueued }];
-    });
+    const limits = [...this.sources.values()].flatMap((limit) => limit?.() ?? []);
     return { since, queued, shed: this.shed, limits };
   }
 
-  /** Counts and refuses `call`, whose handler has not started. */
-  refuse(call: ServedCall, status: StatusLike, source: OverloadSource): void {
-    this.noteRefused(call.method, source);
-    call.refuse(status);
-  }
-
+  /** Counts a refused call, whose handler has not started. */
   noteRefused({ path }: Pick<ServedMethod, 'path'>, source: OverloadSource): void {
     this.shed += 1;
     this.note(source);
@@ -64,7 +50,7 @@ export class OverloadState {
     overloaded.add(source);
     if (overloaded.size > 1) return;
     this.beganAt = this.clock.now();
-    if (events.wanted) this.emitBegin(this.sources.get(source));
+    if (events.wanted) this.emitBegin(this.sources.get(source)?.());
     this.settleLater();
   }
 

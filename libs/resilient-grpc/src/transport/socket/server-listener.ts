@@ -141,14 +141,8 @@ export class ServerListener {
     return this.drained;
   }
 
-  /** Ends the connections when their calls have ended, and goes on accepting others. Returns those connections. */
-  drainConnections(): readonly ServerSocket[] {
-    for (const connection of this.connections) connection.drain();
-    return [...this.connections];
-  }
-
   private drainOnce(): Promise<void> {
-    this.drainConnections();
+    for (const connection of this.connections) connection.drain();
     if (this.sockets.size === 0) return Promise.resolve();
     const timer = new PeerTimer(this.clock, this.options.drainTimeoutMs, this.destroyUnfinished);
     return new Promise((resolve) => {

@@ -117,5 +117,6 @@ function compared(
   return compare(
     hasTrailers ? { ...wanted, results: wanted.results.map((one) => one.replace(']', ',"3"]')) } : wanted,
     found,
+    situation.endsWith('Cancel'),
   );
 }

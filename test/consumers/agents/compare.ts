@@ -20,19 +20,20 @@ export interface SeenSpan {
 
 /**
  * Differences from plain Nest. A span, a message, or a parent that plain Nest lacks is better, and so is the status code that the caller
- * got, if plain Nest shows another. Everything else is worse.
+ * got, or caused by cancelling, if plain Nest shows another. Everything else is worse.
  */
 export interface Comparison {
   readonly worse: readonly string[];
   readonly better: readonly string[];
 }
 
-export function compare(control: Sight, seen: Sight): Comparison {
+/** @param isCancelled true if the caller has cancelled the call, and so got no status */
+export function compare(control: Sight, seen: Sight, isCancelled: boolean): Comparison {
   const worse: string[] = [];
   const better: string[] = [];
   if (control.results.join() !== seen.results.join())
     worse.push(`the caller gets ${seen.results.join()} instead of ${control.results.join()}`);
-  const callerCode = /(?<="code":)\d+/.exec(seen.results.join())?.[0];
+  const callerCode = isCancelled ? CANCELLED : /(?<="code":)\d+/.exec(seen.results.join())?.[0];
   const others = [...seen.spans];
   for (const wanted of control.spans) {
     const index = closest(wanted, others);
@@ -60,6 +61,7 @@ export function compare(control: Sight, seen: Sight): Comparison {
   return { worse: [...new Set(worse)], better: [...new Set(better)] };
 }
 
+const CANCELLED = '1';
 const codeOf = ({ status }: SeenSpan) => status.split('/')[0];
 
 /** Returns the index of the span that resembles `wanted` most; -1 if no span is of the same call. */

@@ -41,7 +41,7 @@ export const FOLDERS = {
   messages: {
     is: 'types of messages; conversions and checks of their values',
     level: 4,
-    packages: [],
+    packages: ['@grpc/proto-loader'],
   },
   telemetry: {
     is: 'logs, metrics, and traces',

@@ -2,6 +2,7 @@ import { loadSync, type MethodDefinition, type ServiceDefinition } from '@grpc/p
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { wrappers, type IWrapper } from 'protobufjs';
 import { afterAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { UnsentField } from '../call/call-event.js';
 import { checkedSerializer } from './checked-serializer.js';
@@ -224,5 +225,40 @@ describe('conversions', () => {
     expect(found).toEqual([]);
     send({ [field]: { [key]: 1 } });
     expect(found).toMatchObject([{ field, problem }]);
+  });
+});
+
+describe('a type that the application converts with protobufjs, as code from ts-proto does', () => {
+  /** Sets conversions in protobufjs, and returns a method whose types are used only after that. */
+  function convertedMethod(): MethodDefinition<object, object> {
+    const conversions = {
+      // Of `useDate=true`.
+      Timestamp: {
+        fromObject: (value: { getTime(): number }) => ({ seconds: value.getTime() / 1_000, nanos: 0 }),
+        toObject: ({ seconds }: { seconds: unknown }) => ({ seconds: String(seconds) }),
+      },
+      Struct: {
+        fromObject: (value: Readonly<Record<string, string>>) => ({
+          fields: Object.fromEntries(Object.entries(value).map(([key, stringValue]) => [key, { stringValue }])),
+        }),
+        toObject: ({ fields }: { fields: object }) => JSON.parse(JSON.stringify(fields)) as object,
+      },
+    };
+    for (const [name, conversion] of Object.entries(conversions)) {
+      // Safe cast: protobufjs accepts any object that it can encode.
+      wrappers[`.google.protobuf.${name}`] = conversion as unknown as IWrapper;
+      onTestFinished(() => void Reflect.deleteProperty(wrappers, `.google.protobuf.${name}`));
+    }
+    return (loadSync(file, { longs: String })['v.S'] as ServiceDefinition)['Send'] as MethodDefinition<object, object>;
+  }
+
+  it.each(['production', 'development'])('receives the values as they were given, in %s', (environment) => {
+    inEnvironment(environment);
+    const method = convertedMethod();
+    const { send, found } = sender('request', { method, rejects: true });
+    const message = { timestamp: new Date(7_000), timestampList: [new Date(8_000)], struct: { key: 'x' }, text: 'y' };
+    expect(send(message)).toEqual(method.requestDeserialize(method.requestSerialize(message)));
+    expect(send(message)).toMatchObject({ timestamp: { seconds: '7' }, struct: { key: { stringValue: 'x' } } });
+    expect(found).toEqual([]);
   });
 });

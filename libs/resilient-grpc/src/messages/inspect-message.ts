@@ -29,7 +29,7 @@ export function prepareFits(type: MessageType): void {
  * an object without one may be something else, such as a Promise.
  */
 function compileFits(type: MessageType): Fits {
-  if (type.fields.size === 0) return () => true;
+  if (type.isOpaque || type.fields.size === 0) return () => true;
   // Objects of these types may be JSON data.
   if (JSON_TYPES.has(type.fullName)) return () => false;
   const refs: unknown[] = [isPlainObject];
@@ -160,6 +160,7 @@ class Inspector {
   }
 
   private messageOf(value: unknown, type: MessageType, owner: MessageType, path: string, depth: number): unknown {
+    if (type.isOpaque) return value;
     // In a Struct or a ListValue, an empty object is a Value without a kind, which some servers send for null. Elsewhere it is JSON data.
     const isInMessage = owner.fullName === 'google.protobuf.Struct' || owner.fullName === 'google.protobuf.ListValue';
     const converted = isInMessage && isEmptyObject(value) ? undefined : wellKnownMessage(value, type);

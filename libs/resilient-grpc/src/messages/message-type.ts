@@ -1,3 +1,4 @@
+import { fromJSON, type ServiceDefinition } from '@grpc/proto-loader';
 import { misspelled } from '../errors/closest.js';
 import { contractOf, type Contract, type Descriptor, type Files } from './file-descriptors.js';
 
@@ -7,6 +8,8 @@ export class MessageType {
   readonly name: string;
   /** Names of oneofs. With the loader option `oneofs`, a deserialized message has them as keys, which the serializer ignores. */
   readonly oneofs: readonly string[];
+  /** True if the serializer leaves the values of this type to a conversion of the application; see `isConvertedByApplication()`. */
+  readonly isOpaque: boolean;
   /** True if the serializer sends all values of `message` as they are. Compiled on first use by `prepareFits()`. */
   fits: ((message: unknown, depth: number) => boolean) | undefined;
   private knownFields: ReadonlyMap<string, Field> | undefined;
@@ -20,6 +23,7 @@ export class MessageType {
   ) {
     this.name = descriptor.text(1);
     this.oneofs = descriptor.children(8).map((oneof) => oneof.text(1));
+    this.isOpaque = fullName === `${WELL_KNOWN}${this.name}` && isConvertedByApplication(this.name);
   }
 
   /** Fields by name. Read on first use, because types can contain themselves. */
@@ -120,6 +124,33 @@ const KINDS: Readonly<Record<number, Field['kind']>> = {
   17: 'integer',
   18: 'long',
 };
+
+/** Package of the well-known types. */
+const WELL_KNOWN = 'google.protobuf.';
+
+/**
+ * True if the application has set a conversion of a well-known type in protobufjs's `wrappers`, as code from ts-proto does for Timestamp
+ * (`useDate=true`) and Struct. Such a conversion expects the value that the application passes. Only a conversion reads a value of a type
+ * without fields; protobufjs looks for it when it first uses a type. Any has protobufjs's own conversion.
+ */
+function isConvertedByApplication(name: string): boolean {
+  if (name === 'Any') return false;
+  let isRead = false;
+  const read = (): undefined => {
+    isRead = true;
+  };
+  const value = new Proxy({}, { get: read, has: () => (isRead = true), ownKeys: () => ((isRead = true), []) });
+  const convert = { requestType: name, responseType: name, comment: '' };
+  const types = { [name]: { fields: {} }, Probe: { methods: { Convert: convert } } };
+  try {
+    const definition = fromJSON({ nested: { google: { nested: { protobuf: { nested: types } } } } });
+    // Safe cast: the name is that of the service.
+    (definition[`${WELL_KNOWN}Probe`] as ServiceDefinition)['Convert']?.requestSerialize(value);
+  } catch {
+    // The conversion has rejected the value.
+  }
+  return isRead;
+}
 
 const typesOfContracts = new WeakMap<Contract, Map<string, MessageType>>();
 

@@ -174,7 +174,10 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
   private owner: PolicyOwner | undefined;
   private readonly known = new WeakMap<object, ObservedConnection>();
   readonly connections = new PolicyConnections(() => this.isBalancing);
-  /** Connections that an update has released. The update may use them again, because round_robin recreates its children. */
+  /**
+   * Connections that an update has released. The update may use them again, because round_robin recreates its children. After an update
+   * without addresses, the next one may use them again.
+   */
   private released: Set<ObservedConnection> | undefined;
   /** The resolver's reason for an update without addresses, while the child policy handles the update. */
   private unresolved: string | undefined;
@@ -336,15 +339,16 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
     connection.stop();
   }
 
-  /** Runs `change`, then drops the connections that it released and did not use again. */
-  private updating<T>(change: () => T): T {
-    const released = new Set<ObservedConnection>();
-    this.released = released;
+  /** Runs `change`, then drops the connections that it released and did not use again, unless the next update may use them. */
+  private updating<T>(change: () => T, dropsReleased = true): T {
+    const released = (this.released ??= new Set());
     try {
       return change();
     } finally {
-      this.released = undefined;
-      for (const connection of released) if (!connection.isUsed) this.drop(connection);
+      if (dropsReleased) {
+        this.released = undefined;
+        for (const connection of released) if (!connection.isUsed) this.drop(connection);
+      }
     }
   }
 
@@ -411,7 +415,7 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
     this.isHeld = health !== undefined;
     const before = this.childState;
     try {
-      return this.updating(() => this.child.updateAddressList(...update));
+      return this.updating(() => this.child.updateAddressList(...update), !endpoints.ok || endpoints.value.length > 0);
     } finally {
       // The child policy has reported no failure, because it uses the previous addresses.
       if (this.childState === before) this.unresolved = undefined;

@@ -224,6 +224,10 @@ describe.concurrent('frozen connection', () => {
       expect(other.connections.open).toBe(1);
       expect(replacements).toMatchObject([{ address: orders.url, by: 'new-channel' }]);
       expect(states).toEqual(READY_THROUGHOUT);
+      expect(aboveDebug(app)).toEqual([
+        expect.stringContaining(`no response from ${orders.url}`),
+        expect.stringContaining(`dead connection to ${orders.url} closed`),
+      ]);
     },
   );
 });

@@ -327,6 +327,11 @@ export type GrpcClientEvent = {
       readonly addresses: number;
     }
   | { readonly type: 'endpoint-watch'; readonly change: 'restored'; readonly failedMs: number }
+  /**
+   * A connection is dead although TCP reports no error: no byte arrived, and a probe got no response. New calls stay on it until another
+   * connection is READY; then, 'connection-replaced' follows.
+   */
+  | { readonly type: 'dead-connection'; readonly address: string; readonly silentMs: number; readonly timeouts: number }
   /** New calls use a new channel, because of new credentials, the age of the connections, or a changed service config. */
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' }
   | {

@@ -146,7 +146,7 @@ async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {})
   };
   const replacements = () => events.filter(({ type }) => type === 'connection-replaced');
   const states = () => channel.history.map(({ to }) => to);
-  return { clock, channel, start, callServer, timeOut, replacements, states, rotate };
+  return { clock, channel, start, callServer, timeOut, replacements, states, rotate, events };
 }
 
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
@@ -191,7 +191,7 @@ describe('black-holed connection', () => {
 
   it('keeps a black-holed connection while its replacement is not READY, and also after bytes arrive again', async () => {
     const { proxy } = await startServer();
-    const { clock, callServer, start, timeOut, replacements, states } = await setUp([proxy]);
+    const { clock, callServer, start, timeOut, replacements, states, events } = await setUp([proxy]);
     await callServer();
     const hangingCall = start(SILENT);
     proxy.holdBytes();
@@ -202,6 +202,9 @@ describe('black-holed connection', () => {
     await clock.advanceAsync(10_000);
     expect(proxy.counters.open).toBe(2);
     expect(hangingCall.end).toBeUndefined();
+    expect(events.filter(({ type }) => type === 'dead-connection')).toMatchObject([
+      { address: proxy.url, timeouts: 3, silentMs: VERDICT_MS },
+    ]);
     proxy.releaseBytes();
     await callServer();
     await clock.advanceAsync(250);

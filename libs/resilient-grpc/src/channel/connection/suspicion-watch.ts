@@ -178,6 +178,8 @@ export class SuspicionWatch {
       this.replacedByOthers += 1;
       this.report(connection, state, 'other-connections');
       connection.destroy();
+    } else if (this.events.wanted) {
+      this.events.emit({ type: 'dead-connection', ...this.silenceOf(connection, state) });
     }
   }
 
@@ -185,11 +187,13 @@ export class SuspicionWatch {
     if (![...this.suspects.values()].some(({ state }) => isDead(state))) this.request('close');
   }
 
-  private report({ address }: SubchannelConnection, state: Distrust, by: 'new-channel' | 'other-connections'): void {
+  private report(connection: SubchannelConnection, state: Distrust, by: 'new-channel' | 'other-connections'): void {
     if (!this.events.wanted) return;
-    const { since, timeouts } = state.evidence;
-    const silentMs = this.clock.now() - since;
-    this.events.emit({ type: 'connection-replaced', reason: 'suspicion', address, silentMs, timeouts, by });
+    this.events.emit({ type: 'connection-replaced', reason: 'suspicion', ...this.silenceOf(connection, state), by });
+  }
+
+  private silenceOf({ address }: SubchannelConnection, { evidence: { since, timeouts } }: Distrust) {
+    return { address, silentMs: this.clock.now() - since, timeouts };
   }
 }
 

@@ -444,7 +444,8 @@ const DRAINED = {
   cutOffByPath: {},
   durationMs: 80,
 };
-const DEAD = { reason: 'suspicion', address: 'a:1', silentMs: 12_340.2, timeouts: 3 } as const;
+const SILENT = { address: 'a:1', silentMs: 12_340.2, timeouts: 3 } as const;
+const DEAD = { reason: 'suspicion', ...SILENT } as const;
 const STREAMS = { phase: 'begin', waiting: 3, connections: 1, limit: 100 } as const;
 const UNSENT = { path, messageType: 'Order' };
 
@@ -457,6 +458,10 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   [
     { type: 'connection', change: 'ended', address: 'a:1', livedMs: 3_000.2, reason: 'GOAWAY NO_ERROR' },
     'debug connection ended: address=a:1, livedMs=3000, reason=GOAWAY NO_ERROR',
+  ],
+  [
+    { type: 'dead-connection', ...SILENT },
+    'warn no response from a:1: no bytes received for 12.3 s, 3 calls timed out, and a probe was not answered; calls stay on this connection until another one is READY; check whether the server or its node is frozen or cut off; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
   ],
   [{ type: 'connection-replaced', reason: 'age' }, 'debug connection-replaced: reason=age'],
   [

@@ -48,19 +48,21 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
     text: ({ from, to, cause }) => `${from} → ${to}${cause === undefined ? '' : `: ${cause}`}`,
   },
   connection: { level: 'debug' },
+  'dead-connection': {
+    text: (event, client) =>
+      `no response from ${event.address}: ${silenceOf(event)}; calls stay on this connection until another one is READY; check ` +
+      `whether the server or its node is frozen or cut off${diagnosis(client)}`,
+  },
   'connection-replaced': {
     level: ({ reason }) => (reason === 'suspicion' ? 'warn' : 'debug'),
     text: (event) => {
       if (event.reason !== 'suspicion') return undefined;
-      const { address, silentMs, timeouts, by } = event;
+      const { address, by } = event;
       const consequence =
         by === 'new-channel'
           ? 'calls use a new connection that is READY'
           : `calls use the other endpoints until the client reconnects to ${address}`;
-      return (
-        `dead connection to ${address} closed: no bytes received for ${duration(silentMs)}, ${counted(timeouts, 'call')} timed ` +
-        `out, and a probe was not answered; ${consequence}`
-      );
+      return `dead connection to ${address} closed: ${silenceOf(event)}; ${consequence}`;
     },
   },
   'slow-connect': {
@@ -232,6 +234,10 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   'untested-version': untestedVersionLine(),
   'unsent-field': unsentFieldLine('request'),
 };
+
+function silenceOf({ silentMs, timeouts }: { readonly silentMs: number; readonly timeouts: number }): string {
+  return `no bytes received for ${duration(silentMs)}, ${counted(timeouts, 'call')} timed out, and a probe was not answered`;
+}
 
 export function untestedVersionLine(): EventLine<UntestedVersion, unknown> {
   return {

@@ -1,3 +1,5 @@
+// As in an application that is switched by the diff of the README: it takes part of the time to the first response.
+import '@nestjs/microservices';
 import { ResilientGrpcModule, getGrpcServiceToken } from 'nestjs-resilient-grpc';
 import { CA_PATH, PROTO_PACKAGE, PROTO_PATH, targetOf } from '../contract.mjs';
 import { openApplication } from './application.mjs';

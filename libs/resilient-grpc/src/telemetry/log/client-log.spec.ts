@@ -228,10 +228,10 @@ describe('flapping server', () => {
         /^warn flapping: 3 outages in a minute \(.*\(0 calls waited, 0 failed\); check whether .*connections; see the runbook of nestjs-resilient-grpc$/,
       ),
       expect.stringMatching(
-        /^warn flapping: 62 outages in a row \(.*\(708 calls waited, 177 failed\); .*\(58 more in the last minute/,
+        /^warn flapping: 62 outages in a row \(.*\(720 calls waited, 180 failed\); .*\(58 more in the last minute/,
       ),
       expect.stringMatching(
-        /^warn flapping: 122 outages in a row \(.*\(1428 calls waited, 357 failed\); .*\(59 more in the last/,
+        /^warn flapping: 122 outages in a row \(.*\(1440 calls waited, 360 failed\); .*\(59 more in the last/,
       ),
     ]);
     expect(fields.at(-2)).toMatchObject({ event: 'outage-start', flapping: true, graceMs: 5_100 });
@@ -243,21 +243,34 @@ describe('flapping server', () => {
     expect(aboveDebug()[4]).toBe(aboveDebug()[0]);
   });
 
-  it('logs an outage and its end if a flapping server stays down for a minute', () => {
+  it('logs an outage and its end if a flapping server stays down for five seconds, at most once a minute', () => {
     const { clock, calls, take, aboveDebug } = make();
+    const isDown = () => {
+      take({ ...OUTAGE, flapping: true, graceMs: 3_000 });
+      clock.advance(3_000);
+      take(GRACE_OVER);
+      clock.advance(1_999);
+    };
     calls.waiting = 1;
-    take({ ...OUTAGE, flapping: true, graceMs: 3_000 });
-    clock.advance(3_000);
-    take(GRACE_OVER);
-    clock.advance(56_999);
+    isDown();
     expect(aboveDebug()).toHaveLength(1);
     clock.advance(1);
-    expect(aboveDebug()[1]).toMatch(/^warn outage has lasted 60 s: .*; calls without waitForReady fail immediately/);
+    expect(aboveDebug()[1]).toMatch(/^warn outage has lasted 5 s: .*; calls without waitForReady fail immediately/);
+    take({ ...END, durationMs: 5_000 });
+    isDown();
+    clock.advance(10_000);
+    take({ ...END, durationMs: 15_000 });
+    expect(aboveDebug()).toHaveLength(3);
+    clock.advance(42_999);
+    expect(aboveDebug().slice(3)).toEqual([
+      expect.stringMatching(/^warn flapping: 4 outages .*24 calls waited, 6 failed/),
+    ]);
+    isDown();
+    clock.advance(1);
+    expect(aboveDebug()[4]).toMatch(/^warn outage has lasted 5 s: .*; calls without waitForReady fail immediately/);
     clock.advance(600_000);
     take({ ...END, durationMs: 660_000 });
-    expect(aboveDebug().slice(2)).toEqual([
-      'log reconnected after 660 s, 9 failed attempts; 12 calls waited, 3 failed',
-    ]);
+    expect(aboveDebug().at(-1)).toBe('log reconnected after 660 s, 9 failed attempts; 12 calls waited, 3 failed');
   });
 });
 
@@ -517,7 +530,7 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
     'log reconnected after 2 s, 1 failed attempt; 1 call waited, 1 timed out or was cancelled, 0 failed',
   ],
   [
-    { type: 'flapping', ...OUTAGE_EVENT, outages: 62, ...ENDED, abandonedCalls: 4 },
+    { type: 'flapping', ...OUTAGE_EVENT, flaps: { outages: 62, ...ENDED, abandonedCalls: 4 } },
     'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see the runbook of nestjs-resilient-grpc',
   ],
   [{ ...UNSAFE, attempt: { ...ATTEMPT, code: 0 }, reachedServer: 'yes', reason: 'fatal-status' }, undefined],

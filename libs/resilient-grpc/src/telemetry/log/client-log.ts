@@ -28,8 +28,8 @@ export type ClientLogEvent =
   | (Outage & { readonly type: 'outage-start' })
   | (Outage & { readonly type: 'outage'; readonly waiting: number; readonly failed: number })
   | (Outage & { readonly type: 'outage-grace-over'; readonly durationMs: number })
-  /** The numbers include all outages since the server began to flap. */
-  | (Outage & OutageCalls & { readonly type: 'flapping'; readonly outages: number });
+  /** `flaps` includes all outages since the server began to flap, up to the time at which the line is written. */
+  | (Outage & { readonly type: 'flapping'; readonly flaps: OutageCalls & { readonly outages: number } });
 
 export type EventOf<T extends ClientLogEvent['type']> = Extract<ClientLogEvent, { readonly type: T }>;
 
@@ -104,10 +104,11 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
     fields: (_event, { target }) => ({ target }),
   },
   flapping: {
-    text: (event) =>
-      `flapping: ${counted(event.outages, 'outage')} in a ${event.outages > FLAP_COUNT ? 'row' : 'minute'} ` +
-      `(${causeOf(event)}); they share one grace period, after which calls fail immediately (${callsOf(event)}); check whether ` +
+    text: ({ flaps, ...event }) =>
+      `flapping: ${counted(flaps.outages, 'outage')} in a ${flaps.outages > FLAP_COUNT ? 'row' : 'minute'} ` +
+      `(${causeOf(event)}); they share one grace period, after which calls fail immediately (${callsOf(flaps)}); check whether ` +
       `the server keeps restarting or a proxy closes its connections${RUNBOOK}`,
+    fields: ({ flaps }) => flaps,
     isAlone: true,
   },
   'attempt-end': {
@@ -359,6 +360,8 @@ const MAX_LINES = 4;
 const MAX_LINES_WHILE_UNSTABLE = 1;
 /** Minimum age, in milliseconds, of an outage that gets its own warning. Outages during ordinary restarts are usually shorter. */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
+/** The same for an outage of a flapping server. */
+const FLAPPING_WARNING_DELAY_MS = 5_000;
 const NO_FLAPS = { outages: FLAP_COUNT - 1, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 
 export interface LoggedClient extends LoggedTarget {
@@ -396,7 +399,7 @@ interface CurrentOutage {
  * Writes the log lines of one client. An outage gets at most three lines above debug level. The first is a warning when the outage is at
  * least 1.5 s old, if a call or `waitForReady()` is waiting, or a call has failed. The second is a warning when the grace period is over and
  * calls fail. The third reports the end of the outage. An outage that starts within a minute of an outage warning gets only the second and
- * third lines. A flapping server gets one line a minute; one of its outages gets the second and third lines only if it lasts a minute.
+ * third lines. A flapping server gets one line a minute. One of its outages a minute gets the second and third lines, if it lasts 5 s.
  */
 export class ClientLog {
   private readonly log: EventLog<ClientLogEvent, LoggedTarget>;
@@ -433,13 +436,15 @@ export class ClientLog {
     const startedAt = this.clock.now();
     this.unstableUntil = startedAt + LOG_INTERVAL_MS;
     const skipsWaitWarning = flapping || startedAt - this.reportedAt < LOG_INTERVAL_MS;
-    const warningDelayMs = flapping ? LOG_INTERVAL_MS : OUTAGE_WARNING_DELAY_MS;
+    const warningDelayMs = flapping
+      ? Math.max(FLAPPING_WARNING_DELAY_MS, this.reportedAt + LOG_INTERVAL_MS - startedAt)
+      : OUTAGE_WARNING_DELAY_MS;
     const failedBefore = this.client.impact().failed;
     this.outage = { start, startedAt, failedBefore, warningDelayMs, skipsWaitWarning, isGraceOver: false };
     this.log.write(this.explained(start));
     if (flapping) {
       this.flaps.outages += 1;
-      this.log.take({ ...this.explained(start), ...this.flaps, type: 'flapping' });
+      this.log.take({ ...this.explained(start), flaps: this.flaps, type: 'flapping' });
     } else this.flaps = { ...NO_FLAPS };
     this.scheduleCheck(Math.max(warningDelayMs, skipsWaitWarning ? graceMs : 0));
   }

@@ -1,6 +1,6 @@
 import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, Transport, type ClientOptions, type GrpcOptions } from '@nestjs/microservices';
+import { GrpcMethod, Transport, type GrpcOptions } from '@nestjs/microservices';
 import {
   GrpcClients,
   ResilientGrpcModule,
@@ -84,7 +84,7 @@ describe.each(SERVERS)("Nest's shared gRPC options, with a server configured wit
 });
 
 /** The constant of Nest's gRPC sample, which has no `url`. */
-const grpcClientOptions: ClientOptions = {
+const grpcClientOptions: GrpcOptions = {
   transport: Transport.GRPC,
   options: { package: 'hero', protoPath: HERO_PROTO },
 };

@@ -87,12 +87,9 @@ describe('option types', () => {
     expectTypeOf(accepts).toBeFunction();
   });
 
-  it('accepts a url and a spread ClientOptions or GrpcOptions constant in any order in the types of forFeature()', () => {
-    const accepts = (shared: ClientOptions, grpc: GrpcOptions, url: string) =>
+  it('accepts a url and a spread GrpcOptions constant in any order in the types of forFeature()', () => {
+    const accepts = (grpc: GrpcOptions, url: string) =>
       ResilientGrpcModule.forFeature([
-        { name: 'x', url: 'localhost:5000', ...shared },
-        { name: 'x', ...shared, url: 'localhost:5000' },
-        { url, ...shared, name: 'x', timeoutMs: 5 },
         { name: 'x', url, ...grpc },
         { name: 'x', ...grpc, url, timeoutMs: 5 },
       ]);

@@ -65,15 +65,6 @@ export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   // Excludes flat options. Otherwise, flat options that lack a required key would match the transports whose keys are all optional.
   | (Exclude<ClientOptions, GrpcOptions> &
       Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
-  // Accepts a `url` next to a constant of the type `ClientOptions`. The key `transport` is required, so that flat options do not match.
-  // Such a constant matches although its `transport` is optional, because TypeScript compares discriminants value by value.
-  | {
-      readonly transport: ClientOptions['transport'];
-      readonly options?: ClientOptions['options'];
-      readonly url: string;
-      readonly protoPath?: undefined;
-      readonly packageDefinition?: undefined;
-    }
 ) &
   Omit<GrpcClientSettings, keyof GrpcOptions['options'] | 'transport'>;
 

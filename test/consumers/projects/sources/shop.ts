@@ -1,6 +1,6 @@
 /** A service as in the README, and the module that provides it. */
 import { Injectable, Module } from '@nestjs/common';
-import type { ClientOptions } from '@nestjs/microservices';
+import type { ClientOptions, GrpcOptions } from '@nestjs/microservices';
 import { InjectGrpcService, ResilientGrpcModule, isGrpcCallError, type Resilient } from 'nestjs-resilient-grpc';
 import { firstValueFrom, type Observable } from 'rxjs';
 
@@ -29,10 +29,11 @@ export class Shop {
 })
 export class ShopModule {}
 
-/** Compiles only if TypeScript accepts spread options of Nest's type `ClientOptions`, with and without `url`. Never called. */
-export const withSharedOptions = (shared: ClientOptions, url: string) =>
+/** Compiles only if TypeScript accepts spread options of Nest's types. Never called. */
+export const withSharedOptions = (shared: ClientOptions, grpc: GrpcOptions, url: string) =>
   ResilientGrpcModule.forFeature([
-    { name: 'first', url, ...shared },
-    { name: 'second', ...shared, url, timeoutMs: 60_000 },
-    { name: 'third', ...shared },
+    { name: 'first', ...shared, timeoutMs: 60_000 },
+    { name: 'second', ...grpc },
+    { name: 'third', url, ...grpc },
+    { name: 'fourth', ...grpc, url, timeoutMs: 60_000 },
   ]);

@@ -60,7 +60,7 @@ export function drainWarning({ timeoutMs, readinessDelayMs }: ResolvedDrain): st
  * ignored. A constant of the type `ClientOptions` is accepted, too; `forFeature` and `create` throw if its transport is not gRPC.
  */
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
-  | GrpcOptions
+  | (GrpcOptions & { readonly url?: string | undefined })
   | (GrpcOptions['options'] & Pick<GrpcClientSettings, 'transport'>)
   // Excludes flat options. Otherwise, flat options that lack a required key would match the transports whose keys are all optional.
   | (Exclude<ClientOptions, GrpcOptions> &

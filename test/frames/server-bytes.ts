@@ -22,6 +22,7 @@ import type { Endpoint, EndpointKind } from './connection-bytes.js';
 import { message } from './hostile-frames.js';
 
 const MiB = 1_048_576;
+const MAX_HELD_BYTES = 4 * MiB;
 const SETTINGS = {
   streamWindow: 65_535,
   connectionWindow: MiB,
@@ -29,7 +30,6 @@ const SETTINGS = {
   headerTableSize: 4_096,
   maxConcurrentStreams: 100,
   maxCancelledStreams: 100,
-  maxHeldBytes: 4 * MiB,
   minPingIntervalMs: 0,
 };
 const HEAD = [':status', '200', 'content-type', 'application/grpc'];
@@ -45,7 +45,7 @@ const MAX_OUTPUT_BYTES = 2 * MiB;
 class Served implements Endpoint {
   readonly events: string[][] = [];
   private readonly connection: ServerConnection;
-  private readonly memory = new MemoryBudget(8 * MiB);
+  private readonly memory = new MemoryBudget(MAX_HELD_BYTES);
   private now = 0;
   private heldBytes = 0;
   private released = 0;
@@ -125,7 +125,7 @@ class Served implements Endpoint {
   finish(): string | undefined {
     for (const chunk of this.connection.takeOutput()) this.heldBytes += chunk.length;
     const { isEnded, heldBytes } = this.connection;
-    if (!isEnded && heldBytes > SETTINGS.maxHeldBytes) return `${String(heldBytes)} bytes held`;
+    if (!isEnded && heldBytes > MAX_HELD_BYTES) return `${String(heldBytes)} bytes held`;
     this.connection.lost('the end');
     for (const events of this.events) {
       const ends = events.filter((event) => event.startsWith('end'));

@@ -128,7 +128,6 @@ const listener = new ServerListener(
       headerTableSize: 4_096,
       maxConcurrentStreams: Number(process.env.STREAM_LIMIT ?? 1_000),
       maxCancelledStreams: 1_000,
-      maxHeldBytes: 64 * MiB,
       minPingIntervalMs: 0,
     },
     memory: new MemoryBudget(512 * MiB),

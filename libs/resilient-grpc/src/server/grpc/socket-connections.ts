@@ -8,7 +8,6 @@ import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { StreamReceiver } from '../../transport/http2/events.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
-import { MemoryBudget } from '../../transport/http2/memory-budget.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
 import type { SocketEnd } from '../../transport/socket/http2-socket.js';
 import {
@@ -19,7 +18,6 @@ import {
 } from '../../transport/socket/server-listener.js';
 import type { ServerSocket, ServerSocketOwner } from '../../transport/socket/server-socket.js';
 import { handshakeFailure } from './handshake-failures.js';
-import { processMemoryBytes } from './transport-settings.js';
 import type { CallConnection } from './innermost-call.js';
 
 /** Limits of connections in milliseconds; `undefined` means no limit. */
@@ -62,9 +60,6 @@ const PEER_QUIET_MS = 2_000;
 /** Name of a client without an address, such as one on a Unix socket. */
 export const UNKNOWN_PEER = 'unknown';
 
-/** Bounds the memory of all servers of this process. */
-let memory: MemoryBudget | undefined;
-
 /** All connections of a server on the transport of this library: listens, enforces their lifetime limits, and closes them. */
 export class SocketConnections {
   /** Number of connections that a drain closed by force. */
@@ -74,7 +69,7 @@ export class SocketConnections {
   private isDestroyed = false;
 
   constructor(
-    private readonly options: Omit<ListenerOptions, 'tls' | 'memory'>,
+    private readonly options: Omit<ListenerOptions, 'tls'>,
     readonly ages: ConnectionAges,
     readonly dependencies: ConnectionsDependencies,
   ) {}
@@ -85,14 +80,13 @@ export class SocketConnections {
    * @throws Error of the listening socket, such as EADDRINUSE, or of the TLS options
    */
   async listen(address: ListenOptions, tls: TlsOptions | undefined, take: TakeRequest): Promise<ServerListener> {
-    memory ??= new MemoryBudget(processMemoryBytes());
     const owner: ListenerOwner = {
       accepted: (connection, socket) => new ServedConnection(connection, socket, this, take),
       refused: this.refused,
       // The connections go on, and the health checks of clients notice that no more are accepted.
       failed: () => undefined,
     };
-    const listener = new ServerListener(owner, { ...this.options, memory, tls }, this.dependencies.clock);
+    const listener = new ServerListener(owner, { ...this.options, tls }, this.dependencies.clock);
     await listener.listen(address);
     this.listeners.add(listener);
     if (this.isEnding) void listener.drain();

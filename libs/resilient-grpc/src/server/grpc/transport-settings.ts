@@ -1,6 +1,9 @@
 import { totalmem } from 'node:os';
+import { getHeapStatistics } from 'node:v8';
 import type { ServerOptions } from '@grpc/grpc-js';
 import { MAX_TIMER_MS } from '../../time/clock.js';
+import { MemoryBudget } from '../../transport/http2/memory-budget.js';
+import { STREAM_BYTES } from '../../transport/http2/server-connection.js';
 import type { ListenerOptions } from '../../transport/socket/server-listener.js';
 import { DEFAULT_SERVER_OPTIONS } from '../server-options.js';
 
@@ -32,13 +35,16 @@ const HEADER_TABLE_SIZE = 4_096;
 const MAX_SETTING = 2 ** 31 - 1;
 /** Number of cancelled calls on a connection whose handlers may still run: as many as an honest client cancels at once. */
 const MAX_CANCELLED_STREAMS = 10_000;
-/** Memory of a connection, and least memory of all connections. */
-const MAX_HELD_BYTES = 1_073_741_824;
-const MIN_MEMORY_BYTES = 268_435_456;
-/** Number of the largest messages that a connection may hold, for limits of messages above the default. */
-const HELD_MESSAGES = 16;
-/** Share of the memory that the connections of a process may hold. */
-const MEMORY_SHARE = 1 / 4;
+/** Least limit of concurrent streams, if none is set: a gateway may have thousands, and further ones wait in its client, unseen. */
+const MIN_STREAMS = 10_000;
+/**
+ * Share that the connections of a process may hold of the memory that is left when it begins to listen, and of what is left of V8's heap.
+ * The rest is for garbage, for what handlers hold, and for other processes.
+ */
+const MEMORY_SHARE = 1 / 3;
+const HEAP_SHARE = 2 / 5;
+/** Least memory, for a process that has used up its container: it should rather serve a few calls than none. */
+const MIN_MEMORY_BYTES = 4_194_304;
 const HEAD_TIMEOUT_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 120_000;
 const DRAIN_TIMEOUT_MS = 2_000;
@@ -46,24 +52,22 @@ const DRAIN_TIMEOUT_MS = 2_000;
 const SEND_TIMEOUT_MS = 300_000;
 
 /** Returns the settings of connections from the options of grpc-js's server. By default, pings detect unresponsive clients. */
-export function transportSettings(
-  options: ServerOptions,
-  maxConnections: number,
-): Omit<ListenerOptions, 'tls' | 'memory'> {
+export function transportSettings(options: ServerOptions, maxConnections: number): Omit<ListenerOptions, 'tls'> {
   const window = options['grpc-node.flow_control_window'];
   const intervalMs = options['grpc.keepalive_time_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeMs;
   const timeoutMs = options['grpc.keepalive_timeout_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs;
   const hasKeepalive = intervalMs > 0 && intervalMs < MAX_TIMER_MS;
-  const largest = Math.max(maxReceiveBytes(options), maxSendBytes(options) === Infinity ? 0 : maxSendBytes(options));
+  const memory = processMemory(Math.max(...[maxReceiveBytes(options), maxSendBytes(options)].filter(Number.isFinite)));
+  const maxStreams = options['grpc.max_concurrent_streams'] ?? Math.max(MIN_STREAMS, streamsIn(memory) / 2);
   return {
+    memory,
     settings: {
       streamWindow: window ?? STREAM_WINDOW,
       connectionWindow: Math.max(window ?? 0, CONNECTION_WINDOW),
       maxHeaderListSize: maxMetadataBytes(options),
       headerTableSize: HEADER_TABLE_SIZE,
-      maxConcurrentStreams: Math.min(options['grpc.max_concurrent_streams'] ?? MAX_SETTING, MAX_SETTING),
-      maxCancelledStreams: MAX_CANCELLED_STREAMS,
-      maxHeldBytes: Math.max(Math.min(MAX_HELD_BYTES, processMemoryBytes()), HELD_MESSAGES * largest),
+      maxConcurrentStreams: Math.min(Math.floor(maxStreams), MAX_SETTING),
+      maxCancelledStreams: Math.min(maxStreams, MAX_CANCELLED_STREAMS),
       // grpc-js tolerates any number of pings.
       minPingIntervalMs: 0,
     },
@@ -98,12 +102,27 @@ function limitOf(bytes: number): number {
   return bytes === -1 ? Infinity : bytes;
 }
 
-/** Returns the bound of the memory that the connections of this process hold together, in bytes. */
-export function processMemoryBytes(): number {
+let budget: MemoryBudget | undefined;
+
+/** Returns the memory for the connections of all servers of this process, which suffices for two messages of `largest` bytes. */
+export function processMemory(largest: number): MemoryBudget {
+  budget ??= newBudget();
+  budget.maxBytes = Math.max(budget.maxBytes, 2 * largest);
+  return budget;
+}
+
+function newBudget(): MemoryBudget {
+  const { rss, heapUsed } = process.memoryUsage();
   // Absent in older releases of Node, and 0 or huge without a limit.
   const constrained = (process as Partial<typeof process>).constrainedMemory?.() ?? 0;
-  const available = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
-  return Math.max(MEMORY_SHARE * available, MIN_MEMORY_BYTES);
+  const total = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+  const maxBytes = Math.max(MEMORY_SHARE * (total - rss), MIN_MEMORY_BYTES);
+  const heapBytes = Math.max(HEAP_SHARE * (getHeapStatistics().heap_size_limit - heapUsed), MIN_MEMORY_BYTES);
+  return new MemoryBudget(maxBytes, Math.max(maxBytes / heapBytes, 1));
+}
+
+function streamsIn({ maxBytes, heapFactor }: MemoryBudget): number {
+  return maxBytes / (heapFactor * STREAM_BYTES);
 }
 
 /** Returns the names of given channel options that have no meaning on the transport of this library. */

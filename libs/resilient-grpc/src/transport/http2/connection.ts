@@ -37,6 +37,8 @@ const MAX_USELESS_FRAMES = 10_000;
 const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
 /** Number of streams whose windows can be changed in the time that other frames need. */
 const STREAMS_PER_FRAME = 64;
+/** Number of streams at the start of the list of ready ones that may have been told before they are removed. */
+const MIN_TOLD = 64;
 /** First half of the payload of this side's PINGs. */
 const PING_MARK = 0x67727063;
 
@@ -88,8 +90,9 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   /** List of the streams that have queued messages and window, the next one first. */
   private firstPumping: Http2Stream | undefined;
   private lastPumping: Http2Stream | undefined;
-  /** Streams whose senders wait. */
-  private draining: Http2Stream[] = [];
+  /** Streams whose senders wait and whose queues are empty, and the place of the first one: those are told when output may be written. */
+  private ready: (Http2Stream | undefined)[] = [];
+  private firstReady = 0;
   constructor(
     protected readonly owner: ConnectionOwner,
     protected readonly settingsOfThisSide: ConnectionSettings,
@@ -155,7 +158,8 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   protected finish(end: ConnectionEnd): void {
     this.isEnded = true;
     this.reader.stop();
-    this.draining = [];
+    this.ready = [];
+    this.firstReady = 0;
     this.pings = [];
     const { code, details } = end;
     const streams = [...this.streams.all(), ...this.takeWaiting()];
@@ -224,17 +228,19 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   }
 
   private notifyDrained(): void {
-    if (this.draining.length === 0) return;
-    const { draining } = this;
-    this.draining = [];
-    for (const stream of draining) {
-      if (stream.isClosed) continue;
-      if (stream.isQueued || !this.mayWriteData) this.draining.push(stream);
-      else {
-        stream.awaitsDrain = false;
-        stream.receiver.drained();
-      }
+    // Senders that wait again meanwhile are told next time.
+    for (const end = this.ready.length; this.firstReady < end && this.mayWriteData;) {
+      const stream = this.ready[this.firstReady];
+      this.ready[this.firstReady++] = undefined;
+      // With a new queue, it is told when that is empty.
+      if (stream?.awaitsDrain !== true || stream.isClosed || stream.isQueued) continue;
+      stream.awaitsDrain = false;
+      stream.receiver.drained();
     }
+    const { firstReady: told, ready } = this;
+    if (told < ready.length && (told < MIN_TOLD || told * 2 < ready.length)) return;
+    ready.splice(0, told);
+    this.firstReady = 0;
   }
 
   // ── of the streams ──
@@ -254,7 +260,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   awaitDrain(stream: Http2Stream): void {
     if (stream.awaitsDrain) return;
     stream.awaitsDrain = true;
-    this.draining.push(stream);
+    if (!stream.isQueued) this.ready.push(stream);
   }
 
   writeData(
@@ -343,7 +349,9 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
       const stream = this.firstPumping;
       this.stopPumping(stream);
       stream.writeQueued(Math.min(stream.sendWindow, this.sendWindow, DEFAULT_FRAME_SIZE));
-      if (stream.isQueued && stream.sendWindow > 0) this.startPumping(stream);
+      if (!stream.isQueued) {
+        if (stream.awaitsDrain) this.ready.push(stream);
+      } else if (stream.sendWindow > 0) this.startPumping(stream);
     }
   }
 
@@ -466,13 +474,17 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     this.initialSendWindow = window;
     const isFirst = !this.hasSettings;
     this.hasSettings = true;
-    // A change of the window costs time for each stream.
-    if (!isFirst) this.useless('SETTINGS', 1 + Math.floor(this.streams.size / STREAMS_PER_FRAME));
+    if (!isFirst) this.useless('SETTINGS', this.costOfAllStreams);
     this.countAcknowledgement();
     this.writer.settingsAcknowledgement();
     this.pump();
     this.placeFreed();
     this.owner.settingsReceived(isFirst);
+  }
+
+  /** Number of frames that cost as much as one that concerns all streams. */
+  private get costOfAllStreams(): number {
+    return 1 + Math.floor(this.streams.size / STREAMS_PER_FRAME);
   }
 
   private changeSendWindows(delta: number): void {
@@ -516,7 +528,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   goawayReceived(lastId: number, code: number, debug: string): void {
     const { goaway: previous } = this;
     if (previous !== undefined && lastId > previous.lastId) violation('GOAWAY with a higher stream id');
-    if (previous !== undefined) this.useless('GOAWAY');
+    if (previous !== undefined) this.useless('GOAWAY', this.costOfAllStreams);
     this.goaway = { lastId, code, debug };
     this.owner.goawayReceived(this.goaway);
   }

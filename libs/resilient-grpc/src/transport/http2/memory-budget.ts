@@ -1,46 +1,102 @@
-/** Something that holds memory of a budget, and can give some of it back. */
+/** A connection that holds memory of a budget. */
 export interface Holder {
   readonly heldBytes: number;
-  /** Frees the largest part of what it holds, soon. */
-  shed(details: string): void;
+  /** Number of calls that it has answered. */
+  readonly answered: number;
+  /** Ends what holds buffers, the largest first, until the budget is relieved. */
+  shed(details: string, what: Shed): void;
 }
 
+/** 'stalled': streams whose client does not go on with them. 'connection': one that holds buffers without a stream. */
+export type Shed = 'stalled' | 'streams' | 'connection';
+
+const ORDER: readonly Shed[] = ['stalled', 'streams', 'connection'];
+
+/** Share of the budget above which new streams are refused, so that what has begun can go on. */
+const REFUSED_ABOVE = 3 / 4;
+/** Share down to which streams are ended, so that the search for them is rare. */
+const RELIEVED_BELOW = 7 / 8;
+/** Share above which messages are received one at a time per connection. */
+const ROOM = 1 / 4;
+
 /**
- * Bounds the memory that the connections of a process hold together for streams, header lists, unread messages, and unsent messages. Above
- * the bound, the connection that holds most loses the stream that holds most, so that a flood does not cost the calls of others.
+ * Bounds the memory that the connections of a process hold together: what their streams and calls take in V8's heap, header lists, and
+ * unread, incomplete, and unsent messages. Close to the bound, new streams are refused, except that each connection has a small part of the
+ * rest, so that nobody can lock out others. At the bound, streams are ended whose clients do not go on with them, then others, first on
+ * connections that hold much for each call that they have answered.
  */
 export class MemoryBudget {
   usedBytes = 0;
   private readonly holders = new Set<Holder>();
+  /** Number of connections with open streams. */
+  private busy = 0;
 
-  /** @param maxBytes bound of all connections together */
-  constructor(private readonly maxBytes: number) {}
+  /**
+   * @param maxBytes bound of all connections together
+   * @param heapFactor bytes for which a byte in V8's heap counts, because the heap may have a lower bound
+   */
+  constructor(
+    public maxBytes: number,
+    readonly heapFactor = 1,
+  ) {}
 
   join(holder: Holder): void {
     this.holders.add(holder);
   }
 
-  /** What the holder still holds is free. */
+  /** Nothing more of the holder can be shed. */
   leave(holder: Holder): void {
-    if (this.holders.delete(holder)) this.usedBytes -= holder.heldBytes;
+    this.holders.delete(holder);
   }
 
-  /** A holder holds `bytes` more; fewer if it is negative. */
+  /** A connection has its first open stream (1), or none any more (−1). */
+  addBusy(change: 1 | -1): void {
+    this.busy += change;
+  }
+
+  /** A connection holds `bytes` more; fewer if it is negative. */
   add(bytes: number): void {
     this.usedBytes += bytes;
-    if (bytes > 0) this.relieve();
   }
 
   get isExceeded(): boolean {
     return this.usedBytes > this.maxBytes;
   }
 
-  /** Has the largest holder shed something if the bound is exceeded. */
+  /** True if enough is free again. */
+  get isRelieved(): boolean {
+    return this.usedBytes <= RELIEVED_BELOW * this.maxBytes;
+  }
+
+  /** True if a stream of `bytes` may begin on the connection `holder`. */
+  admits(holder: Holder, bytes: number): boolean {
+    if (this.usedBytes + bytes <= REFUSED_ABOVE * this.maxBytes) return true;
+    return holder.heldBytes + bytes <= this.shareOf((1 - REFUSED_ABOVE) * this.maxBytes);
+  }
+
+  /** True if the messages of `holder` need not wait for each other. */
+  hasRoom(holder: Holder): boolean {
+    const room = ROOM * this.maxBytes;
+    return this.usedBytes <= room || holder.heldBytes <= this.shareOf(room);
+  }
+
+  private shareOf(bytes: number): number {
+    return bytes / Math.max(this.busy, 1);
+  }
+
+  /** Has connections end streams if the bound is exceeded. */
   relieve(): void {
     if (!this.isExceeded) return;
-    let largest: Holder | undefined;
-    for (const holder of this.holders)
-      if (largest === undefined || holder.heldBytes > largest.heldBytes) largest = holder;
-    largest?.shed(`the connections of this process hold more than ${String(this.maxBytes)} bytes`);
+    const details = `the connections of this process hold more than ${String(Math.round(this.maxBytes))} bytes`;
+    const worstFirst = [...this.holders].sort((a, b) => bytesPerAnswer(b) - bytesPerAnswer(a));
+    for (const what of ORDER)
+      for (const holder of worstFirst) {
+        if (this.isRelieved) return;
+        holder.shed(details, what);
+      }
   }
+}
+
+function bytesPerAnswer({ heldBytes, answered }: Holder): number {
+  return heldBytes / (answered + 1);
 }

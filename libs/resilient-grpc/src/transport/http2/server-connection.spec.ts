@@ -37,7 +37,6 @@ const SETTINGS = {
   headerTableSize: 4_096,
   maxConcurrentStreams: 100,
   maxCancelledStreams: 50,
-  maxHeldBytes: 4 * MiB,
   minPingIntervalMs: 0,
 };
 const EMPTY = Buffer.alloc(0);
@@ -131,7 +130,7 @@ class Scene implements ServerOwner {
   private readonly reader = new FrameReader(0, (received) => this.read(received));
   private replies: Buffer[] = [];
 
-  constructor(limits: Partial<typeof SETTINGS> = {}, memory = new MemoryBudget(64 * MiB)) {
+  constructor(limits: Partial<typeof SETTINGS> = {}, memory = new MemoryBudget(128 * MiB)) {
     this.connection = new ServerConnection(this, { ...SETTINGS, ...limits }, { now: () => this.now }, memory);
   }
 
@@ -477,7 +476,7 @@ describe('the client ends the connection', () => {
 
   it('by DATA beyond the window of the connection', () => {
     // Above a quarter of the limit, there is no window for what is not read.
-    const scene = Scene.started({ connectionWindow: 65_535, maxHeldBytes: 160_000 });
+    const scene = Scene.started({ connectionWindow: 65_535 }, [], new MemoryBudget(170_000));
     scene.reads = false;
     scene.send(begin(1), body(1, message(40_000), false), begin(3), body(3, message(60_000)));
     expect(scene.end?.details).toBe('DATA beyond the connection window');
@@ -490,7 +489,7 @@ describe('the client ends the connection', () => {
   });
 
   it('by changes of the window that cost time for many streams', () => {
-    const scene = Scene.started({ maxConcurrentStreams: 10_000, maxHeldBytes: 64 * MiB });
+    const scene = Scene.started({ maxConcurrentStreams: 10_000 });
     scene.onEnded = () => undefined;
     scene.send(times(6_400, (index) => begin(2 * index + 1)));
     const many = settings(...Array.from({ length: 2_000 }, (_, index) => [SETTING.initialWindowSize, index] as const));
@@ -582,7 +581,7 @@ describe('cancelled calls', () => {
   });
 
   it('end the connection far beyond what the limit of streams explains', () => {
-    const scene = Scene.started({ maxHeldBytes: 64 * MiB });
+    const scene = Scene.started();
     scene.send(cancelled(50_000));
     expect(scene.end).toBeUndefined();
     scene.send(cancelled(10, 50_000));
@@ -666,7 +665,7 @@ describe('a drain', () => {
 
 describe('memory', () => {
   it('of unread uploads does not hold up other requests, until it is a quarter of the limit', () => {
-    const scene = Scene.started({ connectionWindow: 65_535, maxHeldBytes: 16 * MiB });
+    const scene = Scene.started({ connectionWindow: 65_535 }, [], new MemoryBudget(16 * MiB));
     scene.reads = false;
     for (let id = 1; id < 64; id += 2) scene.send(begin(id), body(id, message(60_000), false));
     scene.reads = true;
@@ -701,7 +700,7 @@ describe('memory', () => {
   });
 
   it('of resets that the client does not confirm is bounded', () => {
-    const scene = Scene.started({ maxConcurrentStreams: 10, maxHeldBytes: 256 * MiB });
+    const scene = Scene.started({ maxConcurrentStreams: 10 });
     scene.pongs = false;
     scene.onRequest = (call) => {
       call.trailers();
@@ -732,7 +731,7 @@ describe('memory', () => {
       ),
     );
     expect(scene.frames).toEqual(['WINDOW_UPDATE 0 65000']);
-    expect(scene.connection.heldBytes).toBeLessThan(113_000);
+    expect(scene.connection.heldBytes).toBeLessThan(117_000);
     const [first] = scene.calls;
     first?.request.request(Infinity);
     scene.send(EMPTY);
@@ -741,7 +740,7 @@ describe('memory', () => {
   });
 
   it('of unfinished messages is bounded, and one of them always gets on', () => {
-    const scene = Scene.started({ maxHeldBytes: 16 * MiB });
+    const scene = Scene.started({}, [], new MemoryBudget(16 * MiB));
     scene.onEnded = (call) => call.answer();
     const windows = new Map<number, number>();
     const sent = new Map<number, number>();
@@ -774,26 +773,98 @@ describe('memory', () => {
     expect([scene.connection.heldBytes, scene.connection.openStreams]).toEqual([0, 0]);
   });
 
-  it('above the limit costs the call that holds most', () => {
-    const scene = Scene.started({ maxHeldBytes: MiB }, [[SETTING.initialWindowSize, 0]]);
-    scene.onEnded = (call) => call.answer(call.stream.id === 3 ? 700_000 : 150_000);
+  it('above the limit costs the call that holds most, and as many as bring it to seven eighths', () => {
+    const scene = Scene.started({}, [[SETTING.initialWindowSize, 0]], new MemoryBudget(MiB));
+    scene.onEnded = (call) => call.answer([100_000, 500_000, 100_000, 400_000][(call.stream.id - 1) / 2]);
     scene.send(request(1), request(3), request(5));
     expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual([]);
     scene.send(request(7));
-    expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(['RST 3 11']);
-    expect(scene.call(1).events.at(-1)).toBe(`protocol: the connection holds more than ${String(MiB)} bytes`);
-    expect(scene.connection.heldBytes).toBeLessThan(500_000);
+    expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(['RST 3 7']);
+    expect(scene.call(1).events.at(-1)).toBe(
+      `protocol: the connections of this process hold more than ${String(MiB)} bytes`,
+    );
+    expect(scene.connection.heldBytes).toBeLessThan(700_000);
   });
 
-  it('of open streams is bounded: requests above it are refused, and those before go on', () => {
-    const scene = Scene.started({ maxConcurrentStreams: 10_000, maxHeldBytes: MiB });
+  it('of open streams is bounded: further requests are refused, whatever their number, and those before go on', () => {
+    const scene = Scene.started({ maxConcurrentStreams: 100_000 }, [], new MemoryBudget(2 * MiB));
+    const refused = (): string[] => scene.frames.filter((text) => text.endsWith(' 7'));
     scene.send(times(300, (index) => begin(2 * index + 1)));
-    const refused = scene.frames.filter((text) => text.endsWith(' 7'));
-    expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(refused);
-    expect(scene.calls.length).toBeLessThan(128);
-    expect(scene.calls.length + refused.length).toBe(300);
-    scene.send(body(1, message(3)), request(1_001));
+    expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(refused());
+    const begun = scene.calls.length;
+    expect(begun).toBeGreaterThan(100);
+    expect(begun + refused().length).toBe(300);
+    scene.send(times(60_000, (index) => begin(2 * index + 601)));
+    expect([scene.calls.length, scene.end]).toEqual([begun, undefined]);
+    for (const call of scene.calls.slice(0, 60)) scene.send(body(call.stream.id, message(3)));
+    scene.send(request(200_001));
     expect(scene.calls.at(-1)?.events).toEqual(['message 3', 'ended']);
+  });
+
+  it('that one connection has used up does not keep others from a few streams of their own', () => {
+    const memory = new MemoryBudget(2 * MiB);
+    const [idle, honest] = [Scene.started({}, [], memory), Scene.started({}, [], memory)];
+    idle.send(times(100, (index) => begin(2 * index + 1)));
+    idle.send(times(100, (index) => begin(2 * index + 201)));
+    expect(idle.calls.length).toBeLessThan(160);
+    honest.onEnded = () => undefined;
+    honest.send(times(40, (index) => request(2 * index + 1)));
+    expect(honest.calls.length).toBeGreaterThan(10);
+    expect(memory.usedBytes).toBeLessThan(2 * MiB);
+  });
+
+  it('of a call that was cancelled counts until its handler has ended, also after its connection', () => {
+    const memory = new MemoryBudget(MiB);
+    const scene = Scene.started({}, [], memory);
+    scene.releases = false;
+    scene.send(begin(1), reset(1, 8), begin(3));
+    scene.connection.lost('gone');
+    expect(memory.usedBytes).toBeGreaterThan(20_000);
+    for (const { stream } of scene.calls) stream.release();
+    expect([memory.usedBytes, scene.connection.heldBytes]).toEqual([0, 0]);
+  });
+
+  it('costs first the calls with which their clients do not go on', () => {
+    const scene = Scene.started({}, [[SETTING.initialWindowSize, 0]], new MemoryBudget(MiB));
+    scene.onEnded = (call) => call.answer([130_000, 110_000, 400_000, 420_000][(call.stream.id - 1) / 2]);
+    scene.send(request(1), request(3), request(5));
+    scene.now += 2_000;
+    scene.send(windowUpdate(5, 100));
+    scene.send(request(7));
+    expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(['RST 1 7', 'RST 3 7']);
+  });
+
+  it('costs a call whose application has seen its message another code than one that can be sent again', () => {
+    const scene = Scene.started({}, [[SETTING.initialWindowSize, 0]], new MemoryBudget(300_000));
+    scene.onEnded = (call) => {
+      call.stream.isDelivered = true;
+      call.answer(400_000);
+    };
+    scene.send(request(1));
+    expect(scene.frames).toContain('RST 1 11');
+  });
+
+  it('counts what the user has got and keeps', () => {
+    const scene = Scene.started();
+    scene.send(begin(1));
+    const before = scene.connection.heldBytes;
+    scene.call(0).stream.keep(5_000);
+    expect(scene.connection.heldBytes).toBe(before + 5_000);
+  });
+
+  it('goes to the next message if the one whose turn it is does not go on for ten seconds', () => {
+    const scene = Scene.started({ connectionWindow: 4 * MiB }, [], new MemoryBudget(MiB));
+    const part = message(200_000).subarray(0, 60_000);
+    const granted = (): number =>
+      new Set(scene.frames.flatMap((text) => /^WINDOW_UPDATE [1-9]\d*/.exec(text) ?? [])).size;
+    for (let id = 1; id < 15; id += 2) scene.send(begin(id), body(id, part, false));
+    const before = granted();
+    scene.now += 9_000;
+    scene.send(ping(Buffer.alloc(8)));
+    expect(granted()).toBe(before);
+    scene.now += 2_000;
+    scene.send(ping(Buffer.alloc(8)));
+    expect(granted()).toBe(before + 1);
   });
 
   it('of trailers that wait for the window counts', () => {
@@ -809,36 +880,35 @@ describe('memory', () => {
     expect(scene.connection.heldBytes).toBe(0);
   });
 
-  it('above the limit of the process costs a call of the connection that holds most', () => {
+  it('above the limit costs a call of the connection that holds most for each call that it has answered', () => {
     const memory = new MemoryBudget(MiB);
-    const started = (): Scene => Scene.started({}, [[SETTING.initialWindowSize, 0]], memory);
-    const [greedy, modest] = [started(), started()];
-    greedy.onEnded = (call) => call.answer(300_000);
-    modest.onEnded = (call) => call.answer(200_000);
-    greedy.send(request(1), request(3), request(5));
-    modest.send(request(1));
-    greedy.send(EMPTY);
-    expect(modest.frames.filter((text) => text.startsWith('RST'))).toEqual([]);
+    const started = (): Scene => Scene.started({}, [[SETTING.initialWindowSize, 100]], memory);
+    const [proxy, greedy] = [started(), started()];
+    const idleBytes = memory.usedBytes;
+    proxy.send(times(50, (index) => request(2 * index + 1)));
+    proxy.frames = [];
+    proxy.onEnded = (call) => call.answer(300_000);
+    greedy.onEnded = (call) => call.answer(200_000);
+    proxy.send(request(101), request(103));
+    greedy.send(request(1), request(3));
+    proxy.send(EMPTY);
+    expect(proxy.frames.filter((text) => text.startsWith('RST'))).toEqual([]);
     expect(greedy.frames.filter((text) => text.startsWith('RST'))).toHaveLength(1);
-    expect(memory.usedBytes).toBe(greedy.connection.heldBytes + modest.connection.heldBytes);
-    for (const { connection } of [greedy, modest]) connection.lost('gone');
+    expect(memory.usedBytes).toBe(idleBytes + greedy.connection.heldBytes + proxy.connection.heldBytes);
+    for (const { connection } of [greedy, proxy]) connection.lost('gone');
     expect(memory.usedBytes).toBe(0);
   });
 
-  it('of incomplete header blocks and of unread output counts for the process, and costs the connection that has no stream', () => {
-    const memory = new MemoryBudget(100_000);
-    const begun = Scene.started({}, [], memory);
-    begun.send(
-      times(3, (index) => frame(index === 0 ? FRAME.headers : FRAME.continuation, 0, 1, Buffer.alloc(16_000))),
-    );
-    expect([memory.usedBytes, begun.end]).toEqual([48_000, undefined]);
-    const blocked = Scene.started({}, [], memory);
-    blocked.connection.taken(false, true);
-    blocked.onEnded = (call) => call.trailers([...HEAD, 'grpc-status', '5', 'grpc-message', 'x'.repeat(5_000)]);
-    for (let id = 1; id < 30 && blocked.end === undefined; id += 2) blocked.send(request(id));
-    expect(blocked.end).toMatchObject({ code: 11, isPeersFault: true });
-    expect([memory.usedBytes, begun.end]).toEqual([48_000, undefined]);
-    begun.connection.lost('gone');
+  it('of incomplete header blocks counts, and costs connections that have no stream', () => {
+    const memory = new MemoryBudget(200_000);
+    const scenes = Array.from({ length: 4 }, () => Scene.started({}, [], memory));
+    for (const scene of scenes)
+      scene.send(
+        times(3, (index) => frame(index === 0 ? FRAME.headers : FRAME.continuation, 0, 1, Buffer.alloc(16_000))),
+      );
+    expect(scenes.filter(({ end }) => end !== undefined)).toMatchObject([{ end: { code: 11, isPeersFault: true } }]);
+    expect(memory.usedBytes).toBeLessThan(200_000);
+    for (const { connection } of scenes) connection.lost('gone');
     expect(memory.usedBytes).toBe(0);
   });
 
@@ -868,7 +938,7 @@ describe('memory', () => {
   });
 
   it('of windows grows with what the line carries, within the limit', () => {
-    const scene = Scene.started({ maxHeldBytes: 4 * MiB, connectionWindow: 2 * MiB });
+    const scene = Scene.started({ connectionWindow: 2 * MiB }, [], new MemoryBudget(4 * MiB));
     scene.send(begin(1));
     let granted = 65_535;
     for (let round = 0; round < 300; round++) {
@@ -941,7 +1011,7 @@ it('survives whatever users do inside any event, and ends each call once', () =>
   const step = fc.tuple(bytes, fc.constantFrom(1, 3, 5, 7, 9));
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), fc.array(action, { maxLength: 60 }), (steps, chosen) => {
-      const scene = Scene.started({ maxConcurrentStreams: 3, maxHeldBytes: 200_000 });
+      const scene = Scene.started({ maxConcurrentStreams: 3 }, [], new MemoryBudget(200_000));
       const act = (call: Call): void => actions[chosen.pop() ?? 0]?.(call, scene);
       scene.onMessage = act;
       scene.onEnded = act;
@@ -951,6 +1021,7 @@ it('survives whatever users do inside any event, and ends each call once', () =>
       };
       for (const [write, id] of steps) scene.send(write(id));
       scene.connection.lost('the end');
+      for (const { stream } of scene.calls) stream.release();
       for (const { events } of scene.calls) {
         const ends = events.filter((event) => /^(reset|lost|protocol)/.test(event));
         if (ends.length > 1 || (ends.length === 1 && events.at(-1) !== ends[0])) throw new Error(events.join());

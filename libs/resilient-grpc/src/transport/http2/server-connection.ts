@@ -6,7 +6,7 @@ import { Http2Connection, type ConnectionSettings } from './connection.js';
 import type { ConnectionOwner, StreamProgress } from './events.js';
 import type { WriteBlock } from './frame-writer.js';
 import { ConnectionError, MAX_STREAM_ID, PREFACE, Setting, violation } from './frames.js';
-import type { Holder, MemoryBudget } from './memory-budget.js';
+import type { Holder, MemoryBudget, Shed } from './memory-budget.js';
 import { ServerStream, type RequestOwner, type ServerStreamHost } from './server-stream.js';
 
 const { ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED } = HTTP2_ERROR_CODES;
@@ -29,13 +29,20 @@ const MAX_DECODED_BYTES = 1_048_576;
 const MIN_INCREMENT = 64;
 /** Number of frames without an effect that a client may send on a stream before it learns that the stream has ended. */
 const FRAMES_AFTER_END = 4;
-/** Share of the memory above which one incomplete message at a time gets window, and share by which the windows of streams may grow. */
-const ROOM_SHARE = 1 / 4;
+/** Share of the memory by which the windows of a connection's streams may grow, and the most that they may grow. */
 const EXTRA_SHARE = 1 / 8;
-/** Memory of a stream and its call in Nest, apart from the bytes of the client, which might have sent no more than 60. */
-const STREAM_BYTES = 8_192;
+const MAX_EXTRA_WINDOW = 134_217_728;
+/** Memory in V8's heap of a connection, and of a stream and its call in Nest, apart from what the client sends, which might be 60 bytes. */
+const CONNECTION_BYTES = 16_384;
+export const STREAM_BYTES = 10_240;
+/** Memory of the id of a stream that was reset. */
+const RESET_ID_BYTES = 40;
 /** Memory of a field of a header list, apart from its characters. */
 const FIELD_BYTES = 96;
+/** Time in milliseconds after which a message that does not go on is one that the client has given up. */
+const STALLED_MS = 1_000;
+/** Time in milliseconds after which a message that does not go on lets the next one go first. */
+const MAX_TURN_MS = 10_000;
 /** Number of streams that this side has reset, of which the client has not acknowledged one by a PING. */
 const MAX_UNCONFIRMED_RESETS = 100_000;
 /** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
@@ -53,13 +60,6 @@ export interface ServerSettings extends ConnectionSettings {
   readonly maxConcurrentStreams: number;
   /** Maximum number of streams that have ended, mostly because they were cancelled, and are not released. While there are more, new ones are refused. */
   readonly maxCancelledStreams: number;
-  /**
-   * Maximum memory for open streams, and their header lists, unread messages, and unsent messages. Above a quarter of it, one incomplete
-   * message at a time gets window. Requests that exceed it are refused. If messages exceed it, the stream that uses most is reset with
-   * ENHANCE_YOUR_CALM; that cannot happen to unread messages if it is at least
-   * 4 × (`maxConcurrentStreams` × (`streamWindow` + 8 KiB) + the largest message) + 2 × `connectionWindow`.
-   */
-  readonly maxHeldBytes: number;
   /** Minimum time between two PINGs of the client without a response between them (gRFC A8), in milliseconds; 0 for any number. */
   readonly minPingIntervalMs: number;
 }
@@ -75,8 +75,9 @@ export interface ServerOwner extends ConnectionOwner, RequestOwner {
 
 /** The server's side of a connection. */
 export class ServerConnection extends Http2Connection<ServerStream> implements ServerStreamHost, Holder {
-  /** Bytes that count for this connection's streams; see `ServerSettings.maxHeldBytes`. */
+  /** Bytes that count for this connection in the budget of memory. */
   heldBytes = 0;
+  answered = 0;
   protected readonly maxEnablePush = 1;
   declare protected readonly owner: ServerOwner;
   /** True if the client has completed its preface and settings. */
@@ -105,11 +106,11 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private bufferBytes = 0;
   private lastPingAt = -Infinity;
   private pingStrikes = 0;
-  /** Why streams must be shed at the end of the turn. */
-  private shedding: string | undefined;
-  /** The stream whose message may exceed the limit of memory, so that one progresses, and those that wait for it. */
+  /** Time of the latest read or write. */
+  private movedAt: number;
+  /** The stream whose message goes on although there is no room, and those that wait for it, in their order. */
   private assembling: ServerStream | undefined;
-  private waiting: ServerStream[] = [];
+  private readonly waiting = new Set<ServerStream>();
 
   constructor(
     owner: ServerOwner,
@@ -117,9 +118,11 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     clock: Pick<Clock, 'now'>,
     private readonly memory: MemoryBudget,
   ) {
-    super(owner, limits, clock, EXTRA_SHARE * limits.maxHeldBytes);
+    super(owner, limits, clock, Math.min(EXTRA_SHARE * memory.maxBytes, MAX_EXTRA_WINDOW));
     this.resets = new Allowance(MAX_RESETS, FORGOTTEN_RESETS_PER_SECOND, clock);
+    this.movedAt = clock.now();
     memory.join(this);
+    memory.add(memory.heapFactor * CONNECTION_BYTES);
   }
 
   /** What the client has begun and not completed, such as `frame 12`; `undefined` if there is nothing. */
@@ -177,9 +180,12 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   protected override finish(...end: Parameters<Http2Connection['finish']>): void {
     this.backlog = undefined;
-    this.waiting = [];
+    this.waiting.clear();
     super.finish(...end);
     this.memory.leave(this);
+    this.memory.add(-this.memory.heapFactor * CONNECTION_BYTES);
+    this.add(-this.bufferBytes);
+    this.bufferBytes = 0;
   }
 
   protected placeFreed(): void {
@@ -201,12 +207,12 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     }
     const from = this.prefaceBytes < PREFACE.length ? this.readPreface(bytes, at, end) : at;
     const next = this.receiveSome(bytes, from, end);
-    this.keep(next < end ? Buffer.from(bytes.subarray(next, end)) : undefined);
+    this.wait(next < end ? Buffer.from(bytes.subarray(next, end)) : undefined);
     if (!this.mayRead()) this.owner.pause();
     return end;
   }
 
-  private keep(rest: Buffer | undefined): void {
+  private wait(rest: Buffer | undefined): void {
     this.backlog = this.isEnded ? undefined : rest;
   }
 
@@ -225,16 +231,18 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (this.isFull || backlog === undefined) return this.mayRead();
     this.backlog = undefined;
     const next = this.receiveSome(backlog, 0, backlog.length);
-    this.keep(next < backlog.length ? backlog.subarray(next) : undefined);
+    this.wait(next < backlog.length ? backlog.subarray(next) : undefined);
     return this.mayRead();
   }
 
   private receiveSome(bytes: Buffer, at: number, end: number): number {
     this.requestsLeft = REQUESTS_PER_TURN;
+    this.movedAt = this.clock.now();
     if (!this.isEnded) this.reader.resume();
     const next = super.receive(bytes, at, end);
     this.holdBuffers();
-    this.shedStreams();
+    if (this.waiting.size > 0) this.assembleNext();
+    this.memory.relieve();
     return next;
   }
 
@@ -292,18 +300,21 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private requestReceived(id: number, isEnd: boolean, block: HeaderBlock): void {
     if (id > this.nextId) this.skippedUpTo = id - 2;
     this.nextId = id + 2;
-    const { limits } = this;
-    const headBytes = block.size + (FIELD_BYTES * block.fields.length) / 2;
-    const isFull = this.heldBytes + STREAM_BYTES + headBytes > limits.maxHeldBytes;
-    if (isFull || this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams) {
+    const { limits, memory } = this;
+    const callBytes = memory.heapFactor * (STREAM_BYTES + block.size + (FIELD_BYTES * block.fields.length) / 2);
+    const isBeyondLimit = this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams;
+    if (isBeyondLimit || !memory.admits(this, callBytes)) {
       // Also before the client knows the limit. It may send the request again.
       this.writeReset(id, REFUSED_STREAM);
-      this.countResets(1);
+      // How much memory is free, no client knows.
+      if (isBeyondLimit) this.countResets(1);
       return;
     }
-    const stream = new ServerStream(this, id, headBytes, this.initialSendWindow, limits.streamWindow);
+    const stream = new ServerStream(this, id, callBytes, this.initialSendWindow, limits.streamWindow);
+    stream.movedAt = this.movedAt;
+    if (this.streams.size === 0) memory.addBusy(1);
     this.streams.add(stream);
-    this.hold(stream);
+    this.add(callBytes);
     const problem = block.isTooLarge ? undefined : requestProblem(block, isEnd);
     if (problem !== undefined) {
       stream.isReleased = true;
@@ -331,8 +342,9 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (stream === undefined) this.creditConnection(length);
     else {
       stream.unreadBytes += length;
+      stream.movedAt = this.movedAt;
       // Unread messages of one call do not hold up others, unless the connection holds much.
-      if (this.hasRoom) this.creditConnection(length);
+      if (this.memory.hasRoom(this)) this.creditConnection(length);
       else stream.owedBytes += length;
       if (stream.isRemoteEnded) this.reject(stream, STREAM_CLOSED, 'DATA after the end of the request');
     }
@@ -432,17 +444,20 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     super.close(stream);
     // What the client has sent on the stream before it knew.
     this.uselessFrames.extend(FRAMES_AFTER_END);
-    if (!stream.isReleased) this.working += 1;
+    if (this.streams.size === 0) this.memory.addBusy(-1);
     stream.unreadBytes = 0;
     this.payOwed(stream, stream.owedBytes);
-    this.heldBytes -= stream.heldBytes;
-    this.memory.add(-stream.heldBytes);
-    stream.heldBytes = 0;
-    if (this.assembling === stream || this.waiting.length > 0) this.assembleNext(stream);
+    this.hold(stream);
+    if (stream.isReleased) this.add(-stream.callBytes);
+    else this.working += 1;
+    this.waiting.delete(stream);
+    if (this.assembling === stream) this.assembleNext();
   }
 
   released(stream: ServerStream): void {
-    if (stream.isClosed) this.working -= 1;
+    if (!stream.isClosed) return;
+    this.working -= 1;
+    this.add(-stream.callBytes);
   }
 
   progressOf(): StreamProgress {
@@ -472,6 +487,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   ): void {
     this.responded();
     super.writeData(stream, bytes, compressed, from, size, isEnd);
+    stream.movedAt = this.movedAt;
     if (stream.isQueued) this.hold(stream);
     if (isEnd) this.localEnded(stream);
   }
@@ -490,13 +506,15 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   /** The response is complete. */
   private localEnded(stream: ServerStream): void {
     stream.isLocalEnded = true;
+    this.answered += 1;
     if (!stream.isRemoteEnded) this.writeReset(stream.id, NO_ERROR);
     this.close(stream);
     this.placeFreed();
   }
 
   override takeOutput(): Buffer[] {
-    this.shedStreams();
+    this.movedAt = this.clock.now();
+    this.memory.relieve();
     this.takenBytes = this.writer.bytes;
     return super.takeOutput();
   }
@@ -530,7 +548,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.hold(stream);
     const mustWait = assembledBytes > 0 && !this.mayAssemble(stream);
     this.credit(stream, mustWait ? unreadBytes + assembledBytes : unreadBytes);
-    if (this.assembling !== undefined || this.waiting.length > 0) this.assembleNext(stream);
+    if (this.assembling === stream) this.assembleNext();
   }
 
   /** Gives the client window of the connection that was held back because the stream's messages were not read. */
@@ -539,76 +557,81 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (bytes > 0 && !this.isEnded) this.creditConnection(bytes);
   }
 
-  private get hasRoom(): boolean {
-    return this.heldBytes <= ROOM_SHARE * this.limits.maxHeldBytes;
-  }
-
   private mayAssemble(stream: ServerStream): boolean {
-    if (this.hasRoom) return true;
+    if (this.memory.hasRoom(this)) return true;
     this.assembling ??= stream;
     if (this.assembling === stream) return true;
-    if (!stream.isWaitingToAssemble) this.waiting.push(stream);
-    stream.isWaitingToAssemble = true;
+    this.waiting.add(stream);
     return false;
   }
 
-  /** Lets the next streams go on if the message of `stream` is complete. */
-  private assembleNext(stream: ServerStream): void {
-    if (this.assembling === stream && (stream.isClosed || stream.assembledBytes === 0)) this.assembling = undefined;
-    while (this.waiting.length > 0 && (this.hasRoom || this.assembling === undefined)) {
-      const next = this.waiting.shift();
-      if (next === undefined) return;
-      next.isWaitingToAssemble = false;
-      if (next.isClosed || next.assembledBytes === 0) continue;
-      if (!this.hasRoom) this.assembling = next;
+  /** Lets the next streams go on if the message whose turn it is has arrived, or does not go on. */
+  private assembleNext(): void {
+    const { assembling } = this;
+    const isDone = assembling === undefined || assembling.isClosed || assembling.assembledBytes === 0;
+    if (isDone) this.assembling = undefined;
+    else if (this.movedAt - assembling.movedAt > MAX_TURN_MS) {
+      this.assembling = undefined;
+      this.waiting.add(assembling);
+    }
+    for (const next of this.waiting) {
+      const hasRoom = this.memory.hasRoom(this);
+      if (!hasRoom && this.assembling !== undefined) return;
+      this.waiting.delete(next);
+      if (next.assembledBytes === 0) continue;
+      if (!hasRoom) this.assembling = next;
+      next.movedAt = this.movedAt;
       this.credit(next, next.unreadBytes);
     }
   }
 
-  /** Counts the memory of a stream. */
+  /** Counts what is buffered for a stream. */
   private hold(stream: ServerStream): void {
-    const { headBytes, unreadBytes, assembledBytes, queuedBytes, pending } = stream;
-    const bytes = STREAM_BYTES + headBytes + unreadBytes + assembledBytes + queuedBytes + (pending?.bound ?? 0);
-    const more = bytes - stream.heldBytes;
-    if (more === 0 || stream.isClosed) return;
-    stream.heldBytes = bytes;
-    this.heldBytes += more;
-    this.memory.add(more);
-    const { maxHeldBytes } = this.limits;
-    if (this.heldBytes > maxHeldBytes) this.shed(`the connection holds more than ${String(maxHeldBytes)} bytes`);
+    const { heldBytes } = stream;
+    stream.heldBytes = stream.isClosed ? 0 : stream.bufferedBytes;
+    this.add(stream.heldBytes - heldBytes);
+  }
+
+  keep(stream: ServerStream, bytes: number): void {
+    stream.keptBytes = bytes;
+    this.hold(stream);
   }
 
   private holdBuffers(): void {
-    const more = this.reader.blockBytes + this.unsentBytes + (this.backlog?.length ?? 0) - this.bufferBytes;
-    if (more === 0 || this.isEnded) return;
-    this.bufferBytes += more;
-    this.heldBytes += more;
-    this.memory.add(more);
+    if (this.isEnded) return;
+    const resetBytes = this.memory.heapFactor * RESET_ID_BYTES * (this.confirming.size + this.resetStreams.size);
+    const before = this.bufferBytes;
+    this.bufferBytes = resetBytes + this.reader.blockBytes + this.unsentBytes + (this.backlog?.length ?? 0);
+    this.add(this.bufferBytes - before);
   }
 
-  shed(details: string): void {
-    this.shedding ??= details;
-    this.wake();
+  private add(bytes: number): void {
+    if (bytes === 0) return;
+    this.heldBytes += bytes;
+    this.memory.add(bytes);
+    if (bytes > 0 && this.memory.isExceeded) this.wake();
   }
 
-  /** Resets the stream that holds most, and further ones until the connection's limit holds. Without streams, ends the connection. */
-  private shedStreams(): void {
-    const { shedding } = this;
-    if (shedding === undefined) return;
-    this.shedding = undefined;
-    // Some may have been freed meanwhile.
-    if (this.heldBytes <= this.limits.maxHeldBytes && !this.memory.isExceeded) return;
-    do {
-      let largest: ServerStream | undefined;
-      for (const stream of this.streams.unordered()) if (stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;
-      if (largest === undefined) {
-        if (this.bufferBytes > 0) this.endForViolation(ENHANCE_YOUR_CALM, shedding);
-        return;
-      }
-      super.reject(largest, ENHANCE_YOUR_CALM, shedding);
-      this.rememberReset(largest.id);
-    } while (this.heldBytes > this.limits.maxHeldBytes && !this.isEnded);
-    this.memory.relieve();
+  shed(details: string, what: Shed): void {
+    const { memory, waiting } = this;
+    if (what === 'connection') {
+      const isEmpty = this.reader.blockBytes + this.unsentBytes === 0 && this.backlog === undefined;
+      if (!isEmpty && this.streams.size === 0) this.endForViolation(ENHANCE_YOUR_CALM, details);
+      return;
+    }
+    const stalledSince = this.clock.now() - STALLED_MS;
+    const isGivenUp = (stream: ServerStream): boolean =>
+      stream.movedAt < stalledSince && stream.awaitsClient && !waiting.has(stream);
+    const largestFirst = this.streams
+      .unordered()
+      .filter((stream) => stream.heldBytes > 0 && (what === 'streams' || isGivenUp(stream)))
+      .sort((a, b) => b.heldBytes - a.heldBytes);
+    for (const stream of largestFirst) {
+      if (memory.isRelieved) return;
+      // The client may send again what the application has not seen.
+      super.reject(stream, stream.isDelivered ? ENHANCE_YOUR_CALM : REFUSED_STREAM, details);
+      this.rememberReset(stream.id);
+    }
   }
 }
 

@@ -22,6 +22,7 @@ export interface ServerStreamHost extends StreamHost {
   writeHead(stream: ServerStream, bound: number, write: WriteBlock): void;
   writeTrailers(stream: ServerStream, bound: number, write: WriteBlock): void;
   consumed(stream: ServerStream, unreadBytes: number, assembledBytes: number): void;
+  keep(stream: ServerStream, bytes: number): void;
   released(stream: ServerStream): void;
 }
 
@@ -32,12 +33,19 @@ export interface ServerStreamHost extends StreamHost {
 export class ServerStream extends Http2Stream implements StreamReceiver {
   /** True after `release()`. */
   isReleased = false;
-  /** Bytes of memory that count for this stream: those of its header list, of what its user has not read, and of unsent messages. */
+  /** Buffered bytes that are counted for this stream. */
   heldBytes = 0;
-  /** Bytes that have arrived and that the user has not read, and bytes of the message that the user waits for. */
+  /**
+   * Bytes that have arrived and that the user has not read, bytes of the message that the user waits for, and bytes of messages that the user
+   * has got and not handed over.
+   */
   unreadBytes = 0;
   assembledBytes = 0;
-  isWaitingToAssemble = false;
+  keptBytes = 0;
+  /** Time at which the client last sent or took a part of a message. */
+  movedAt = 0;
+  /** True if the user has handed over a message, so that the application may have seen it. */
+  isDelivered = false;
   /** Bytes for which the client has got no new window of the connection. */
   owedBytes = 0;
   /** Announced size of the body that has not arrived yet; `undefined` if no size was announced. */
@@ -48,14 +56,29 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
   constructor(
     private readonly host: ServerStreamHost,
     id: number,
-    /** Memory of the request's header list. */
-    readonly headBytes: number,
+    /** Memory that counts for the call itself, with its header list, until it is released. */
+    readonly callBytes: number,
     sendWindow: number,
     receiveWindow: number,
   ) {
     super(host, sendWindow, receiveWindow);
     this.id = id;
     this.receiver = this;
+  }
+
+  /** Bytes of messages in either direction. */
+  get bufferedBytes(): number {
+    return this.unreadBytes + this.assembledBytes + this.keptBytes + this.queuedBytes + (this.pending?.bound ?? 0);
+  }
+
+  /** True if the client must send the rest of a request, or take a response, before less is buffered. */
+  get awaitsClient(): boolean {
+    return this.isQueued || (!this.isRemoteEnded && this.assembledBytes + this.keptBytes > 0);
+  }
+
+  /** Tells how many bytes of messages the user has got and not handed over. */
+  keep(bytes: number): void {
+    if (bytes !== this.keptBytes && !this.isClosed) this.host.keep(this, bytes);
   }
 
   /**

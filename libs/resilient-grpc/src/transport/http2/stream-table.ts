@@ -20,7 +20,7 @@ export class StreamTable<S extends { readonly id: number }> {
   }
 
   add(stream: S): void {
-    if ((this.size + 1) * 2 > this.streams.length) this.grow();
+    if ((this.size + 1) * 2 > this.streams.length) this.resize(this.streams.length * 2);
     const { streams, mask } = this;
     let at = placeOf(stream.id, mask);
     while (streams[at] !== undefined) at = (at + 1) & mask;
@@ -43,6 +43,8 @@ export class StreamTable<S extends { readonly id: number }> {
       at = next;
     }
     streams[at] = undefined;
+    // So that to visit all costs what is open, and not what once was.
+    if (this.size * 8 < streams.length && streams.length > MIN_CAPACITY) this.resize(streams.length / 2);
     return true;
   }
 
@@ -55,10 +57,10 @@ export class StreamTable<S extends { readonly id: number }> {
     return this.streams.filter((stream) => stream !== undefined);
   }
 
-  private grow(): void {
+  private resize(capacity: number): void {
     const all = this.streams;
-    this.streams = emptyTable(all.length * 2);
-    this.mask = this.streams.length - 1;
+    this.streams = emptyTable(capacity);
+    this.mask = capacity - 1;
     this.size = 0;
     for (const stream of all) if (stream !== undefined) this.add(stream);
   }

@@ -37,7 +37,6 @@ const OPTIONS: Omit<ListenerOptions, 'memory'> = {
     headerTableSize: 4_096,
     maxConcurrentStreams: 2_000,
     maxCancelledStreams: 100,
-    maxHeldBytes: 16_777_216,
     minPingIntervalMs: 0,
   },
   headTimeoutMs: 10_000,
@@ -272,7 +271,7 @@ it('does not end a connection that completes its frames in time, however often t
 });
 
 it('ends a connection whose client reads nothing', async () => {
-  const scene = await Scene.start({ settings: { ...OPTIONS.settings, maxHeldBytes: 2 ** 30 } });
+  const scene = await Scene.start();
   scene.onEnded = (stream) => {
     stream.head(encodedBound(ANSWER), (target, at) => encodeFields(target, at, ANSWER));
     for (let sent = 0; sent < 30; sent++) stream.send(Buffer.alloc(1_000_000));

@@ -16,7 +16,6 @@ import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import { encodedBound, encodeFields } from '../transport/hpack/hpack-encoder.js';
 import type { Goaway, StreamReceiver } from '../transport/http2/events.js';
-import { FRAMED } from '../transport/http2/http2-stream.js';
 import { SocketConnection, type SocketEnd, type SocketOwner } from '../transport/socket/socket-connection.js';
 import { authorityOf, type TargetAddress } from './target-check.js';
 import { within, type TimeLimit } from './time-limit.js';
@@ -285,7 +284,7 @@ export class Session implements SocketOwner {
     };
     this.connection.http2
       .open(receiver, encodedBound(fields), (target, at) => encodeFields(target, at, fields))
-      .send(EMPTY_MESSAGE, 0, FRAMED, true);
+      .sendBody(EMPTY_MESSAGE);
   }
 
   private async answer(timeoutMs: number, send: (answered: () => void) => void): Promise<Answer> {

@@ -23,6 +23,14 @@ const MAX_REPORTED = 1000;
 
 type Serialize<M> = (message: M) => Buffer;
 
+/** Serializers whose results nobody else holds. */
+const ENCODERS = new WeakSet<object>();
+
+/** True if nobody changes what `serialize` has returned. Serializers of others may return, for example, a buffer of the application. */
+export function returnsOwnMemory(serialize: object): boolean {
+  return ENCODERS.has(serialize);
+}
+
 /**
  * Returns a serializer that converts values as protobuf's JSON mapping does, and reports values that `serialize` omits or replaces, each
  * field once. Returns `serialize` itself if it is not proto-loader's, because another one may support these values.
@@ -60,7 +68,7 @@ export function checkedSerializer<M>(
     }
   };
 
-  return (message) => {
+  const checked: Serialize<M> = (message) => {
     if (!isRead) readType();
     // A getter that throws here would also throw in the serializer.
     if (type === undefined || (!examinesKeys && type.fits?.(message, 0) === true)) return serialize(message);
@@ -77,6 +85,8 @@ export function checkedSerializer<M>(
     }
     return bytes;
   };
+  ENCODERS.add(checked);
+  return checked;
 }
 
 function invalidMessage(found: FoundValue, rejects: boolean): InvalidMessageError {

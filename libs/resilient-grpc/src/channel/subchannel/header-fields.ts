@@ -45,20 +45,36 @@ export function fieldsOf(metadata: Metadata): string[] {
   return fields;
 }
 
+// What grpc-js takes as the name and the text of metadata.
+const LEGAL_NAME = /^[:0-9a-z_.-]+$/;
+const LEGAL_TEXT = /^[ -~]*$/;
+
 /**
- * Returns the metadata of a header block, except the fields in `omitted`. Repeated fields are joined, as in `node:http2`; grpc-js drops what
- * metadata cannot contain.
+ * Returns the metadata of a header block, except the fields in `omitted`. Repeated fields are joined, as in `node:http2`. What metadata cannot
+ * contain is dropped, as in `Metadata.fromHttp2Headers()`, which also logs it: it may be a credential.
  */
 export function metadataOf({ fields }: HeaderBlock, omitted?: ReadonlySet<string>): Metadata {
-  const headers = Object.create(null) as Record<string, string | string[]>;
+  const joined = new Map<string, string | string[]>();
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? '';
     const value = fields[i + 1] ?? '';
     if (omitted?.has(name) === true) continue;
-    const earlier = headers[name];
-    if (name === 'set-cookie') headers[name] = Array.isArray(earlier) ? [...earlier, value] : [value];
-    else if (earlier === undefined) headers[name] = value;
-    else if (!SINGLE_FIELDS.has(name)) headers[name] = `${String(earlier)}${name === 'cookie' ? ';' : ','} ${value}`;
+    const earlier = joined.get(name);
+    if (earlier === undefined) joined.set(name, name === 'set-cookie' ? [value] : value);
+    else if (typeof earlier !== 'string') earlier.push(value);
+    else if (!SINGLE_FIELDS.has(name)) joined.set(name, `${earlier}${name === 'cookie' ? ';' : ','} ${value}`);
   }
-  return Metadata.fromHttp2Headers(headers);
+  const metadata = new Metadata();
+  for (const [name, value] of joined) if (LEGAL_NAME.test(name)) add(metadata, name, value);
+  return metadata;
+}
+
+function add(metadata: Metadata, name: string, value: string | string[]): void {
+  if (typeof value !== 'string') {
+    const end = value.findIndex((one) => !LEGAL_TEXT.test(one));
+    for (const one of end < 0 ? value : value.slice(0, end)) metadata.add(name, one);
+  } else if (name.endsWith('-bin')) {
+    const parts = name.startsWith('grpc-') ? [value] : value.split(',');
+    for (const part of parts) metadata.add(name, Buffer.from(part, 'base64'));
+  } else if (LEGAL_TEXT.test(value)) metadata.set(name, value);
 }

@@ -12,6 +12,9 @@ import { metadataOf } from './header-fields.js';
 import type { SubchannelConnection } from './subchannel-connection.js';
 import { systemClock } from '../../time/clock.js';
 
+/** Fields of trailers that are no metadata. */
+const STATUS_FIELDS: ReadonlySet<string> = new Set(['grpc-status', 'grpc-message']);
+
 /** Statuses of HTTP responses that are not gRPC (gRPC, "HTTP to gRPC Status Code Mapping"), with 400 as in grpc-js. */
 const BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   400: StatusCode.INTERNAL,
@@ -171,15 +174,14 @@ export class SocketCall implements ResponseHandler {
   trailers(block: HeaderBlock, isOnly: boolean): void {
     if (isOnly) this.httpStatus = Number(block.status);
     const { grpcStatus, grpcMessage = '' } = block;
-    const metadata = metadataOf(block);
     if (grpcStatus === undefined) {
       const http = this.httpStatus ?? 0;
       const code = BY_HTTP_STATUS[http] ?? StatusCode.UNKNOWN;
-      this.endNow({ code, details: `Received HTTP status code ${String(http).padStart(3, '0')}`, metadata });
+      const details = `Received HTTP status code ${String(http).padStart(3, '0')}`;
+      this.endNow({ code, details, metadata: metadataOf(block) });
       return;
     }
-    metadata.remove('grpc-status');
-    metadata.remove('grpc-message');
+    const metadata = metadataOf(block, STATUS_FIELDS);
     this.endNow({ code: Number(grpcStatus), details: decoded(grpcMessage), metadata });
   }
 

@@ -10,6 +10,7 @@ import { kindOf } from '../../call/method.js';
 import type { Entry } from '../../channel/quirks/unbound-server.js';
 import { metadataOf } from '../../channel/subchannel/header-fields.js';
 import { errorMessage } from '../../errors/error-message.js';
+import { returnsOwnMemory } from '../../messages/checked-serializer.js';
 import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
@@ -108,8 +109,8 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   private isInflating = false;
   /** True if the request has ended, and its end was not delivered. */
   private isEndHeld = false;
-  /** Callbacks of messages that wait for the client. */
-  private written: (() => void)[] | undefined = undefined;
+  /** Messages that wait for the client. */
+  private written: WrittenMessage[] | undefined = undefined;
   private burstBytes = 0;
   /** Bytes that were read since other calls had a turn: a window has room for 13,000 empty messages. */
   private readBurstBytes = 0;
@@ -292,12 +293,12 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
     this.telemetry?.sent(bytes.length);
     this.callEventTracker?.addMessageSent();
-    const mayContinue = carrier.send(bytes);
+    const mayContinue = carrier.send(bytes, 0, returnsOwnMemory(this.entry.serialize));
     this.burstBytes += bytes.length + MESSAGE_BYTES;
     // The status of the only response follows it, however long it waits.
     if (this.hasOneResponse || (mayContinue && this.burstBytes < MAX_BURST_BYTES)) callback();
     else {
-      (this.written ??= []).push(AsyncResource.bind(callback));
+      (this.written ??= []).push(new WrittenMessage(callback));
       carrier.awaitDrain();
     }
   }
@@ -454,7 +455,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.burstBytes = 0;
     const { written } = this;
     this.written = undefined;
-    if (written !== undefined) for (const callback of written) callback();
+    if (written !== undefined) for (const message of written) message.runInAsyncScope(message.callback);
   }
 
   /** Nothing more can be sent. */
@@ -510,6 +511,13 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
         throw error;
       });
     }
+  }
+}
+
+/** A message that waits for the client. What waits for it goes on in the async context in which it was sent, as in grpc-js. */
+class WrittenMessage extends AsyncResource {
+  constructor(readonly callback: () => void) {
+    super('GRPC_WRITE');
   }
 }
 

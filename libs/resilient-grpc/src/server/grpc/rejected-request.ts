@@ -1,5 +1,4 @@
 import type { Clock, Timer } from '../../time/clock.js';
-import { FRAMED } from '../../transport/http2/http2-stream.js';
 import type { StreamReceiver } from '../../transport/http2/events.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
 import type { StatusLike } from '../calls/wire-call.js';
@@ -60,7 +59,7 @@ export class RejectedRequest implements StreamReceiver {
     else {
       const text = Buffer.from(`${rejection.text}\n`);
       sendFields(stream, [':status', String(rejection.code), 'content-type', 'text/plain'], false);
-      stream.send(text, 0, FRAMED, true);
+      stream.sendBody(text);
     }
     this.end();
   };

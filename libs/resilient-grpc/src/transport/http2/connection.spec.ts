@@ -179,7 +179,8 @@ describe('calls', () => {
   it('sends a request and receives its response', () => {
     const scene = Scene.started();
     const call = new Call(scene.connection);
-    call.response.stream.send(Buffer.from('abc'), 0, undefined, true);
+    call.response.stream.send(Buffer.from('abc'));
+    call.response.stream.end();
     scene.exchange();
     expect(scene.frames).toEqual(['HEADERS 1 /a.B/C', 'DATA 1 8', 'END 1']);
     expect(Buffer.concat(scene.payload.get(1)!)).toEqual(Buffer.from('\0\0\0\0\x03abc'));
@@ -428,6 +429,18 @@ describe('flow control', () => {
       expect([sent.readUInt32BE(1), sent.subarray(5).equals(Buffer.alloc(3_000, 'a'))]).toEqual([3_000, true]);
     },
   );
+
+  it('sends a message that nobody changes from where it is', () => {
+    const scene = Scene.started();
+    const { stream } = new Call(scene.connection).response;
+    const message = Buffer.alloc(70_000, 'a');
+    stream.send(message, 0, true);
+    message.fill('b', 69_000);
+    scene.server.windowUpdate(1, 10_000);
+    scene.server.windowUpdate(0, 10_000);
+    scene.exchange();
+    expect(Buffer.concat(scene.payload.get(1)!).subarray(5).equals(message)).toBe(true);
+  });
 
   it('takes turns between streams', () => {
     const scene = Scene.started();

@@ -3,9 +3,8 @@ import type { StreamProgress, StreamReceiver } from './events.js';
 import type { WriteBlock } from './frame-writer.js';
 import { SendQueue } from './send-queue.js';
 
-/** Start of a message whose length-prefix the connection writes, and of one that contains its prefix. */
-export const PREFIXED = -5;
-export const FRAMED = 0;
+/** Start of a message whose length prefix the connection writes. */
+const PREFIXED = -5;
 
 /**
  * Bytes that one call sends before it lets the event loop continue, and bytes counted per message in addition to its size: without them, one
@@ -107,11 +106,19 @@ export class Http2Stream {
   /**
    * Sends a message, or queues it until the windows and the socket accept it. Returns false if the sender should wait for `drained()`.
    *
-   * @param bytes may be changed afterward, unless they contain their length prefix
    * @param compressed the compressed flag, 0 or 1
-   * @param from `FRAMED` if `bytes` contains its length prefix
+   * @param isOwn true if nobody changes `bytes` afterward; otherwise, what waits is copied
    */
-  send(bytes: Uint8Array, compressed = 0, from: typeof PREFIXED | typeof FRAMED = PREFIXED, isEnd = false): boolean {
+  send(bytes: Uint8Array, compressed = 0, isOwn = false): boolean {
+    return this.add(bytes, compressed, PREFIXED, isOwn, false);
+  }
+
+  /** Sends a body as it is, and nothing more. Nobody changes `bytes` afterward. */
+  sendBody(bytes: Uint8Array): void {
+    this.add(bytes, 0, 0, true, true);
+  }
+
+  private add(bytes: Uint8Array, compressed: number, from: number, isOwn: boolean, isEnd: boolean): boolean {
     if (this.isClosed || this.isLocalEnded || this.isEndQueued) return true;
     const { connection } = this;
     const size = bytes.length - from;
@@ -119,10 +126,8 @@ export class Http2Stream {
       connection.writeData(this, bytes, compressed, from, size, isEnd);
     } else {
       this.isEndQueued = isEnd;
-      const queue = (this.queue ??= new SendQueue());
-      queue.add(bytes, compressed, from);
+      (this.queue ??= new SendQueue()).add(isOwn ? bytes : Buffer.from(bytes), compressed, from);
       connection.queued(this);
-      if (from === PREFIXED) queue.keepLast();
     }
     return connection.isWritable(this);
   }

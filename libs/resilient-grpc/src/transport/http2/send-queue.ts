@@ -1,5 +1,5 @@
 interface QueuedMessage {
-  bytes: Uint8Array;
+  readonly bytes: Uint8Array;
   readonly compressed: number;
   /** The first byte that is not sent yet; negative within the length prefix. */
   offset: number;
@@ -23,17 +23,10 @@ export class SendQueue {
     return this.head === this.messages.length;
   }
 
+  /** @param bytes nobody changes them */
   add(bytes: Uint8Array, compressed: number, offset: number): void {
     this.messages.push({ bytes, compressed, offset });
     this.bytes += bytes.length - offset;
-  }
-
-  /** Copies what is left of the last message, whose bytes its sender may change. */
-  keepLast(): void {
-    const last = this.messages.at(-1);
-    if (last === undefined) return;
-    last.bytes = Buffer.from(last.offset > 0 ? last.bytes.subarray(last.offset) : last.bytes);
-    if (last.offset > 0) last.offset = 0;
   }
 
   /** Passes at most `room` bytes to `write`. */

@@ -110,6 +110,7 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
     this.deadline = isLimited ? now + deadline - clock.epoch() : Infinity;
     this.peerAtBegin = isObserved ? wire.getPeer() : undefined;
     this.innermost = innermostCallOf(wire);
+    if (method.kind === 'client-stream' || method.kind === 'bidi') this.innermost?.readFrom(wire);
     // The cast is safe: the key is private to this module.
     (wire as Served)[SERVED] = this;
     // grpc-js emits 'cancelled' at the end of every call.

@@ -17,6 +17,8 @@ export interface WireCall {
   readonly request?: unknown;
   readonly cancelled: boolean;
   readonly writableEnded: boolean;
+  /** Number of requests that were delivered and not read yet, if there can be several. */
+  readonly readableLength?: number;
   /** Number of messages that are waiting for the client. */
   readonly writableLength: number;
   /** Maximum number of waiting messages before backpressure. */

@@ -22,7 +22,7 @@ import { RequestStream, type RequestHandler } from '../../transport/grpc/request
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import { MAX_BURST_BYTES, MESSAGE_BYTES } from '../../transport/http2/http2-stream.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
-import type { StatusLike } from '../calls/wire-call.js';
+import type { StatusLike, WireCall } from '../calls/wire-call.js';
 import { CallMetrics, METRICS_KEY } from './call-metrics.js';
 import { sendHead, sendStatus } from './response-fields.js';
 
@@ -107,6 +107,14 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   private isOver = false;
   private isReadPending = false;
   private isInflating = false;
+  /**
+   * The only request, until it has ended. It is decoded then: a decoded message may take a hundred times as much memory, so nobody should be
+   * able to have many of them held.
+   */
+  private onlyRequest: Buffer | undefined = undefined;
+  /** Where requests wait that were delivered and not read, and the largest of them. */
+  private reader: Pick<WireCall, 'readableLength'> | undefined = undefined;
+  private largestUnread = 0;
   /** True if the request has ended, and its end was not delivered. */
   private isEndHeld = false;
   /** Messages that wait for the client. */
@@ -170,6 +178,8 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     run: (call: ServerInterceptingCallInterface, entry: Entry) => void,
     telemetry: ServerTelemetry | undefined,
   ): RequestStream {
+    // Handlers of streams, and interceptors, begin before the first message.
+    this.carrier.isDelivered = !this.hasOneRequest || interceptors.length > 0;
     this.guarded(() => {
       const { metadata, entry, hasOneRequest, hasOneResponse } = this;
       const kind = kindOf({ requestStream: !hasOneRequest, responseStream: !hasOneResponse });
@@ -203,6 +213,11 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   /** True if the stream has ended. Then nothing can be sent, and listeners may not have been told yet. */
   get isClosed(): boolean {
     return this.carrier.isClosed;
+  }
+
+  /** The requests are read from `reader`, and count until then. */
+  readFrom(reader: Pick<WireCall, 'readableLength'>): void {
+    this.reader = reader;
   }
 
   /** The stream counts for its connection until `handled()`. */
@@ -379,7 +394,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.readBurstBytes += message.length + MESSAGE_BYTES;
     this.callEventTracker?.addMessageReceived();
     if (isCompressed) this.inflate(message);
-    else this.deserialize(message);
+    else this.take(message);
   }
 
   private inflate(message: Buffer): void {
@@ -391,6 +406,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
     const { maxReceiveBytes } = this.settings;
     this.isInflating = true;
+    this.carrier.keep(message.length);
     void inflate(grpcEncoding, message, maxReceiveBytes).then((result) => {
       this.isInflating = false;
       if (this.isOver || this.isAnswered) return;
@@ -399,8 +415,28 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
         this.sendStatus({ code: StatusCode.RESOURCE_EXHAUSTED, details });
       } else if (result === 'unreadable')
         this.sendStatus({ code: StatusCode.INTERNAL, details: 'Failed to decompress message' });
-      else this.deserialize(result);
+      else this.take(result);
     });
+  }
+
+  private take(bytes: Buffer): void {
+    if (this.hasOneRequest && this.onlyRequest === undefined) {
+      this.onlyRequest = bytes;
+      this.carrier.awaitsEnd = true;
+      this.carrier.keep(bytes.length);
+      if (this.isEndHeld) this.ended();
+      else this.request.request(1);
+      return;
+    }
+    // The handler answers a second request where one is allowed.
+    this.handOver();
+    this.deserialize(bytes);
+  }
+
+  private handOver(): void {
+    const { onlyRequest } = this;
+    this.onlyRequest = undefined;
+    if (onlyRequest !== undefined) this.deserialize(onlyRequest);
   }
 
   private deserialize(bytes: Buffer): void {
@@ -414,8 +450,13 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
       return;
     }
     this.isReadPending = false;
+    this.carrier.isDelivered = true;
     this.telemetry?.received(bytes.length);
     this.pass(receiveMessage, message);
+    if (this.hasOneRequest) return;
+    const unread = this.reader?.readableLength ?? 0;
+    this.largestUnread = unread === 0 ? 0 : Math.max(this.largestUnread, bytes.length);
+    this.carrier.keep(unread * this.largestUnread);
   }
 
   ended(): void {
@@ -428,6 +469,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   }
 
   endRequest(): void {
+    if (!this.isOver && !this.isAnswered) this.handOver();
     if (!this.isOver && !this.isAnswered) this.pass(receiveHalfClose, undefined);
   }
 

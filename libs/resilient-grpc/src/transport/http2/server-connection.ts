@@ -41,6 +41,8 @@ const RESET_ID_BYTES = 40;
 const FIELD_BYTES = 96;
 /** Time in milliseconds after which a message that does not go on is one that the client has given up. */
 const STALLED_MS = 1_000;
+/** Time in milliseconds after which a request that its user has got, and that has not ended, is given up. */
+const MAX_UNENDED_MS = 60_000;
 /** Time in milliseconds after which a message that does not go on lets the next one go first. */
 const MAX_TURN_MS = 10_000;
 /** Number of streams that this side has reset, of which the client has not acknowledged one by a PING. */
@@ -108,6 +110,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private pingStrikes = 0;
   /** Time of the latest read or write. */
   private movedAt: number;
+  /** Time of the latest search for requests that do not end. */
+  private searchedAt: number;
   /** The stream whose message goes on although there is no room, and those that wait for it, in their order. */
   private assembling: ServerStream | undefined;
   private readonly waiting = new Set<ServerStream>();
@@ -120,7 +124,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   ) {
     super(owner, limits, clock, Math.min(EXTRA_SHARE * memory.maxBytes, MAX_EXTRA_WINDOW));
     this.resets = new Allowance(MAX_RESETS, FORGOTTEN_RESETS_PER_SECOND, clock);
-    this.movedAt = clock.now();
+    this.movedAt = this.searchedAt = clock.now();
     memory.join(this);
     memory.add(memory.heapFactor * CONNECTION_BYTES);
   }
@@ -242,8 +246,16 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const next = super.receive(bytes, at, end);
     this.holdBuffers();
     if (this.waiting.size > 0) this.assembleNext();
+    if (this.movedAt - this.searchedAt > MAX_UNENDED_MS) this.endUnended();
     this.memory.relieve();
     return next;
+  }
+
+  private endUnended(): void {
+    this.searchedAt = this.movedAt;
+    for (const stream of this.streams.unordered())
+      if (stream.awaitsEnd && !stream.isRemoteEnded && this.movedAt - stream.movedAt > MAX_UNENDED_MS)
+        this.giveUp(stream, `the request has not ended for ${String(MAX_UNENDED_MS)} ms`);
   }
 
   private readPreface(bytes: Buffer, at: number, end: number): number {
@@ -628,10 +640,14 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       .sort((a, b) => b.heldBytes - a.heldBytes);
     for (const stream of largestFirst) {
       if (memory.isRelieved) return;
-      // The client may send again what the application has not seen.
-      super.reject(stream, stream.isDelivered ? ENHANCE_YOUR_CALM : REFUSED_STREAM, details);
-      this.rememberReset(stream.id);
+      this.giveUp(stream, details);
     }
+  }
+
+  private giveUp(stream: ServerStream, details: string): void {
+    // The client may send again what the application has not seen.
+    super.reject(stream, stream.isDelivered ? ENHANCE_YOUR_CALM : REFUSED_STREAM, details);
+    this.rememberReset(stream.id);
   }
 }
 

@@ -44,6 +44,8 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
   keptBytes = 0;
   /** Time at which the client last sent or took a part of a message. */
   movedAt = 0;
+  /** True if the user has the whole request, and only its end is missing. */
+  awaitsEnd = false;
   /** True if the user has handed over a message, so that the application may have seen it. */
   isDelivered = false;
   /** Bytes for which the client has got no new window of the connection. */
@@ -73,7 +75,7 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
 
   /** True if the client must send the rest of a request, or take a response, before less is buffered. */
   get awaitsClient(): boolean {
-    return this.isQueued || (!this.isRemoteEnded && this.assembledBytes + this.keptBytes > 0);
+    return this.isQueued || (!this.isRemoteEnded && (this.awaitsEnd || this.assembledBytes > 0));
   }
 
   /** Tells how many bytes of messages the user has got and not handed over. */

@@ -81,6 +81,11 @@ describe('a response that violates the protocol', () => {
       tooLarge,
     ],
     [
+      'too many fields',
+      { code: 8, reachedServer: 'maybe', details: /^Received headers larger than max \(30\d vs 256 fields\)$/ },
+      (request) => request.headers(Object.fromEntries(Array.from({ length: 300 }, (_, at) => [`x-${String(at)}`, '']))),
+    ],
+    [
       'an unknown content-type',
       { code: 2, reachedServer: 'maybe', details: /HTTP status code 200/ },
       (request) => request.status({ 'content-type': 'text/html' }),

@@ -66,19 +66,25 @@ it.each(ATTACKS)(
 );
 
 describe('a response that violates the protocol', () => {
-  const TOO_LARGE = { 'x-large': 'y'.repeat(7_000), 'x-larger': 'y'.repeat(8_500) };
+  /** A sixteenth of a header list above 256 KiB, whose block is smaller. */
+  const PART = Object.fromEntries(Array.from({ length: 15 }, (_, at) => [`x-${String(at)}`, 'y'.repeat(1_070)]));
   const tooLarge = (request: FrameRequest): Buffer =>
     Buffer.concat([
       frame(FRAME.headers, 0, request.streamId, fieldBlock({ ':status': '200', 'content-type': 'application/grpc' })),
-      ...[1, 2, 3, 4].map(() => frame(FRAME.continuation, 0, request.streamId, fieldBlock(TOO_LARGE))),
-      frame(FRAME.continuation, FLAG.endHeaders, request.streamId, fieldBlock(TOO_LARGE)),
+      times(15, frame(FRAME.continuation, 0, request.streamId, fieldBlock(PART))),
+      frame(FRAME.continuation, FLAG.endHeaders, request.streamId, fieldBlock(PART)),
     ]);
 
   it.each<[string, { code: number; reachedServer: string; details: RegExp }, (request: FrameRequest) => Buffer]>([
     [
       'headers above the limit',
-      { code: 8, reachedServer: 'maybe', details: /^Received headers larger than max \(7\d{4} vs 65535\)$/ },
+      { code: 8, reachedServer: 'maybe', details: /^Received headers larger than max \(26\d{4} vs 262144\)$/ },
       tooLarge,
+    ],
+    [
+      'too many fields',
+      { code: 8, reachedServer: 'maybe', details: /^Received headers larger than max \(30\d vs 256 fields\)$/ },
+      (request) => request.headers(Object.fromEntries(Array.from({ length: 300 }, (_, at) => [`x-${String(at)}`, '']))),
     ],
     [
       'an unknown content-type',

@@ -1,41 +1,60 @@
-// A Nest application in its own process, with this library's server.
-//   node --expose-gc attacked-server.mjs --port 0 --options JSON
-// Get answers at once, Create after 5 s, Watch with as many events as `from` says, and Upload counts its messages. On an IPC message, the process
-// reports its memory, the peak of it since the previous message, and what it holds.
+// A Nest application in its own process, with this library's server or Nest's:
+//   node --expose-gc attacked-server.mjs --server ours --port 0 --tls --options JSON
+// Get answers at once, Create after 5 s or, for the item 'canary', at once, Watch with as many events as `from` says, Upload counts its
+// messages, and Session answers each one. On an IPC message, the process reports what it has used and what it holds.
 import 'reflect-metadata';
+import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { ServerCredentials } from '@grpc/grpc-js';
 import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, GrpcStreamMethod } from '@nestjs/microservices';
+import { GrpcMethod, GrpcStreamMethod, Transport } from '@nestjs/microservices';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { count, map } from 'rxjs';
 import { readMemory } from '../../../bench/memory.mjs';
 
 const { values } = parseArgs({
   options: {
+    server: { type: 'string', default: 'ours' },
     port: { type: 'string', default: '0' },
+    tls: { type: 'boolean', default: false },
     options: { type: 'string', default: '{}' },
   },
 });
+const pem = (name) => readFileSync(new URL(`../../fixtures/tls/${name}.pem`, import.meta.url));
+const key = {
+  private_key: values.tls ? pem('server-key') : undefined,
+  cert_chain: values.tls ? pem('server') : undefined,
+};
 const options = {
   package: 'orders.v1',
   protoPath: fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)),
   url: `127.0.0.1:${values.port}`,
+  ...(values.tls && { credentials: ServerCredentials.createSsl(null, [key]) }),
   ...JSON.parse(values.options),
 };
 
 let created = 0;
+let written = 0;
+let running = 0;
+let mostRunning = 0;
 
 class Orders {
   get({ id }) {
     return { id };
   }
 
-  async create() {
-    created += 1;
-    await pause(5_000);
+  async create({ item }) {
+    if (item === 'canary') written += 1;
+    else {
+      created += 1;
+      running += 1;
+      mostRunning = Math.max(mostRunning, running);
+      await pause(5_000);
+      running -= 1;
+    }
     return {};
   }
 
@@ -50,6 +69,10 @@ class Orders {
       map((received) => ({ count: received })),
     );
   }
+
+  session(requests) {
+    return requests.pipe(map(({ messageId }) => ({ messageId })));
+  }
 }
 Controller()(Orders);
 for (const [decorate, name] of [
@@ -57,30 +80,60 @@ for (const [decorate, name] of [
   [GrpcMethod, 'create'],
   [GrpcMethod, 'watch'],
   [GrpcStreamMethod, 'upload'],
+  [GrpcStreamMethod, 'session'],
 ]) {
-  const method = name[0].toUpperCase() + name.slice(1);
-  decorate('Orders', method)(Orders.prototype, name, Object.getOwnPropertyDescriptor(Orders.prototype, name));
+  const descriptor = Object.getOwnPropertyDescriptor(Orders.prototype, name);
+  decorate('Orders', `${name[0].toUpperCase()}${name.slice(1)}`)(Orders.prototype, name, descriptor);
+  // GrpcStreamMethod replaces the function in the descriptor.
+  Object.defineProperty(Orders.prototype, name, descriptor);
+}
+
+// What grpc-js and Nest log, in bytes.
+let logged = 0;
+for (const stream of [process.stdout, process.stderr]) {
+  const { write } = stream;
+  stream.write = (chunk, ...rest) => {
+    logged += chunk.length;
+    // What an attack makes the process write would fill the memory of the process that reads it.
+    return logged > 10_000_000 || write.call(stream, chunk, ...rest);
+  };
 }
 
 class AppModule {}
-Module({ imports: [ResilientGrpcServerModule.forRoot(options)], controllers: [Orders] })(AppModule);
-const app = await NestFactory.createMicroservice(AppModule, {
-  useFactory: (strategy) => ({ strategy }),
-  inject: [ResilientGrpcServer],
-});
+const isOurs = values.server === 'ours';
+Module({ imports: isOurs ? [ResilientGrpcServerModule.forRoot(options)] : [], controllers: [Orders] })(AppModule);
+const app = isOurs
+  ? await NestFactory.createMicroservice(AppModule, {
+      useFactory: (strategy) => ({ strategy }),
+      inject: [ResilientGrpcServer],
+    })
+  : await NestFactory.createMicroservice(AppModule, { transport: Transport.GRPC, options });
 await app.listen();
-const server = app.get(ResilientGrpcServer);
+const server = isOurs ? app.get(ResilientGrpcServer) : undefined;
 
 let peak = 0;
 setInterval(() => (peak = Math.max(peak, process.memoryUsage.rss())), 50).unref();
+const cpuMs = () => (process.cpuUsage().user + process.cpuUsage().system) / 1_000;
 process.on('message', () => {
-  void readMemory().then(({ heap }) => {
+  const cpuBefore = cpuMs();
+  void readMemory().then(({ heap, resident }) => {
     const sockets = process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
-    const resident = process.memoryUsage.rss();
-    const held = { sockets, streams: server.activeStreams().length, lingering: server.lingeringHandlers, created };
-    process.send?.({ heap, resident, peak: Math.max(peak, resident), ...held });
+    // Nest's server does not say what it holds.
+    const held = { sockets, streams: server?.activeStreams().length ?? 0, lingering: server?.lingeringHandlers ?? 0 };
+    const counts = { created, written, running, mostRunning, logged };
+    process.send?.({
+      heap,
+      resident,
+      peak: Math.max(peak, resident),
+      ...held,
+      ...counts,
+      cpuBefore,
+      cpuAfter: cpuMs(),
+    });
     peak = 0;
+    mostRunning = running;
+    logged = 0;
   });
 });
 process.once('disconnect', () => process.exit(0));
-console.log(`listening on 127.0.0.1:${server.port}`);
+process.send?.({ listening: Number(values.port) });

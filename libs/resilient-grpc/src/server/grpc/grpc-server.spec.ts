@@ -280,6 +280,17 @@ describe('server on the transport of this library', () => {
     expect(await codes({ 'grpc.max_metadata_size': 20_000 }, 40_000)).toEqual([status.OK]);
   });
 
+  it('accepts more fields of metadata than node:http2, and answers more than 256 with RESOURCE_EXHAUSTED', async () => {
+    const scene = await Scene.start({ Unary: echo });
+    const outcomes = [200, 300, 200].map(async (count) => {
+      const metadata = new Metadata();
+      for (let i = 0; i < count; i++) metadata.add('x-bin', Buffer.from([i]));
+      const { error } = await scene.unary('x', metadata);
+      return error?.code ?? status.OK;
+    });
+    expect(await Promise.all(outcomes)).toEqual([status.OK, status.RESOURCE_EXHAUSTED, status.OK]);
+  });
+
   it('keeps the code of a status that exceeds the limit of the client: error details go first, then metadata, then text', async () => {
     const scene = await Scene.start({
       Unary: (call, answer) => {

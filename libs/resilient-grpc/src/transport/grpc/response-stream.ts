@@ -189,9 +189,9 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     this.fail('unreadable', details);
   }
 
-  private rejectSize(what: string, { size, maxSize }: HeaderBlock): void {
+  private rejectSize(what: string, { excess }: HeaderBlock): void {
     this.stream.cancel(HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM);
-    this.fail('too-large', `Received ${what} larger than max (${String(size)} vs ${String(maxSize)})`);
+    this.fail('too-large', `Received ${what} larger than max (${excess})`);
   }
 
   private fail(cause: 'no-trailers' | 'unreadable' | 'too-large', details: string): void {

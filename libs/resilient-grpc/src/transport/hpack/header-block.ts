@@ -9,6 +9,11 @@ const PSEUDO_FIELDS = {
   ':authority': 'authority',
 } as const;
 
+/**
+ * Maximum number of fields of a header block: twice that of `node:http2`. Metadata of many small fields cost far more than their size.
+ */
+const MAX_FIELDS = 256;
+
 /** A decoded header block. Fields that gRPC reads in every block have properties of their own. */
 export class HeaderBlock {
   status: string | undefined = undefined;
@@ -26,17 +31,26 @@ export class HeaderBlock {
   contentLength: string | undefined = undefined;
   /** Names and values of all fields except pseudo-header fields, in turn and in their order. */
   readonly fields: string[] = [];
-  /** Size of the list (RFC 9113, section 6.5.2). */
+  /** Size of the list (RFC 9113, section 6.5.2), and number of its fields. */
   size = 0;
+  count = 0;
   /** Reason why the block is malformed (RFC 9113, section 8.2 and 8.3); `undefined` if it is not. */
   malformed: string | undefined = undefined;
 
   /** @param maxSize limit of the size */
   constructor(readonly maxSize: number) {}
 
-  /** True if the size exceeds the limit; then the fields beyond the limit are missing. */
+  /** True if the size or the number of fields exceeds its limit; then the fields beyond the limit are missing. */
   get isTooLarge(): boolean {
-    return this.size > this.maxSize;
+    return this.size > this.maxSize || this.count > MAX_FIELDS;
+  }
+
+  /** What exceeds which limit, if `isTooLarge`. */
+  get excess(): string {
+    const { size, maxSize, count } = this;
+    return size > maxSize
+      ? `${String(size)} vs ${String(maxSize)}`
+      : `${String(count)} vs ${String(MAX_FIELDS)} fields`;
   }
 
   add(field: Field): void {

@@ -43,7 +43,7 @@ export class HpackDecoder {
 
   /**
    * @param maxTableSize upper limit of the dynamic table in bytes, which this side announces
-   * @param maxListSize maximum size of a header list (RFC 9113, section 6.5.2); the fields of a larger list are dropped
+   * @param maxListSize maximum size of a header list (RFC 9113, section 6.5.2); the fields beyond it are dropped
    */
   constructor(
     private readonly maxTableSize: number,
@@ -76,6 +76,7 @@ export class HpackDecoder {
       }
       mayUpdate = false;
       const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first);
+      block.count += 1;
       block.size += field.name.length + field.value.length + ENTRY_OVERHEAD;
       // Decodes the fields beyond the limit, too, because they may change the table.
       if (!block.isTooLarge) block.add(field);
@@ -187,11 +188,11 @@ function isValidName(name: string): boolean {
   return name.length > 0;
 }
 
-/** No NUL or line breaks. HTTP forbids white space at either end, but gRPC's status messages may have it. */
+/** No control characters except tabs. HTTP forbids white space at either end, but gRPC's status messages may have it. */
 function isValidValue(value: string): boolean {
   for (let i = 0; i < value.length; i++) {
     const code = value.charCodeAt(i);
-    if (code === 0 || code === 0x0a || code === 0x0d) return false;
+    if ((code < 0x20 && code !== 0x09) || code === 0x7f) return false;
   }
   return true;
 }

@@ -1,0 +1,247 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { SERVER_ATTACKS, type ServerAttack } from './attacks.js';
+
+const programOf = (name: string): URL => new URL(`./${name}.mjs`, import.meta.url);
+const LOADER = fileURLToPath(new URL('../../support/typescript.mjs', import.meta.url));
+
+/** Time within which a process must answer. */
+const ANSWER_MS = 60_000;
+
+/** What a server has used since the previous report, and holds. */
+interface ServerReport {
+  readonly heap: number;
+  readonly resident: number;
+  readonly peak: number;
+  readonly sockets: number;
+  readonly streams: number;
+  readonly lingering: number;
+  readonly created: number;
+  readonly written: number;
+  readonly mostRunning: number;
+  readonly logged: number;
+  readonly cpuBefore: number;
+  readonly cpuAfter: number;
+}
+
+/** What the honest client has met since the previous report. */
+interface CanaryReport {
+  readonly latencies: readonly number[];
+  readonly answered: number;
+  readonly errors: readonly string[];
+  readonly refused: number;
+  readonly written: number;
+  readonly lost: number;
+  readonly pending: number;
+}
+
+/** Sends an IPC message and returns the answer; `undefined` if the process has ended or does not answer. */
+async function ask<T>(child: ChildServer, message: object = {}): Promise<T | undefined> {
+  const before = child.messages.length;
+  child.send({ ...message });
+  const isAnswered = () => child.messages.length > before || !child.running;
+  await waitFor(isAnswered, { timeoutMs: ANSWER_MS }).catch(() => undefined);
+  // The cast is safe because the programs send nothing else.
+  return child.messages[before] as T | undefined;
+}
+
+/** A limit of memory for a process: a memory cgroup, or, where none can be made, what the process believes to be one. */
+class Container {
+  private constructor(
+    readonly kind: 'cgroup v1' | 'cgroup v2' | 'constrainedMemory',
+    private readonly folder: string,
+    /** How to start Node in the container. */
+    readonly start: { readonly execPath?: string; readonly execArgv: readonly string[] },
+  ) {}
+
+  static create(megabytes: number, execArgv: readonly string[]): Container {
+    const bytes = megabytes * 1_048_576;
+    for (const [kind, root, limit] of [
+      ['cgroup v1', '/sys/fs/cgroup/memory', 'memory.limit_in_bytes'],
+      ['cgroup v2', '/sys/fs/cgroup', 'memory.max'],
+    ] as const) {
+      const folder = join(root, `attacked-${String(process.pid)}-${String(megabytes)}`);
+      try {
+        mkdirSync(folder);
+        writeFileSync(join(folder, limit), String(bytes));
+      } catch {
+        continue;
+      }
+      // Node reads the limit when it starts.
+      const execPath = join(mkdtempSync(join(tmpdir(), 'container-')), 'node');
+      writeFileSync(execPath, `#!/bin/sh\necho $$ > ${folder}/cgroup.procs\nexec ${process.execPath} "$@"\n`);
+      chmodSync(execPath, 0o755);
+      return new Container(kind, folder, { execPath, execArgv });
+    }
+    const code = `process.constrainedMemory = () => ${String(bytes)}`;
+    return new Container('constrainedMemory', '', {
+      execArgv: ['--import', `data:text/javascript,${code}`, ...execArgv],
+    });
+  }
+
+  /** The most memory that was used, in bytes; `undefined` where only the process knows it. */
+  get peakBytes(): number | undefined {
+    if (this.folder === '') return undefined;
+    const file = this.kind === 'cgroup v1' ? 'memory.max_usage_in_bytes' : 'memory.peak';
+    return Number(readFileSync(join(this.folder, file), 'utf8'));
+  }
+
+  /** Removes the container, whose process has ended. */
+  async remove(): Promise<void> {
+    if (this.start.execPath !== undefined) rmSync(join(this.start.execPath, '..'), { recursive: true });
+    if (this.folder !== '')
+      await waitFor(() => {
+        rmdirSync(this.folder);
+        return true;
+      });
+  }
+}
+
+export interface Contender {
+  readonly server: 'ours' | 'nest';
+  /** Megabytes of the container. */
+  readonly memory?: number | undefined;
+  /** Megabytes of the old space of the heap. */
+  readonly heap?: number | undefined;
+}
+
+/** How long and how large an attack is. */
+export interface Extent {
+  readonly ms?: number | undefined;
+  readonly scale?: number | undefined;
+  readonly seed?: number | undefined;
+}
+
+/** The figures of an attack. A figure without a unit is a count. */
+export type Figures = Readonly<Record<string, number | string | undefined>>;
+
+const quantile = (values: readonly number[] = [], share: number): number =>
+  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.trunc(values.length * share))] ?? NaN;
+const megabytes = (bytes = NaN): number => Math.round(bytes / 1_048_576);
+
+export function planOf(attack: string): ServerAttack {
+  const plan = SERVER_ATTACKS[attack];
+  if (plan === undefined) throw new Error(`expected one of ${Object.keys(SERVER_ATTACKS).join(', ')}, got '${attack}'`);
+  return plan;
+}
+
+/** A server, an honest client of it, and a hostile one, each in a process of its own. */
+export class Attacked {
+  private constructor(
+    private readonly contender: Contender,
+    private readonly streams: number,
+    private readonly server: ChildServer,
+    private readonly canary: ChildServer,
+    private readonly attacker: ChildServer,
+    private readonly container: Container | undefined,
+  ) {}
+
+  /** @param plan what the attack needs of the server and of the honest client */
+  static async start(
+    contender: Contender,
+    { renegotiates, options = {}, streams = 0 }: ServerAttack,
+  ): Promise<Attacked> {
+    const { server: name, memory, heap } = contender;
+    const tls = renegotiates === true ? ['--tls'] : [];
+    const flags = ['--expose-gc', ...(heap === undefined ? [] : [`--max-old-space-size=${String(heap)}`])];
+    const container = memory === undefined ? undefined : Container.create(memory, flags);
+    const [readyTimeoutMs, given] = [ANSWER_MS, JSON.stringify(options)];
+    const server = await ChildServer.start({
+      ...{ script: programOf('attacked-server'), readyTimeoutMs, ...(container?.start ?? { execArgv: flags }) },
+      args: (port) => ['--server', name, '--port', String(port), '--options', given, ...tls],
+    });
+    const port = ['--port', String(server.port)];
+    const [canary, attacker] = await Promise.all([
+      ChildServer.start({
+        ...{ script: programOf('canary'), readyTimeoutMs },
+        args: () => [...port, '--streams', String(streams), ...tls],
+      }),
+      ChildServer.start({
+        ...{ script: programOf('attacker'), readyTimeoutMs, execArgv: ['--import', LOADER], args: () => port },
+      }),
+    ]);
+    const attacked = new Attacked(contender, streams, server, canary, attacker, container);
+    await waitFor(async () => ((await attacked.report())?.sockets ?? 0) === 1, { timeoutMs: ANSWER_MS });
+    return attacked;
+  }
+
+  /** '127.0.0.1:port' of the server. */
+  get url(): string {
+    return this.server.url;
+  }
+
+  readonly report = () => ask<ServerReport>(this.server);
+  private readonly hear = () => ask<CanaryReport>(this.canary);
+
+  /** Runs an attack, and measures it. */
+  async run(attack: string, { ms, scale = 1, seed = 1 }: Extent, aloneMs: number): Promise<Figures> {
+    const { server, streams, container } = this;
+    const plan = planOf(attack);
+    const earlier = await this.hear();
+    const before = await this.report();
+    const aloneAt = performance.now();
+    await pause(aloneMs);
+    const idle = await this.report();
+    const idleShare = ((idle?.cpuBefore ?? NaN) - (before?.cpuAfter ?? NaN)) / (performance.now() - aloneAt);
+    const alone = await this.hear();
+
+    await ask(this.attacker, { attack, scale, seed });
+    const prepared = await this.hear();
+    const first = await this.report();
+    const beganAt = performance.now();
+    const sent = await ask<{ bytes: number; opened: number }>(this.attacker, { ms: ms ?? plan.ms ?? 3_000 });
+    const beside = await this.hear();
+    const during = await this.report();
+    const seconds = (performance.now() - beganAt) / 1_000;
+    await ask(this.attacker, { stop: true });
+    const heard = [prepared, beside];
+    let after: ServerReport | undefined;
+    const isQuiet = async () => {
+      heard.push(await this.hear());
+      after = await this.report();
+      const { sockets = 0, streams: open = 0, lingering = 0 } = after ?? {};
+      return !server.running || (sockets <= 1 && open <= streams && lingering === 0);
+    };
+    // What Nest's server holds for longer is no matter of this library.
+    const timeoutMs = this.contender.server === 'ours' ? 30_000 : 3_000;
+    await waitFor(isQuiet, { timeoutMs, intervalMs: 200 }).catch(() => undefined);
+    const last = heard.at(-1);
+    const errors = heard.flatMap((report) => report?.errors ?? []);
+    const cpuMs = (during?.cpuBefore ?? NaN) - (first?.cpuAfter ?? NaN) - idleShare * seconds * 1_000;
+    return {
+      ...{ attack, ...this.contender, container: container?.kind },
+      lives: server.running ? 1 : 0,
+      bytes: sent?.bytes,
+      connections: sent?.opened,
+      'CPU, % of a core': cpuMs / seconds / 10,
+      'CPU, ns per byte': (cpuMs * 1e6) / (sent?.bytes ?? NaN),
+      'p99 alone, ms': quantile(alone?.latencies, 0.99),
+      'p99, ms': quantile(beside?.latencies, 0.99),
+      'answered calls': heard.reduce((sum, report) => sum + (report?.answered ?? 0), 0),
+      'failed calls': errors.length,
+      failure: errors[0],
+      'refused calls': last && last.refused - (earlier?.refused ?? 0),
+      'lost streams': last && last.lost - (earlier?.lost ?? 0),
+      'lost writes': last && after && Math.max(0, last.written - after.written),
+      'most running': Math.max(first?.mostRunning ?? 0, during?.mostRunning ?? 0),
+      'log, bytes': (first?.logged ?? 0) + (during?.logged ?? 0),
+      'peak RSS, MB': megabytes(Math.max(first?.peak ?? 0, during?.peak ?? 0)),
+      'peak of the container, MB': container?.peakBytes && megabytes(container.peakBytes),
+      'heap during, MB': megabytes(during && before && during.heap - before.heap),
+      'heap kept, MB': megabytes(after && before && after.heap - before.heap),
+      'sockets after': after?.sockets,
+      'streams after': after && after.streams + after.lingering,
+      limit: server.output.find((line) => plan.limit?.test(line) === true && /127\.0\.0\.1:\d+/.test(line)),
+      ending: server.running ? undefined : server.output.slice(-3).join(' | ').slice(0, 200),
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const child of [this.attacker, this.canary, this.server]) await child.close();
+    await this.container?.remove();
+  }
+}

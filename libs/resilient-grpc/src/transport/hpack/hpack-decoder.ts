@@ -27,6 +27,9 @@ const NONE = Buffer.alloc(0);
 /** Takes one decoded string, for all decoders. */
 let scratch = Buffer.allocUnsafeSlow(1_024);
 
+/** Stands for a field that is not decoded, because it is dropped. */
+const UNWANTED: Field = { name: '', value: '' };
+
 interface KeptField {
   readonly bytes: Uint8Array;
   readonly field: Field;
@@ -75,17 +78,19 @@ export class HpackDecoder {
         continue;
       }
       mayUpdate = false;
-      const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first);
+      const { at: from } = this;
+      const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first, !block.isTooLarge);
       block.count += 1;
-      block.size += field.name.length + field.value.length + ENTRY_OVERHEAD;
-      // Decodes the fields beyond the limit, too, because they may change the table.
+      const length = field === UNWANTED ? this.at - from : field.name.length + field.value.length;
+      block.size += length + ENTRY_OVERHEAD;
+      // Decodes the fields beyond the limit, too, if they change the table.
       if (!block.isTooLarge) block.add(field);
     }
     this.bytes = NONE;
     return block;
   }
 
-  private literal(first: number): Field {
+  private literal(first: number, isWanted: boolean): Field {
     const from = this.at;
     const isInserted = (first & INSERTED) !== 0;
     const index = this.integer(isInserted ? INSERTED_MASK : LITERAL_MASK);
@@ -93,9 +98,11 @@ export class HpackDecoder {
     const nameEnd = index === 0 ? this.skipString(nameAt) : nameAt;
     const end = this.skipString(nameEnd);
     this.at = end;
+    if (!isWanted && !isInserted && index <= STATIC_COUNT) return UNWANTED;
     const { bytes } = this;
     // The name of a dynamic entry may be another one next time, and values that must not be indexed are secrets.
-    const isKept = end - from <= MAX_KEPT_BYTES && index <= STATIC_COUNT && (isInserted || !(first & NEVER_INDEXED));
+    const isPublic = index <= STATIC_COUNT && (isInserted || !(first & NEVER_INDEXED));
+    const isKept = isWanted && isPublic && end - from <= MAX_KEPT_BYTES;
     let slot = 0;
     if (isKept) {
       slot = hashOf(bytes, from, end) % KEPT_FIELDS;

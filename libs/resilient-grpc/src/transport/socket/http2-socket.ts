@@ -61,7 +61,11 @@ export abstract class Http2Socket {
   /** @param isRead true if somebody else passes the socket's bytes to `http2` */
   protected attach(socket: Socket, isRead: boolean): void {
     this.socket = socket;
-    this.isSecure = socket instanceof TLSSocket;
+    if (socket instanceof TLSSocket) {
+      this.isSecure = true;
+      // RFC 9113, section 9.2.1: it costs the server far more than the client.
+      socket.disableRenegotiation();
+    }
     if (!isRead) {
       socket.on('data', (bytes) => {
         this.trace?.receive(bytes);
@@ -71,6 +75,8 @@ export abstract class Http2Socket {
     socket.on('drain', () => this.drained());
     socket.on('error', (error) => {
       this.error ??= error;
+      // Node does not do so itself after a renegotiation.
+      socket.destroy();
     });
     socket.on('end', () => this.http2.lost('the peer closed the connection'));
     socket.on('close', () => {

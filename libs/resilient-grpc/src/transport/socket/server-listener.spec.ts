@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync } from 'node:fs';
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { expect, it, onTestFinished } from 'vitest';
 import {
   FLAG,
@@ -209,6 +209,22 @@ it('serves over TLS, uses replaced certificates for new connections, and require
   expect(scene.refusals.map(({ cause }) => cause)).toEqual(['handshake', 'handshake']);
   expect(scene.refusals[1]?.details).toMatch('by ALPN');
   expect(scene.connections).toHaveLength(2);
+});
+
+it('ends the connection of a client that renegotiates TLS, and no other', async () => {
+  const scene = await Scene.start({ tls: identity('server') });
+  const [client, other] = [scene.connectTls({ maxVersion: 'TLSv1.2' }), scene.connectTls({ maxVersion: 'TLSv1.2' })];
+  for (const one of [client, other]) {
+    one.socket.write(Buffer.concat([GREETING, call()]));
+    await one.got('HEADERS 1');
+  }
+  const socket = client.socket as TLSSocket;
+  socket.renegotiate({ rejectUnauthorized: false }, () => undefined);
+  await client.closed();
+  await waitFor(() => scene.ends.length === 1);
+  expect(scene.ends[0]?.error?.code).toBe('ERR_TLS_RENEGOTIATION_DISABLED');
+  other.socket.write(call(3));
+  await other.got('HEADERS 3');
 });
 
 it.each<[string, (client: Client) => void]>([

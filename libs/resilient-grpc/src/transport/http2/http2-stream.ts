@@ -98,9 +98,9 @@ export class Http2Stream {
     return this.queue !== undefined;
   }
 
-  /** Bytes of the messages that wait. */
+  /** Memory of the messages that wait. */
   get queuedBytes(): number {
-    return this.queue?.bytes ?? 0;
+    return this.queue?.heldBytes ?? 0;
   }
 
   /**

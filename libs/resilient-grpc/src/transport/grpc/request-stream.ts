@@ -5,7 +5,7 @@ import { MessageFlow } from './message-flow.js';
 import type { MessageSink, UnreadableMessage } from './message-reader.js';
 
 /** Largest message for which memory is reserved before it arrives: a client can announce much at little cost. */
-const TRUSTED_BYTES = 32_768;
+const TRUSTED_BYTES = 4_096;
 
 /** Receives a request, message by message. The last event is `ended()`, `unreadable()`, or `failed()`; only `failed()` follows the others. */
 export interface RequestHandler {

@@ -63,6 +63,11 @@ export type GrpcServerEvent = {
       readonly reason: HandshakeFailureReason;
       readonly code: string;
     }
+  /**
+   * New content of the certificate files that the server watches cannot be used. The old one stays in use; if there is none (`isInUse` is
+   * false), new connections are closed.
+   */
+  | { readonly type: 'tls-reload'; readonly problem: string; readonly isInUse: boolean }
   /** The server ended a stream that was idle in both directions. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
   /** A handler is still running after its call has ended. */

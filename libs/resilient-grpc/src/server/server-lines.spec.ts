@@ -70,6 +70,14 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
     'warn connection rejected in the TLS handshake: the client does not use TLS (ERR_SSL_HTTP_REQUEST); set tls: {} in the client, or enable TLS in the health check or proxy that connected',
   ],
   [
+    { type: 'tls-reload', problem: 'a file cannot be read', isInUse: true },
+    'warn new TLS files cannot be used: a file cannot be read; the old ones stay in use',
+  ],
+  [
+    { type: 'tls-reload', problem: 'key: expected a PEM private key, got junk', isInUse: false },
+    'warn new TLS files cannot be used: key: expected a PEM private key, got junk; connections are closed until they can be used',
+  ],
+  [
     { type: 'unsent-field', path, messageType: 'Order', field: 'request_id', suggestion: 'requestId' },
     "warn /orders.v1.Orders/Watch: the response contains 'request_id', but Order has no such field, so the value is not sent; did you mean 'requestId'? To use the names of the .proto file, set loader: { keepCase: true }",
   ],

@@ -80,6 +80,11 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
     },
     about: ({ reason }) => reason,
   },
+  'tls-reload': {
+    text: ({ problem, isInUse }) =>
+      `new TLS files cannot be used: ${problem}; ${isInUse ? 'the old ones stay in use' : 'connections are closed until they can be used'}`,
+    about: ({ problem }) => problem,
+  },
   overload: {
     level: ({ phase }) => (phase === 'begin' ? 'warn' : 'log'),
     text: (event) => {

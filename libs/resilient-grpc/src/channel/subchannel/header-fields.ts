@@ -65,16 +65,15 @@ export function metadataOf({ fields }: HeaderBlock, omitted?: ReadonlySet<string
     else if (!SINGLE_FIELDS.has(name)) joined.set(name, `${earlier}${name === 'cookie' ? ';' : ','} ${value}`);
   }
   const metadata = new Metadata();
-  for (const [name, value] of joined) if (LEGAL_NAME.test(name)) add(metadata, name, value);
+  for (const [name, value] of joined) {
+    if (!LEGAL_NAME.test(name)) continue;
+    if (typeof value !== 'string') {
+      const end = value.findIndex((one) => !LEGAL_TEXT.test(one));
+      for (const one of end < 0 ? value : value.slice(0, end)) metadata.add(name, one);
+    } else if (name.endsWith('-bin')) {
+      const parts = name.startsWith('grpc-') ? [value] : value.split(',');
+      for (const part of parts) metadata.add(name, Buffer.from(part, 'base64'));
+    } else if (LEGAL_TEXT.test(value)) metadata.set(name, value);
+  }
   return metadata;
-}
-
-function add(metadata: Metadata, name: string, value: string | string[]): void {
-  if (typeof value !== 'string') {
-    const end = value.findIndex((one) => !LEGAL_TEXT.test(one));
-    for (const one of end < 0 ? value : value.slice(0, end)) metadata.add(name, one);
-  } else if (name.endsWith('-bin')) {
-    const parts = name.startsWith('grpc-') ? [value] : value.split(',');
-    for (const part of parts) metadata.add(name, Buffer.from(part, 'base64'));
-  } else if (LEGAL_TEXT.test(value)) metadata.set(name, value);
 }

@@ -1,10 +1,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { finished } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import {
   Client,
   credentials,
+  experimental,
   Metadata,
   ServerCredentials,
   ServerInterceptingCall,
@@ -110,10 +116,15 @@ class Scene {
     this.server.addService(SERVICE, handlers as never);
   }
 
-  static async start(handlers: Handlers, options: ServerOptions = {}, maxConnections = Infinity): Promise<Scene> {
+  static async start(
+    handlers: Handlers,
+    options: ServerOptions = {},
+    maxConnections = Infinity,
+    security = ServerCredentials.createInsecure(),
+  ): Promise<Scene> {
     const scene = new Scene(handlers, options, maxConnections);
     scene.port = await new Promise<number>((resolve, reject) => {
-      scene.server.bindAsync('localhost:0', ServerCredentials.createInsecure(), (error, port) => {
+      scene.server.bindAsync('localhost:0', security, (error, port) => {
         if (error === null) resolve(port);
         else reject(error);
       });
@@ -289,6 +300,79 @@ describe('server on the transport of this library', () => {
       return error?.code ?? status.OK;
     });
     expect(await Promise.all(outcomes)).toEqual([status.OK, status.RESOURCE_EXHAUSTED, status.OK]);
+  });
+
+  it('keeps its certificates while the files that it watches are unusable, reports each change once, and takes later ones', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'certificates-'));
+    const fixture = (name: string) =>
+      readFileSync(new URL(`../../../../../test/fixtures/tls/${name}.pem`, import.meta.url));
+    const path = (name: string) => join(folder, name);
+    const write = (name: string, content: Buffer | string) => {
+      // At once, as tools that rotate certificates do.
+      writeFileSync(path('next'), content);
+      renameSync(path('next'), path(name));
+    };
+    const good = { cert: fixture('server'), key: fixture('server-key'), ca: fixture('ca') };
+    for (const [name, content] of Object.entries(good)) write(name, content);
+    const files = new experimental.FileWatcherCertificateProvider({
+      certificateFile: path('cert'),
+      privateKeyFile: path('key'),
+      caCertificateFile: path('ca'),
+      refreshIntervalMs: 20,
+    });
+    let reads = 0;
+    const read = () => (reads += 1);
+    files.addIdentityCertificateListener(read);
+    onTestFinished(() => files.removeIdentityCertificateListener(read));
+    const severalReads = async () => {
+      const before = reads;
+      await waitFor(() => reads > before + 3);
+    };
+    const security = experimental.createCertificateProviderServerCredentials(files, files, true);
+    const scene = await Scene.start({}, {}, Infinity, security);
+    /** Fingerprint of the certificate with which a client with a certificate is accepted. */
+    const accepted = async (): Promise<string | undefined> => {
+      const identity = { key: fixture('client-key'), cert: fixture('client'), rejectUnauthorized: false };
+      const version = { maxVersion: 'TLSv1.2', ALPNProtocols: ['h2'] } as const;
+      const socket = connectTls({ port: scene.port, host: 'localhost', ...identity, ...version });
+      try {
+        await once(socket, 'secureConnect');
+        return socket.getPeerX509Certificate()?.fingerprint;
+      } catch {
+        return undefined;
+      } finally {
+        socket.destroy();
+      }
+    };
+    await waitFor(async () => (await accepted()) !== undefined);
+    const first = await accepted();
+    const events = () => scene.events.flatMap((event) => (event.type === 'tls-reload' ? [event] : []));
+    const unusable: readonly (readonly [name: 'cert' | 'key' | 'ca', content: Buffer | string | undefined])[] = [
+      ['cert', 'junk'],
+      ['key', ''],
+      ['key', fixture('client-key')],
+      ['ca', good.ca.subarray(0, 400)],
+      ['ca', undefined],
+    ];
+    for (const [at, [name, content]] of unusable.entries()) {
+      if (content === undefined) rmSync(path(name));
+      else write(name, content);
+      await waitFor(() => events().length > at);
+      await severalReads();
+      expect(await accepted()).toBe(first);
+      write(name, good[name]);
+      await severalReads();
+    }
+    expect(events().map(({ problem, isInUse }) => [problem.split(',')[0], isInUse])).toEqual([
+      ['cert: expected a PEM certificate', true],
+      ['key: expected a PEM private key', true],
+      ['key: expected the private key of the first certificate in `cert`', true],
+      ['ca: expected a PEM certificate', true],
+      ['a file cannot be read', true],
+    ]);
+    write('cert', fixture('client'));
+    write('key', fixture('client-key'));
+    await waitFor(async () => ![first, undefined].includes(await accepted()));
   });
 
   it('keeps the code of a status that exceeds the limit of the client: error details go first, then metadata, then text', async () => {

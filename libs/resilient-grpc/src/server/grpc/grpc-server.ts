@@ -26,11 +26,11 @@ import {
   interceptorsOf,
   runHandlerOf,
   tlsOptionsOf,
-  watchContext,
 } from '../../channel/quirks/unbound-server.js';
 import { InnermostCall, innermostCallOf, type CallConnection, type CallSettings } from './innermost-call.js';
 import { RejectedRequest, type Rejection } from './rejected-request.js';
 import type { SocketConnections } from './socket-connections.js';
+import { watchCertificates } from './watched-certificates.js';
 
 export interface GrpcServerDependencies extends CallSettings {
   readonly telemetry: ServerTelemetry | undefined;
@@ -98,12 +98,14 @@ export class GrpcServer extends Server {
   /** Listens at all addresses of `target`, at the same port. Returns the port; 1 for a Unix socket, as in grpc-js. */
   private async listen(target: string, credentials: ServerCredentials): Promise<number> {
     const addresses = await bindAddresses(target);
+    const listeners: ServerListener[] = [];
     const errors: string[] = [];
     let port: number | undefined;
     for (const address of addresses) {
       const at: ListenOptions = address.port === 0 && port !== undefined ? { ...address, port } : address;
       try {
         const listener = await this.listenAt(at, credentials);
+        listeners.push(listener);
         port ??= listener.port ?? 1;
       } catch (error) {
         // A problem of the credentials concerns all addresses.
@@ -111,9 +113,15 @@ export class GrpcServer extends Server {
         errors.push(errorMessage(error));
       }
     }
-    if (port !== undefined) return port;
     // The text of grpc-js.
-    throw new Error(`No address added out of total ${String(addresses.length)} resolved errors: [${errors.join(',')}]`);
+    if (port === undefined)
+      throw new Error(
+        `No address added out of total ${String(addresses.length)} resolved errors: [${errors.join(',')}]`,
+      );
+    const { events } = this.connections.dependencies;
+    const isInUse = tlsOptionsOf(credentials)?.context !== null;
+    this.watches.push(watchCertificates(credentials, listeners, events, isInUse));
+    return port;
   }
 
   private async listenAt(address: ListenOptions, credentials: ServerCredentials): Promise<ServerListener> {
@@ -125,15 +133,6 @@ export class GrpcServer extends Server {
     const { options, context } = tls;
     const listener = await connections.listen(address, { ...options, ...context, enableTrace }, take);
     if (context === null) listener.setSecureContext(undefined);
-    const stop = watchContext(credentials, (updated) => {
-      try {
-        listener.setSecureContext(updated ?? undefined);
-      } catch {
-        // As in grpc-js: without valid credentials, there are no connections.
-        listener.setSecureContext(undefined);
-      }
-    });
-    this.watches.push(stop);
     return listener;
   }
 

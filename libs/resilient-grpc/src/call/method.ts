@@ -31,6 +31,9 @@ export interface MethodDescriptor {
   readonly isGenerated?: true;
 }
 
+/** Serializers that make new bytes for each message. Those of others may return, for example, a buffer that the application changes later. */
+export const OWN_SERIALIZERS = new WeakSet<object>();
+
 /**
  * HTTP/2 transport of a client's connections: 'socket' is that of this library; 'grpc-js' is that of grpc-js, on `node:http2`.
  */

@@ -1,5 +1,6 @@
 import type { EventHub } from '../call/event-hub.js';
 import type { UnsentField } from '../call/call-event.js';
+import { OWN_SERIALIZERS } from '../call/method.js';
 import { InvalidMessageError } from '../errors/error-message.js';
 import { describeSecret } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
@@ -22,14 +23,6 @@ export interface MessageChecks {
 const MAX_REPORTED = 1000;
 
 type Serialize<M> = (message: M) => Buffer;
-
-/** Serializers whose results nobody else holds. */
-const ENCODERS = new WeakSet<object>();
-
-/** True if nobody changes what `serialize` has returned. Serializers of others may return, for example, a buffer of the application. */
-export function returnsOwnMemory(serialize: object): boolean {
-  return ENCODERS.has(serialize);
-}
 
 /**
  * Returns a serializer that converts values as protobuf's JSON mapping does, and reports values that `serialize` omits or replaces, each
@@ -85,7 +78,7 @@ export function checkedSerializer<M>(
     }
     return bytes;
   };
-  ENCODERS.add(checked);
+  OWN_SERIALIZERS.add(checked);
   return checked;
 }
 

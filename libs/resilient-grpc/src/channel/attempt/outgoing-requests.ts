@@ -42,8 +42,14 @@ export class OutgoingRequests {
   private isSending = false;
   private isEnded = false;
 
-  /** @param compression `undefined` if the headers of the call name no encoding */
-  constructor(private readonly compression: RequestCompression | undefined) {}
+  /**
+   * @param compression `undefined` if the headers of the call name no encoding
+   * @param isOwn true if nobody changes the messages
+   */
+  constructor(
+    private readonly compression: RequestCompression | undefined,
+    private readonly isOwn: boolean,
+  ) {}
 
   send(message: Buffer, written: (() => void) | undefined, flags: number): void {
     this.requests.push({ message, written, flags });
@@ -67,7 +73,8 @@ export class OutgoingRequests {
     for (let request = requests.shift(); request !== undefined; request = requests.shift()) {
       const { message, written, flags } = request;
       const compresses = compression?.isAccepted === true && (flags & NO_COMPRESS) === 0;
-      call.send(compresses ? await compression.compress(message) : message, written, compresses ? 1 : 0);
+      if (compresses) call.send(await compression.compress(message), written, 1, true);
+      else call.send(message, written, 0, this.isOwn);
     }
     this.isSending = false;
     if (this.isEnded) call.halfClose();

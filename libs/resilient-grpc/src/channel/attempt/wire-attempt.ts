@@ -6,6 +6,7 @@ import { InterceptedMessage } from '../../call/intercepted-message.js';
 import { type WireEvidence, classify, isAnswered, isGrpcResponse } from '../../policy/evidence/classify.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { measuredOutcome } from '../../policy/balancing/least-request.js';
+import { OWN_SERIALIZERS } from '../../call/method.js';
 import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
@@ -116,11 +117,20 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, Tra
   createCall(deadline: number, options: CallOptions = NO_OPTIONS, listener: TransportCallListener): TransportCall {
     const { wireChannel, clock } = this;
     const { method, tried } = this.request;
-    const { path } = method;
+    const { path, requestSerialize } = method;
     this.hasSeveralCalls = this.current !== undefined;
     this.current =
       wireChannel.transport === 'socket'
-        ? new WireCall(wireChannel, path, deadline, options, listener, clock, tried)
+        ? new WireCall(
+            wireChannel,
+            path,
+            deadline,
+            options,
+            listener,
+            clock,
+            tried,
+            OWN_SERIALIZERS.has(requestSerialize),
+          )
         : new GrpcJsCall(wireChannel.channel, path, deadline, options, listener, clock);
     return this.current;
   }

@@ -64,6 +64,8 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
     private readonly clock: Clock,
     /** Endpoints to avoid; the picked one is added. */
     private readonly tried?: string[],
+    /** True if nobody changes the requests afterward. */
+    private readonly isOwn = false,
   ) {}
 
   get isPlaced(): boolean {
@@ -101,7 +103,7 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
     headers.remove('grpc-encoding');
     if (channel.compression?.isAccepted === true) {
       headers.set('grpc-encoding', channel.compression.encoding);
-      this.requests = new OutgoingRequests(channel.compression);
+      this.requests = new OutgoingRequests(channel.compression, this.isOwn);
     }
     const leftMs = deadline - now;
     if (leftMs <= MAX_TIMER_MS) this.deadlineTimer = clock.setTimer(() => this.expire(), leftMs, true);
@@ -237,13 +239,14 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
   }
 
   send(message: Buffer, written: (() => void) | undefined, flags = 0): void {
-    if (this.requests === undefined && this.placement !== undefined) this.placement.send(message, written);
-    else (this.requests ??= new OutgoingRequests(undefined)).send(message, written, flags);
+    if (this.requests === undefined && this.placement !== undefined)
+      this.placement.send(message, written, 0, this.isOwn);
+    else (this.requests ??= new OutgoingRequests(undefined, this.isOwn)).send(message, written, flags);
   }
 
   halfClose(): void {
     if (this.requests === undefined && this.placement !== undefined) this.placement.halfClose();
-    else (this.requests ??= new OutgoingRequests(undefined)).end();
+    else (this.requests ??= new OutgoingRequests(undefined, this.isOwn)).end();
   }
 
   cancelWithStatus(code: number, details: string): void {

@@ -112,9 +112,10 @@ export class SocketCall implements ResponseHandler {
    * Sends a message. `written` is called when the next message may be sent.
    *
    * @param compressed the compressed flag, 0 or 1
+   * @param isOwn true if nobody changes the message afterward
    */
-  send(message: Uint8Array, written: (() => void) | undefined, compressed = 0): void {
-    const mayContinue = this.stream.send(message, compressed);
+  send(message: Uint8Array, written: (() => void) | undefined, compressed = 0, isOwn = false): void {
+    const mayContinue = this.stream.send(message, compressed, isOwn);
     if (written === undefined) return;
     this.burstBytes += message.length + MESSAGE_BYTES;
     if (this.isWritableEnded) systemClock.defer(written);

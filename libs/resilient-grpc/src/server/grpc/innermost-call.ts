@@ -6,11 +6,10 @@ import {
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
 } from '@grpc/grpc-js';
-import { kindOf } from '../../call/method.js';
+import { kindOf, OWN_SERIALIZERS } from '../../call/method.js';
 import type { Entry } from '../../channel/quirks/unbound-server.js';
 import { metadataOf } from '../../channel/subchannel/header-fields.js';
 import { errorMessage } from '../../errors/error-message.js';
-import { returnsOwnMemory } from '../../messages/checked-serializer.js';
 import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
@@ -308,7 +307,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
     this.telemetry?.sent(bytes.length);
     this.callEventTracker?.addMessageSent();
-    const mayContinue = carrier.send(bytes, 0, returnsOwnMemory(this.entry.serialize));
+    const mayContinue = carrier.send(bytes, 0, OWN_SERIALIZERS.has(this.entry.serialize));
     this.burstBytes += bytes.length + MESSAGE_BYTES;
     // The status of the only response follows it, however long it waits.
     if (this.hasOneResponse || (mayContinue && this.burstBytes < MAX_BURST_BYTES)) callback();

@@ -2,6 +2,8 @@
 export const PREFIX_BYTES = 5;
 /** Largest message for which memory is reserved by its announced size; a larger one is assembled in memory that grows with what arrives. */
 const MAX_TRUSTED_BYTES = 262_144;
+/** Factor by which that memory exceeds what has arrived, and by which it grows in the end. Memory that was never written is not resident. */
+const GROWTH = 16;
 
 /** Receives the messages of a stream. */
 export interface MessageSink {
@@ -42,9 +44,9 @@ export class MessageReader {
     return this.prefixBytes === 0 && this.body === undefined;
   }
 
-  /** Memory of the incomplete message. */
+  /** Bytes of the incomplete message that have arrived, and memory that was reserved before. */
   get reservedBytes(): number {
-    return this.body?.length ?? 0;
+    return this.body === undefined ? 0 : Math.max(this.filled, Math.min(this.body.length, this.trustedBytes));
   }
 
   /** Reads no further messages of the bytes that are being read. */
@@ -68,7 +70,7 @@ export class MessageReader {
         this.isCompressed = this.flag === 1;
         this.filled = 0;
         // The rest of the message may never arrive.
-        this.body = Buffer.allocUnsafe(Math.min(length, Math.max(this.trustedBytes, 2 * (end - at))));
+        this.body = Buffer.allocUnsafe(Math.min(length, Math.max(this.trustedBytes, this.capacity(end - at))));
         if (length > 0 && at === end) break;
       }
       at = this.fill(this.body, bytes, at, end);
@@ -93,13 +95,19 @@ export class MessageReader {
     return at;
   }
 
+  /** Size of the memory for `arrived` bytes. Because the last step is the largest one, about a 16th of a message is copied from one to the next. */
+  private capacity(arrived: number): number {
+    const grown = GROWTH * arrived;
+    return grown < this.length ? Math.min(grown, Math.ceil(this.length / GROWTH)) : this.length;
+  }
+
   private fill(given: Buffer, bytes: Buffer, at: number, end: number): number {
     const size = this.length;
     const next = Math.min(end, at + size - this.filled);
     let body = given;
     const filled = this.filled + next - at;
     if (filled > body.length) {
-      body = Buffer.allocUnsafeSlow(Math.min(size, Math.max(filled, 2 * body.length)));
+      body = Buffer.allocUnsafeSlow(this.capacity(filled));
       given.copy(body, 0, 0, this.filled);
       this.body = body;
     }

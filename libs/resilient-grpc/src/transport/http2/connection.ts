@@ -270,11 +270,12 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     from: number,
     size: number,
     isEnd: boolean,
+    isOwn: boolean,
   ): void {
     stream.sendWindow -= size;
     this.sendWindow -= size;
     if (isEnd) stream.isLocalEnded = true;
-    this.writer.data(stream.id, bytes, compressed, from, size, isEnd, DEFAULT_FRAME_SIZE);
+    this.writer.data(stream.id, bytes, compressed, from, size, isEnd, DEFAULT_FRAME_SIZE, isOwn);
     this.wake();
   }
 

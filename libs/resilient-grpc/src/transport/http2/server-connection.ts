@@ -496,9 +496,10 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     from: number,
     size: number,
     isEnd: boolean,
+    isOwn: boolean,
   ): void {
     this.responded();
-    super.writeData(stream, bytes, compressed, from, size, isEnd);
+    super.writeData(stream, bytes, compressed, from, size, isEnd, isOwn);
     stream.movedAt = this.movedAt;
     if (stream.isQueued) this.hold(stream);
     if (isEnd) this.localEnded(stream);

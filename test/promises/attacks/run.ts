@@ -1,27 +1,156 @@
-// One attack against one contender, as a line of JSON:
-//   node --import ./test/support/typescript.mjs test/promises/attacks/run.ts --attack F1 --server ours [--memory 512 --heap 256 --ms 3000]
+// npm run promises -- attacks [--only F1,F2 --seed N]: each attack against this library and against Nest's server or grpc-js's client, whose
+// figures it compares. With --whose, runs the attacks against that contender only, and prints lines of JSON:
+//   node --import ./test/support/typescript.mjs test/promises/attacks/run.ts --only F1 --whose ours [--memory 512 --heap 256 --ms 3000]
 import 'reflect-metadata';
-import { Attacked, planOf } from '../../transport/hostile/attack-run.js';
-import { SERVER_ATTACKS } from '../../transport/hostile/attacks.js';
-import { exitWithUsage, parseOptions } from '../usage.js';
+import { parseArgs } from 'node:util';
+import { isWithin, type Bound } from '../../support/bound.js';
+import { Attacked, ATTACKS, planOf, type Contender, type Figures } from '../../transport/hostile/attack-run.js';
+import { Sentinel } from '../sentinel.js';
+import { tableOf } from '../table.js';
+import { exitWithUsage } from '../usage.js';
+import { judgeBetween, type JudgedRun } from '../watched-run.js';
+import type { Judgment } from '../../scenarios/support/judge.js';
 
-const USAGE = 'Usage: run.ts --attack NAME --server ours|nest [--memory MB --heap MB --ms N --scale N --seed N]';
+const USAGE =
+  'Usage: npm run promises -- attacks [--only F1,F2 --whose ours|theirs --memory MB --heap MB --ms N --seed N]';
 const text = { type: 'string' } as const;
-const values = parseOptions(
-  { attack: text, server: text, memory: text, heap: text, ms: text, scale: text, seed: text },
-  USAGE,
-);
-const names = Object.keys(SERVER_ATTACKS).filter((name) => name.startsWith(values.attack ?? ''));
-const server = values.server ?? 'ours';
-if (names.length === 0) exitWithUsage(`--attack: expected the start of a name, got '${values.attack}'`, USAGE);
-if (server !== 'ours' && server !== 'nest') exitWithUsage(`--server: expected ours or nest, got '${server}'`, USAGE);
+const options = { only: text, whose: text, memory: text, heap: text, ms: text, scale: text, seed: text };
+const values = parse();
+const names = ATTACKS.filter((name) => values.only?.split(',').some((only) => matches(name, only)) ?? true);
+if (names.length === 0)
+  exitWithUsage(`--only: expected names of attacks or their first words, got '${values.only}'`, USAGE);
+const whose = values.whose === 'theirs' ? 'theirs' : 'ours';
+if (values.whose !== undefined && values.whose !== whose)
+  exitWithUsage(`--whose: expected ours or theirs, got '${values.whose}'`, USAGE);
 const number = (value: string | undefined) => (value === undefined ? undefined : Number(value));
-for (const attack of names) {
-  const { memory, heap, ms, scale, seed } = values;
-  const attacked = await Attacked.start({ server, memory: number(memory), heap: number(heap) }, planOf(attack));
-  const figures = await attacked.run(attack, { ms: number(ms), scale: number(scale), seed: number(seed) }, 2_000);
-  await attacked.close();
+const seed = number(values.seed) ?? Math.trunc(Math.random() * 2 ** 31);
+/** Containers in megabytes, in which attacks on memory run; `true` if the peak is judged. */
+const CONTAINERS = [
+  [256, false],
+  [512, true],
+  [1_024, true],
+] as const;
+/** Largest share of a container that an attack may fill. */
+const MAX_SHARE = 0.8;
+const HEAP_MB = 256;
+/** Heap that may remain: compiled code, and counters of what happened. */
+const MAX_KEPT_MB = 8;
+/** Bytes of log that an attack may cause, however many it sends: lines are limited per minute. */
+const MAX_LOG_BYTES = 65_536;
+const ALONE_MS = 2_000;
+
+function parse() {
+  try {
+    const { values, positionals } = parseArgs({ options, allowPositionals: true });
+    if (positionals.some((word) => word !== 'attacks')) throw new Error(`unexpected ${positionals.join(' ')}`);
+    return values;
+  } catch (error) {
+    return exitWithUsage(String(error), USAGE);
+  }
+}
+
+function matches(name: string, only: string): boolean {
+  return name === only || name.split(' ')[0] === only;
+}
+
+async function measure(contender: Contender, attack: string): Promise<Figures> {
+  const attacked = await Attacked.start(contender, attack);
+  try {
+    return await attacked.run(attack, { ms: number(values.ms), scale: number(values.scale), seed }, ALONE_MS);
+  } finally {
+    await attacked.close();
+  }
+}
+
+/** Judges the figures that do not depend on time, and what the other contender's figures allow. */
+function judge(attack: string, ours: Figures, theirs: Figures): Judgment[] {
+  const { limit, streams = 0, maxRunning } = planOf(attack);
+  const row = (figure: string, value: Figures[string], bound: Bound, timed = false): Judgment => {
+    const judged = value ?? NaN;
+    return { figure, value: judged, bound, timed, ok: isWithin(judged, bound) };
+  };
+  const exactly = (count: number): Bound => ({ atLeast: count, atMost: count });
+  const [share, theirShare] = [Number(ours['CPU, % of a core']), Number(theirs['CPU, % of a core'])];
+  const ratio = Number(ours['CPU, ns per byte']) / Number(theirs['CPU, ns per byte']);
+  return [
+    row('process lives', ours['lives'], exactly(1)),
+    row('failed calls', ours['failed calls'], exactly(0)),
+    row('answered calls', ours['answered calls'], { atLeast: 1 }),
+    row('lost writes', ours['lost writes'], exactly(0)),
+    row('lost streams', ours['lost streams'], exactly(0)),
+    row('streams afterward', ours['streams after'], exactly(streams)),
+    row('sockets afterward, more than before', ours['sockets kept'], exactly(0)),
+    row('heap afterward, MB more than before', ours['heap kept, MB'], { atMost: MAX_KEPT_MB }),
+    row('log, bytes', ours['log, bytes'], { atMost: MAX_LOG_BYTES }),
+    ...(maxRunning === undefined ? [] : [row('handlers at once', ours['most running'], { atMost: maxRunning })]),
+    ...(limit === undefined ? [] : [row('limits named in the log', ours['limit'] === undefined ? 0 : 1, exactly(1))]),
+    // What costs them nothing has no ratio.
+    theirShare > 1
+      ? row('CPU per byte, relative to theirs', ratio, { atMost: 2 }, true)
+      : row('CPU, % of a core (theirs below 1)', share, { atMost: 2 }, true),
+    row('p99 of honest calls, ms', ours['p99, ms'], { atMost: 2 * Math.max(1, Number(theirs['p99, ms'])) }, true),
+  ];
+}
+
+/** Runs an attack on memory where memory is scarce. */
+async function judgeMemory(attack: string): Promise<Judgment[]> {
+  const lives = (figures: Figures, where: string): Judgment => ({
+    ...{ figure: `process lives @${where}`, value: Number(figures['lives']), bound: { atLeast: 1 } },
+    ...{ timed: false, ok: figures['lives'] === 1 },
+  });
+  const judgments = [lives(await measure({ whose: 'ours', heap: HEAP_MB }, attack), `heap of ${String(HEAP_MB)} MB`)];
+  for (const [memory, isJudged] of CONTAINERS) {
+    const figures = await measure({ whose: 'ours', memory }, attack);
+    const where = `${String(memory)} MB, ${String(figures['container'])}`;
+    const value = Number(figures['peak of the container, MB'] ?? figures['peak RSS, MB']) / memory;
+    const bound = isJudged ? { atMost: MAX_SHARE } : {};
+    if (isJudged) judgments.push(lives(figures, where));
+    judgments.push({
+      figure: `peak, share of the container @${where}`,
+      value,
+      bound,
+      timed: false,
+      ok: isWithin(value, bound),
+    });
+  }
+  return judgments;
+}
+
+const print = (figures: Figures) => {
   const rounded = (_: string, value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(4)) : value);
   console.log(JSON.stringify(figures, rounded));
+};
+if (values.whose !== undefined) {
+  const contender = { whose, memory: number(values.memory), heap: number(values.heap) };
+  for (const attack of names) print(await measure(contender, attack));
+  process.exit(0);
 }
-process.exit(0);
+
+console.log(`Attacks, seed ${String(seed)}`);
+const sentinel = await Sentinel.start();
+const runs: JudgedRun[] = [];
+for (const attack of names) {
+  const from = Date.now();
+  const errors: string[] = [];
+  const judgments: Judgment[] = [];
+  try {
+    const theirs = await measure({ whose: 'theirs' }, attack);
+    const ours = await measure({ whose: 'ours' }, attack);
+    judgments.push(...judge(attack, ours, theirs));
+    if (planOf(attack).memory === true) judgments.push(...(await judgeMemory(attack)));
+    if (judgments.some(({ ok }) => !ok)) for (const figures of [ours, theirs]) print(figures);
+  } catch (error) {
+    errors.push(String(error));
+  }
+  const until = Date.now();
+  const judged = await judgeBetween(sentinel, from, until, judgments);
+  const run = { ...judged, errors, seconds: (until - from) / 1_000 };
+  runs.push(run);
+  console.log(tableOf(attack, run));
+}
+await sentinel.close();
+const rows = runs.flatMap((run) => run.rows);
+const count = (verdict: string) => rows.filter((row) => row.verdict === verdict).length;
+const broken = count('broken') + runs.flatMap(({ errors }) => errors).length;
+console.log(`\n${String(count('kept'))} kept, ${String(broken)} broken, ${String(count('not judged'))} not judged`);
+process.exit(broken > 0 ? 1 : 0);

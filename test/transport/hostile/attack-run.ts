@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { CLIENT_ATTACKS } from './client-attacks.js';
 import { SERVER_ATTACKS, type ServerAttack } from './attacks.js';
 
 const programOf = (name: string): URL => new URL(`./${name}.mjs`, import.meta.url);
@@ -14,8 +15,8 @@ const ANSWER_MS = 60_000;
 
 /** What a server has used since the previous report, and holds. */
 interface ServerReport {
-  readonly heap: number;
-  readonly resident: number;
+  /** After a garbage collection, if one was wanted. */
+  readonly heap?: number;
   readonly peak: number;
   readonly sockets: number;
   readonly streams: number;
@@ -102,7 +103,8 @@ class Container {
 }
 
 export interface Contender {
-  readonly server: 'ours' | 'nest';
+  /** 'theirs': Nest's server, or grpc-js's client. */
+  readonly whose: 'ours' | 'theirs';
   /** Megabytes of the container. */
   readonly memory?: number | undefined;
   /** Megabytes of the old space of the heap. */
@@ -123,66 +125,78 @@ const quantile = (values: readonly number[] = [], share: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.trunc(values.length * share))] ?? NaN;
 const megabytes = (bytes = NaN): number => Math.round(bytes / 1_048_576);
 
-export function planOf(attack: string): ServerAttack {
-  const plan = SERVER_ATTACKS[attack];
-  if (plan === undefined) throw new Error(`expected one of ${Object.keys(SERVER_ATTACKS).join(', ')}, got '${attack}'`);
-  return plan;
-}
+/** Attacks on servers, and then those on clients. */
+export const ATTACKS: readonly string[] = [...Object.keys(SERVER_ATTACKS), ...Object.keys(CLIENT_ATTACKS)];
+
+/** What an attack needs of the server, and of the honest client. */
+export const planOf = (attack: string): ServerAttack => SERVER_ATTACKS[attack] ?? {};
 
 /** A server, an honest client of it, and a hostile one, each in a process of its own. */
 export class Attacked {
   private constructor(
-    private readonly contender: Contender,
+    private readonly whose: Contender['whose'],
     private readonly streams: number,
-    private readonly server: ChildServer,
+    /** The process that is attacked. */
+    private readonly target: ChildServer,
     private readonly canary: ChildServer,
     private readonly attacker: ChildServer,
+    private readonly children: readonly ChildServer[],
     private readonly container: Container | undefined,
   ) {}
 
-  /** @param plan what the attack needs of the server and of the honest client */
-  static async start(
-    contender: Contender,
-    { renegotiates, options = {}, streams = 0 }: ServerAttack,
-  ): Promise<Attacked> {
-    const { server: name, memory, heap } = contender;
+  /** Starts the processes for an attack, and for others with the same needs. */
+  static async start({ whose, memory, heap }: Contender, attack: string): Promise<Attacked> {
+    const { renegotiates, options = {}, streams = 0 } = planOf(attack);
     const tls = renegotiates === true ? ['--tls'] : [];
     const flags = ['--expose-gc', ...(heap === undefined ? [] : [`--max-old-space-size=${String(heap)}`])];
     const container = memory === undefined ? undefined : Container.create(memory, flags);
-    const [readyTimeoutMs, given] = [ANSWER_MS, JSON.stringify(options)];
-    const server = await ChildServer.start({
-      ...{ script: programOf('attacked-server'), readyTimeoutMs, ...(container?.start ?? { execArgv: flags }) },
-      args: (port) => ['--server', name, '--port', String(port), '--options', given, ...tls],
-    });
+    const start = (script: string, args: readonly string[], options: object = {}) =>
+      ChildServer.start({
+        ...{ script: programOf(script), readyTimeoutMs: ANSWER_MS, ...options },
+        args: (port) => (args.includes('--port') ? args : [...args, '--port', String(port)]),
+      });
+    const typescript = { execArgv: ['--import', LOADER] };
+    const measured = container?.start ?? { execArgv: flags };
+    const isServer = attack in SERVER_ATTACKS;
+    const args = ['--server', isServer ? whose : 'theirs', '--options', JSON.stringify(options), ...tls];
+    const server = await start('attacked-server', args, isServer ? measured : { execArgv: flags });
     const port = ['--port', String(server.port)];
-    const [canary, attacker] = await Promise.all([
-      ChildServer.start({
-        ...{ script: programOf('canary'), readyTimeoutMs },
-        args: () => [...port, '--streams', String(streams), ...tls],
-      }),
-      ChildServer.start({
-        ...{ script: programOf('attacker'), readyTimeoutMs, execArgv: ['--import', LOADER], args: () => port },
-      }),
-    ]);
-    const attacked = new Attacked(contender, streams, server, canary, attacker, container);
-    await waitFor(async () => ((await attacked.report())?.sockets ?? 0) === 1, { timeoutMs: ANSWER_MS });
+    const attacker = await start(isServer ? 'attacker' : 'hostile-server', isServer ? port : [], typescript);
+    const client = isServer
+      ? ['--streams', String(streams), ...tls]
+      : ['--hostile', String(attacker.port), '--client', whose];
+    const canary = await start('canary', [...port, ...client], isServer ? {} : measured);
+    const children = [canary, attacker, server];
+    const attacked = new Attacked(whose, streams, isServer ? server : canary, canary, attacker, children, container);
+    // The client connects to each of its servers.
+    await waitFor(async () => (await attacked.report())?.sockets === attacked.usualSockets, { timeoutMs: ANSWER_MS });
     return attacked;
+  }
+
+  /** Sockets of the attacked process without an attack. */
+  get usualSockets(): number {
+    return this.target === this.canary ? 2 : 1;
+  }
+
+  get lives(): boolean {
+    return this.children.every(({ running }) => running);
   }
 
   /** '127.0.0.1:port' of the server. */
   get url(): string {
-    return this.server.url;
+    return this.target.url;
   }
 
-  readonly report = () => ask<ServerReport>(this.server);
+  /** @param collects whether to collect garbage first */
+  readonly report = (collects = false) => ask<ServerReport>(this.target, { collects });
   private readonly hear = () => ask<CanaryReport>(this.canary);
 
   /** Runs an attack, and measures it. */
   async run(attack: string, { ms, scale = 1, seed = 1 }: Extent, aloneMs: number): Promise<Figures> {
-    const { server, streams, container } = this;
+    const { target, streams, container } = this;
     const plan = planOf(attack);
     const earlier = await this.hear();
-    const before = await this.report();
+    const before = await this.report(true);
     const aloneAt = performance.now();
     await pause(aloneMs);
     const idle = await this.report();
@@ -195,7 +209,7 @@ export class Attacked {
     const beganAt = performance.now();
     const sent = await ask<{ bytes: number; opened: number }>(this.attacker, { ms: ms ?? plan.ms ?? 3_000 });
     const beside = await this.hear();
-    const during = await this.report();
+    const during = await this.report(true);
     const seconds = (performance.now() - beganAt) / 1_000;
     await ask(this.attacker, { stop: true });
     const heard = [prepared, beside];
@@ -204,17 +218,18 @@ export class Attacked {
       heard.push(await this.hear());
       after = await this.report();
       const { sockets = 0, streams: open = 0, lingering = 0 } = after ?? {};
-      return !server.running || (sockets <= 1 && open <= streams && lingering === 0);
+      return !target.running || (sockets <= this.usualSockets && open <= streams && lingering === 0);
     };
     // What Nest's server holds for longer is no matter of this library.
-    const timeoutMs = this.contender.server === 'ours' ? 30_000 : 3_000;
+    const timeoutMs = this.whose === 'ours' ? 30_000 : 3_000;
     await waitFor(isQuiet, { timeoutMs, intervalMs: 200 }).catch(() => undefined);
+    after = await this.report(true);
     const last = heard.at(-1);
     const errors = heard.flatMap((report) => report?.errors ?? []);
     const cpuMs = (during?.cpuBefore ?? NaN) - (first?.cpuAfter ?? NaN) - idleShare * seconds * 1_000;
     return {
-      ...{ attack, ...this.contender, container: container?.kind },
-      lives: server.running ? 1 : 0,
+      ...{ attack, whose: this.whose, container: container?.kind },
+      lives: target.running ? 1 : 0,
       bytes: sent?.bytes,
       connections: sent?.opened,
       'CPU, % of a core': cpuMs / seconds / 10,
@@ -231,17 +246,17 @@ export class Attacked {
       'log, bytes': (first?.logged ?? 0) + (during?.logged ?? 0),
       'peak RSS, MB': megabytes(Math.max(first?.peak ?? 0, during?.peak ?? 0)),
       'peak of the container, MB': container?.peakBytes && megabytes(container.peakBytes),
-      'heap during, MB': megabytes(during && before && during.heap - before.heap),
-      'heap kept, MB': megabytes(after && before && after.heap - before.heap),
-      'sockets after': after?.sockets,
+      'heap during, MB': megabytes((during?.heap ?? NaN) - (before?.heap ?? NaN)),
+      'heap kept, MB': megabytes((after?.heap ?? NaN) - (before?.heap ?? NaN)),
+      'sockets kept': after && after.sockets - this.usualSockets,
       'streams after': after && after.streams + after.lingering,
-      limit: server.output.find((line) => plan.limit?.test(line) === true && /127\.0\.0\.1:\d+/.test(line)),
-      ending: server.running ? undefined : server.output.slice(-3).join(' | ').slice(0, 200),
+      limit: target.output.find((line) => plan.limit?.test(line) === true && /127\.0\.0\.1:\d+/.test(line)),
+      ending: target.running ? undefined : target.output.slice(-40).join(' | ').slice(0, 1500),
     };
   }
 
   async close(): Promise<void> {
-    for (const child of [this.attacker, this.canary, this.server]) await child.close();
+    for (const child of this.children) await child.close();
     await this.container?.remove();
   }
 }

@@ -1,4 +1,4 @@
-// A Nest application in its own process, with this library's server or Nest's:
+// A Nest application in its own process, with this library's server or Nest's ('theirs'):
 //   node --expose-gc attacked-server.mjs --server ours --port 0 --tls --options JSON
 // Get answers at once, Create after 5 s or, for the item 'canary', at once, Watch with as many events as `from` says, Upload counts its
 // messages, and Session answers each one. On an IPC message, the process reports what it has used and what it holds.
@@ -13,7 +13,7 @@ import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, GrpcStreamMethod, Transport } from '@nestjs/microservices';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { count, map } from 'rxjs';
-import { readMemory } from '../../../bench/memory.mjs';
+import { processReport } from './process-report.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -88,17 +88,6 @@ for (const [decorate, name] of [
   Object.defineProperty(Orders.prototype, name, descriptor);
 }
 
-// What grpc-js and Nest log, in bytes.
-let logged = 0;
-for (const stream of [process.stdout, process.stderr]) {
-  const { write } = stream;
-  stream.write = (chunk, ...rest) => {
-    logged += chunk.length;
-    // What an attack makes the process write would fill the memory of the process that reads it.
-    return logged > 10_000_000 || write.call(stream, chunk, ...rest);
-  };
-}
-
 class AppModule {}
 const isOurs = values.server === 'ours';
 Module({ imports: isOurs ? [ResilientGrpcServerModule.forRoot(options)] : [], controllers: [Orders] })(AppModule);
@@ -111,29 +100,11 @@ const app = isOurs
 await app.listen();
 const server = isOurs ? app.get(ResilientGrpcServer) : undefined;
 
-let peak = 0;
-setInterval(() => (peak = Math.max(peak, process.memoryUsage.rss())), 50).unref();
-const cpuMs = () => (process.cpuUsage().user + process.cpuUsage().system) / 1_000;
-process.on('message', () => {
-  const cpuBefore = cpuMs();
-  void readMemory().then(({ heap, resident }) => {
-    const sockets = process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
-    // Nest's server does not say what it holds.
-    const held = { sockets, streams: server?.activeStreams().length ?? 0, lingering: server?.lingeringHandlers ?? 0 };
-    const counts = { created, written, running, mostRunning, logged };
-    process.send?.({
-      heap,
-      resident,
-      peak: Math.max(peak, resident),
-      ...held,
-      ...counts,
-      cpuBefore,
-      cpuAfter: cpuMs(),
-    });
-    peak = 0;
-    mostRunning = running;
-    logged = 0;
-  });
+process.on('message', async ({ collects }) => {
+  // Nest's server does not say what it holds.
+  const held = { streams: server?.activeStreams().length ?? 0, lingering: server?.lingeringHandlers ?? 0 };
+  process.send?.({ ...(await processReport(collects)), ...held, created, written, mostRunning });
+  mostRunning = running;
 });
 process.once('disconnect', () => process.exit(0));
 process.send?.({ listening: Number(values.port) });

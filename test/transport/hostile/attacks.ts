@@ -44,6 +44,8 @@ export interface ServerAttack {
   readonly renegotiates?: true;
   /** Options of the server. */
   readonly options?: object;
+  /** Most handlers that may run at once. */
+  readonly maxRunning?: number;
   /** Streams that the honest client has open. */
   readonly streams?: number;
   /** The limit that our server's log names; without one, the server bears the attack. */
@@ -60,7 +62,7 @@ const REQUEST = [
   ['te', 'trailers'],
 ] as const;
 const EMPTY = Buffer.alloc(0);
-const times = (count: number, one: (index: number) => Buffer): Buffer =>
+export const times = (count: number, one: (index: number) => Buffer): Buffer =>
   Buffer.concat(Array.from({ length: Math.ceil(count) }, (_, index) => one(index)));
 type Pair = readonly [string, string];
 const fieldsOf = (method: string, more: readonly Pair[] = []): readonly Pair[] => [
@@ -76,21 +78,21 @@ const blockOf = (method: string): Buffer => {
 };
 const begin = (id: number, method = 'Upload', flags = 0): Buffer =>
   frame(FRAME.headers, FLAG.endHeaders | flags, id, blockOf(method));
-const message = (bytes: Buffer, length = bytes.length, flag = 0): Buffer =>
+export const message = (bytes: Buffer, length = bytes.length, flag = 0): Buffer =>
   Buffer.concat([Buffer.from([flag]), numbers(length), bytes]);
-const data = (id: number, bytes: Buffer, flags = 0): Buffer => frame(FRAME.data, flags, id, bytes);
+export const data = (id: number, bytes: Buffer, flags = 0): Buffer => frame(FRAME.data, flags, id, bytes);
 const call = (id: number, method: string, request = EMPTY): Buffer =>
   Buffer.concat([begin(id, method), data(id, message(request), FLAG.endStream)]);
 
 /** The literal `[name, value]`, which is inserted into the header table. */
-const inserted = (pair: Pair): Buffer => Buffer.concat([Buffer.from([0x40]), fieldBlock([pair]).subarray(1)]);
+export const literal = (pair: Pair): Buffer => Buffer.concat([Buffer.from([0x40]), fieldBlock([pair]).subarray(1)]);
 /**
  * HEADERS of `method` in as few bytes as HPACK allows: the first inserts its fields, and later ones have one byte per field. `repeated` is
  * inserted, too, and occurs `times` times.
  */
 const compact = (method: string, repeated?: Pair, count = 0): ((id: number) => Buffer) => {
   const pairs = [...fieldsOf(method), ...(repeated ? [repeated] : [])];
-  const all = Buffer.concat(pairs.map(inserted));
+  const all = Buffer.concat(pairs.map(literal));
   const indices = Buffer.from([...pairs.keys()].map((at) => 0x80 | (62 + pairs.length - 1 - at)));
   const copies = Buffer.alloc(count, 0x80 | 62);
   return (id) => frame(FRAME.headers, FLAG.endHeaders, id, Buffer.concat(id === 1 ? [all, copies] : [indices, copies]));
@@ -122,7 +124,7 @@ const BOMB = Buffer.concat([
 ]);
 /** CreateOrderRequest with an item of almost 4 MiB, in 4 KB. */
 const ITEM_BYTES = 4_194_304 - 100;
-const gzipped = gzipSync(
+export const GZIPPED_ITEM = gzipSync(
   Buffer.concat([
     Buffer.from([0x12, (ITEM_BYTES & 127) | 128, ((ITEM_BYTES >> 7) & 127) | 128]),
     Buffer.from([((ITEM_BYTES >> 14) & 127) | 128, ITEM_BYTES >> 21]),
@@ -131,7 +133,7 @@ const gzipped = gzipSync(
 );
 const gzipBegin = compact('Create', ['grpc-encoding', 'gzip']);
 const gzipBomb = (id: number, flags: number): Buffer =>
-  Buffer.concat([gzipBegin(id), data(id, message(gzipped, gzipped.length, 1), flags)]);
+  Buffer.concat([gzipBegin(id), data(id, message(GZIPPED_ITEM, GZIPPED_ITEM.length, 1), flags)]);
 /** 6,200 times an empty `set-cookie`, which is entry 55 of the static table. */
 const COOKIES = Buffer.alloc(6_200, 0x80 | 55);
 const MANY_FIELDS = compact('Get', ['x-bin', ''], 6_800);
@@ -227,8 +229,15 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
   },
   'F9 cancelled calls': {
     ids: 50,
-    bytes: (id) => times(50, (n) => Buffer.concat([call(id + 2 * n, 'Create'), reset(id + 2 * n, 8)])),
+    bytes: (id) =>
+      Buffer.concat([
+        times(50, (n) => call(id + 2 * n, 'Create')),
+        // In a later turn, because what is reset in the same one does not start.
+        ...(id > 100 ? [times(50, (n) => reset(id + 2 * n - 100, 8))] : []),
+      ]),
     options: { channelOptions: { 'grpc.max_concurrent_streams': 100 } },
+    // 100 on each of 4 connections.
+    maxRunning: 400,
   },
   'F9 many fields': { ids: 1, bytes: (id) => MANY_FIELDS(id) },
   'F9 starts of messages': {

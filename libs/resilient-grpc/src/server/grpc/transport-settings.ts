@@ -41,7 +41,7 @@ const MIN_STREAMS = 10_000;
  * Share that the connections of a process may hold of the memory that is left when it begins to listen, and of what is left of V8's heap.
  * The rest is for garbage, for what handlers hold, and for other processes.
  */
-const MEMORY_SHARE = 1 / 3;
+const MEMORY_SHARE = 1 / 2;
 const HEAP_SHARE = 2 / 5;
 /** Least memory, for a process that has used up its container: it should rather serve a few calls than none. */
 const MIN_MEMORY_BYTES = 4_194_304;

@@ -68,16 +68,20 @@ export class MemoryBudget {
     return this.usedBytes <= RELIEVED_BELOW * this.maxBytes;
   }
 
-  /** True if a stream of `bytes` may begin on the connection `holder`. */
-  admits(holder: Holder, bytes: number): boolean {
-    if (this.usedBytes + bytes <= REFUSED_ABOVE * this.maxBytes) return true;
-    return holder.heldBytes + bytes <= this.shareOf((1 - REFUSED_ABOVE) * this.maxBytes);
+  /** True if a stream of `bytes` may begin on any connection. */
+  admits(bytes: number): boolean {
+    return this.usedBytes + bytes <= REFUSED_ABOVE * this.maxBytes;
   }
 
-  /** True if the messages of `holder` need not wait for each other. */
-  hasRoom(holder: Holder): boolean {
+  /** Bytes of the streams that may begin on each connection nevertheless. */
+  get reserve(): number {
+    return this.shareOf((1 - REFUSED_ABOVE) * this.maxBytes);
+  }
+
+  /** True if the messages of a connection that has buffered `bytes` need not wait for each other. */
+  hasRoom(bytes: number): boolean {
     const room = ROOM * this.maxBytes;
-    return this.usedBytes <= room || holder.heldBytes <= this.shareOf(room);
+    return this.usedBytes <= room || bytes <= this.shareOf(room);
   }
 
   private shareOf(bytes: number): number {

@@ -80,6 +80,9 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   /** Bytes that count for this connection in the budget of memory. */
   heldBytes = 0;
   answered = 0;
+  /** Bytes of streams that have begun although the budget was nearly used up, and of the messages of all streams. */
+  private reservedBytes = 0;
+  private bufferedBytes = 0;
   protected readonly maxEnablePush = 1;
   declare protected readonly owner: ServerOwner;
   /** True if the client has completed its preface and settings. */
@@ -315,7 +318,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const { limits, memory } = this;
     const callBytes = memory.heapFactor * (STREAM_BYTES + block.size + (FIELD_BYTES * block.fields.length) / 2);
     const isBeyondLimit = this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams;
-    if (isBeyondLimit || !memory.admits(this, callBytes)) {
+    const isReserved = !memory.admits(callBytes);
+    if (isBeyondLimit || (isReserved && this.reservedBytes + callBytes > memory.reserve)) {
       // Also before the client knows the limit. It may send the request again.
       this.writeReset(id, REFUSED_STREAM);
       // How much memory is free, no client knows.
@@ -326,6 +330,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     stream.movedAt = this.movedAt;
     if (this.streams.size === 0) memory.addBusy(1);
     this.streams.add(stream);
+    stream.isReserved = isReserved;
+    if (isReserved) this.reservedBytes += callBytes;
     this.add(callBytes);
     const problem = block.isTooLarge ? undefined : requestProblem(block, isEnd);
     if (problem !== undefined) {
@@ -356,7 +362,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       stream.unreadBytes += length;
       stream.movedAt = this.movedAt;
       // Unread messages of one call do not hold up others, unless the connection holds much.
-      if (this.memory.hasRoom(this)) this.creditConnection(length);
+      if (this.memory.hasRoom(this.bufferedBytes)) this.creditConnection(length);
       else stream.owedBytes += length;
       if (stream.isRemoteEnded) this.reject(stream, STREAM_CLOSED, 'DATA after the end of the request');
     }
@@ -460,7 +466,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     stream.unreadBytes = 0;
     this.payOwed(stream, stream.owedBytes);
     this.hold(stream);
-    if (stream.isReleased) this.add(-stream.callBytes);
+    if (stream.isReleased) this.free(stream);
     else this.working += 1;
     this.waiting.delete(stream);
     if (this.assembling === stream) this.assembleNext();
@@ -469,7 +475,12 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   released(stream: ServerStream): void {
     if (!stream.isClosed) return;
     this.working -= 1;
-    this.add(-stream.callBytes);
+    this.free(stream);
+  }
+
+  private free({ callBytes, isReserved }: ServerStream): void {
+    if (isReserved) this.reservedBytes -= callBytes;
+    this.add(-callBytes);
   }
 
   progressOf(): StreamProgress {
@@ -571,7 +582,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private mayAssemble(stream: ServerStream): boolean {
-    if (this.memory.hasRoom(this)) return true;
+    if (this.memory.hasRoom(this.bufferedBytes)) return true;
     this.assembling ??= stream;
     if (this.assembling === stream) return true;
     this.waiting.add(stream);
@@ -588,7 +599,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       this.waiting.add(assembling);
     }
     for (const next of this.waiting) {
-      const hasRoom = this.memory.hasRoom(this);
+      const hasRoom = this.memory.hasRoom(this.bufferedBytes);
       if (!hasRoom && this.assembling !== undefined) return;
       this.waiting.delete(next);
       if (next.assembledBytes === 0) continue;
@@ -602,6 +613,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private hold(stream: ServerStream): void {
     const { heldBytes } = stream;
     stream.heldBytes = stream.isClosed ? 0 : stream.bufferedBytes;
+    this.bufferedBytes += stream.heldBytes - heldBytes;
     this.add(stream.heldBytes - heldBytes);
   }
 

@@ -44,6 +44,8 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
   keptBytes = 0;
   /** Time at which the client last sent or took a part of a message. */
   movedAt = 0;
+  /** True if the stream has begun although the budget of memory was nearly used up. */
+  isReserved = false;
   /** True if the user has the whole request, and only its end is missing. */
   awaitsEnd = false;
   /** True if the user has handed over a message, so that the application may have seen it. */

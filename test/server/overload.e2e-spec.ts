@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ServerInterceptingCall, status, type ServerInterceptor, type ServiceError } from '@grpc/grpc-js';
 import { Controller, Module, type Type } from '@nestjs/common';
@@ -15,6 +17,8 @@ import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { block } from '../support/block.mjs';
 import { startOrdersApp } from '../support/orders-app.js';
+import { recordTiming } from '../support/timing.js';
+import { FLAG, FRAME, PREFACE, frame, headers, settings, settingsAck } from '../unit-support/frames.js';
 import { ordersOptions, ownUrl } from './served-orders.js';
 import { NestServer, type PlainServerOptions } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
@@ -166,6 +170,45 @@ describe('a server that receives fewer calls than it can serve', { timeout: 120_
     }
     expect(server.output).not.toContain('overload');
   });
+});
+
+/** Sends `count` calls of `Orders/Get` on a connection of its own, and reads nothing. */
+async function pipeline(port: number, count: number): Promise<void> {
+  const socket = connect(port, '127.0.0.1').pause();
+  onTestFinished(() => void socket.destroy());
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  const get = { ':method': 'POST', ':scheme': 'http', ':authority': 'x', ':path': '/orders.v1.Orders/Get' };
+  const fields = { ...get, 'content-type': 'application/grpc', te: 'trailers' };
+  const call = (id: number) => [headers(id, fields), frame(FRAME.data, FLAG.endStream, id, Buffer.alloc(5))];
+  const calls = Array.from({ length: count }, (_, index) => call(2 * index + 1)).flat();
+  const isSent = new Promise((resolve) => {
+    socket.write(Buffer.concat([PREFACE, settings(), settingsAck(), ...calls]), resolve);
+  });
+  await isSent;
+}
+
+describe('100 clients that send 40 calls each at once and read nothing', { timeout: 60_000 }, () => {
+  it(
+    'have few of their calls served before that of a client that calls after them, and all of them in the end',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const server = await NestServer.start({}, ['--busy=2']);
+      onTestFinished(() => server.close());
+      const client = new PlainClient(server.url);
+      await warmUp(client);
+      await Promise.all(Array.from({ length: 100 }, () => pipeline(server.port, 40)));
+      const from = performance.now();
+      await client.get();
+      const latencyMs = performance.now() - from;
+      // Of each connection, few are read while others wait. Otherwise, all 4,000 would be first.
+      expect((await server.counts()).attempts).toBeLessThan(2_000);
+      recordTiming(task, 'latency of a call beside 4,000 calls of 2 ms on 100 other connections, ms', latencyMs, {
+        atMost: 3_000,
+      });
+      await waitFor(async () => (await server.counts()).attempts === WARM_UP_CALLS + 4_001, { timeoutMs: 40_000 });
+    },
+  );
 });
 
 describe('a call that is refused during an overload', { timeout: 60_000 }, () => {

@@ -197,7 +197,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     if (isOnSocket) {
       const settings = transportSettings(this.grpcOptions, resolved.maxConnections);
       const endCallsOf = this.calls.endOf.bind(this.calls);
-      this.connections = new SocketConnections(settings, resolved, { clock, random, events, endCallsOf });
+      const wantedOf = this.gate.wantedOf.bind(this.gate);
+      this.connections = new SocketConnections(settings, resolved, { clock, random, events, endCallsOf, wantedOf });
     }
     this.drain = new ServerDrain(resolved.drain, { clock, events, calls: this.calls, health: this.health });
     // Writes pending summary lines, even if another shutdown hook hangs and Nest never calls `close`.

@@ -235,6 +235,11 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
     return this.peerAtBegin ?? this.wire.getPeer();
   }
 
+  /** What the calls of one connection have in common; of grpc-js's connections, the address of the peer. */
+  get connection(): unknown {
+    return this.innermost?.connection ?? this.wire.getPeer();
+  }
+
   /** True if the caller is no longer waiting: it cancelled or disconnected, or the deadline passed. */
   get isCallerGone(): boolean {
     return this.wire.cancelled || this.isClosed || this.deadlinePassed;

@@ -33,6 +33,8 @@ interface ConnectionsDependencies {
   readonly events: EventHub<GrpcServerEvent>;
   /** Ends the calls of a connection with UNAVAILABLE. */
   readonly endCallsOf: (connection: CallConnection) => void;
+  /** Returns how many requests of a connection may be read now. */
+  readonly wantedOf?: (connection: CallConnection) => number;
 }
 
 /** Takes the requests of all connections. */
@@ -165,6 +167,10 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
   request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver {
     this.noteUse();
     return this.take(this, stream, block, isEnd);
+  }
+
+  wanted(): number {
+    return this.owner.dependencies.wantedOf?.(this) ?? Infinity;
   }
 
   callEnded(): void {

@@ -28,6 +28,7 @@ export class HeldCall extends AsyncResource implements WaitingCall<HeldCall> {
   next: HeldCall | undefined;
   weight = 0;
   variance = 0;
+  readonly connection: unknown;
 
   constructor(
     readonly call: ServedCall,
@@ -36,6 +37,7 @@ export class HeldCall extends AsyncResource implements WaitingCall<HeldCall> {
     private readonly start: () => void,
   ) {
     super('GrpcHeldCall');
+    this.connection = call.connection;
   }
 
   get deadline(): number {
@@ -56,6 +58,8 @@ export class HeldCalls {
   readonly queue: OverloadQueue<HeldCall>;
   /** Number of waiting calls that had no near deadline when they arrived. */
   patientSize = 0;
+  /** Number of waiting calls of each connection. */
+  readonly sizes = new Map<unknown, number>();
 
   /** @param refusal status of a call that cannot be served in time */
   constructor(
@@ -72,6 +76,7 @@ export class HeldCalls {
   add(held: HeldCall, now: number): boolean {
     if (!this.queue.add(held, now)) return false;
     if (isPatient(held)) this.patientSize += 1;
+    this.count(held, 1);
     held.call.onEndWhileHeld = () => {
       this.noteLeft(held);
       this.queue.remove(held, this.clock.now());
@@ -120,6 +125,13 @@ export class HeldCalls {
   private noteLeft(held: HeldCall): void {
     held.call.onEndWhileHeld = undefined;
     if (isPatient(held)) this.patientSize -= 1;
+    this.count(held, -1);
+  }
+
+  private count({ connection }: HeldCall, change: 1 | -1): void {
+    const size = (this.sizes.get(connection) ?? 0) + change;
+    if (size === 0) this.sizes.delete(connection);
+    else this.sizes.set(connection, size);
   }
 }
 

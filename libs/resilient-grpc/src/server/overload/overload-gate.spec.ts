@@ -11,6 +11,7 @@ import { VirtualClock, turn } from '../../../../../test/unit-support/virtual-clo
 import type { ServedHandler, ServedMethod } from '../calls/served-call.js';
 import { ServerCalls } from '../calls/server-calls.js';
 import type { StatusLike, WireCall } from '../calls/wire-call.js';
+import type { CallConnection } from '../grpc/innermost-call.js';
 import { implementationOf } from '../served-methods.js';
 import { OverloadGate, unreadRefusal } from './overload-gate.js';
 import { OverloadState } from './overload-state.js';
@@ -86,7 +87,7 @@ function makeServer(workMs = 5, overloadProtection = true) {
     );
   let next = 0;
   const method = methodOf(work);
-  const call = (timeoutMs = Infinity, implementation = method) => {
+  const call = (timeoutMs = Infinity, implementation = method, peer = '10.0.0.7:4711') => {
     const id = next++;
     const deadline = clock.epoch() + timeoutMs;
     const wire = Object.assign(new EventEmitter(), {
@@ -94,7 +95,7 @@ function makeServer(workMs = 5, overloadProtection = true) {
       request: id,
       cancelled: false,
       getDeadline: () => deadline,
-      getPeer: () => '10.0.0.7:4711',
+      getPeer: () => peer,
       call: { stream: { closed: false, close: () => undefined, on: () => undefined } },
     });
     implementation(wire as unknown as WireCall, (error) => answers.push({ id, status: error ?? undefined }));
@@ -135,6 +136,8 @@ function makeServer(workMs = 5, overloadProtection = true) {
     clock,
     calls,
     call,
+    callFrom: (peer: string) => call(Infinity, method, peer),
+    wantedOf: (peer: string) => gate.wantedOf(peer as unknown as CallConnection),
     callInOneTurn,
     settle,
     occupy,
@@ -321,6 +324,18 @@ describe('OverloadGate', () => {
       await settle();
     },
   );
+
+  it('wants any number of requests of one connection, and few of each of several while calls wait', async () => {
+    const { callFrom, settle, wantedOf } = makeServer(1);
+    for (let index = 0; index < 1_000; index++) callFrom('a:1');
+    expect(wantedOf('a:1')).toBe(Infinity);
+    callFrom('b:1');
+    expect(['a:1', 'b:1', 'c:1'].map(wantedOf)).toEqual([261, 1_249, 1_250]);
+    for (let index = 0; index < 100; index++) callFrom(`${String(index)}:2`);
+    expect(['a:1', 'b:1', 'c:1'].map(wantedOf)).toEqual([0, 3, 4]);
+    await settle();
+    expect(wantedOf('a:1')).toBe(Infinity);
+  });
 
   it('does not run the handler of a call that was cancelled while it waited', async () => {
     const { call, calls, handled, settle } = makeServer();

@@ -10,6 +10,7 @@ import type { StatusLike } from '../calls/wire-call.js';
 import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { metadataOf } from '../../channel/subchannel/header-fields.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
+import type { CallConnection } from '../grpc/innermost-call.js';
 import type { ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 
 /** Status of a call that an overloaded server refuses because its handler could not run in time. */
@@ -26,6 +27,8 @@ export const SLICE_MS = 10;
  * all; without this threshold, they could exhaust memory.
  */
 const MAX_PATIENT = 5_000;
+/** Number of calls of each connection that may wait, however many connections there are. */
+const MIN_SHARE = 4;
 
 /**
  * Runs the handlers of unary calls. While the process has time for other work, each handler runs when its call arrives.
@@ -78,6 +81,16 @@ export class OverloadGate {
       events.emit({ type: 'call-end', path, kind, end });
     }
     return true;
+  }
+
+  /**
+   * Returns how many requests of a connection may be read now. While calls wait that come from several connections, each may have only a few,
+   * so that TCP flow control stops clients that send many, and no client waits long for the calls of others.
+   */
+  wantedOf(connection: CallConnection): number {
+    const { sizes } = this.held;
+    if (!this.isWorking || sizes.size < 2) return Infinity;
+    return Math.max(0, Math.max(MIN_SHARE, Math.floor(MAX_PATIENT / sizes.size ** 2)) - (sizes.get(connection) ?? 0));
   }
 
   /** Runs the handler of `call` now or after the waiting calls; does not run it if the call is refused or ends first. */

@@ -117,6 +117,7 @@ class Scene implements ServerOwner {
   frames: string[] = [];
   end: ConnectionEnd | undefined;
   pauses = 0;
+  wanted?: () => number;
   now = 1_000_000;
   /** True if calls read their requests at once, and if they are released when they have ended. */
   reads = true;
@@ -541,6 +542,22 @@ describe('the limit of streams', () => {
     for (const call of scene.calls) call.answer();
     scene.send(request(4_001));
     expect([scene.calls.length, scene.connection.openStreams]).toEqual([101, 1]);
+  });
+
+  it('hands out no more requests per turn than are wanted, and reads nothing while none is', () => {
+    const scene = Scene.started();
+    scene.wanted = () => 3;
+    scene.connection.receive(Buffer.concat([times(10, (index) => request(2 * index + 1)), ping(Buffer.alloc(8))]));
+    expect([scene.calls.length, scene.pauses]).toEqual([3, 1]);
+    scene.wanted = () => 0;
+    // The client cannot be asked to complete what is not read.
+    scene.connection.receive(frame(FRAME.ping, 0, 0, Buffer.alloc(8)).subarray(0, 12));
+    expect([scene.connection.resume(), scene.calls.length, scene.connection.awaited]).toEqual([false, 3, undefined]);
+    scene.wanted = () => Infinity;
+    expect([scene.connection.resume(), scene.calls.length]).toEqual([true, 10]);
+    scene.take();
+    expect(scene.frames).toContain('PONG');
+    expect(scene.connection.awaited).toMatch(/^frame/);
   });
 
   it('hands out few requests per turn, and reads no more until the next', () => {

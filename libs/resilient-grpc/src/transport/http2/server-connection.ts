@@ -136,7 +136,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   get awaited(): string | undefined {
     if (!this.hasClientSettings) return 'preface and settings';
     // The rest may have arrived.
-    if (this.isFull) return undefined;
+    if (this.isFull || !this.isWanted) return undefined;
     const frame = this.reader.incompleteFrame;
     return frame === undefined || this.backlog !== undefined ? undefined : `frame ${String(frame)}`;
   }
@@ -224,7 +224,11 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private mayRead(): boolean {
-    return this.isEnded || (this.backlog === undefined && !this.isFull);
+    return this.isEnded || (this.backlog === undefined && !this.isFull && this.isWanted);
+  }
+
+  private get isWanted(): boolean {
+    return this.owner.wanted?.() !== 0;
   }
 
   /** True if nothing is read until the socket has taken the output. */
@@ -235,7 +239,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   /** Reads what waits, after `pause()`. Returns true if the owner may read its socket again. */
   resume(): boolean {
     const { backlog } = this;
-    if (this.isFull || backlog === undefined) return this.mayRead();
+    if (this.isFull || backlog === undefined || !this.isWanted) return this.mayRead();
     this.backlog = undefined;
     const next = this.receiveSome(backlog, 0, backlog.length);
     this.wait(next < backlog.length ? backlog.subarray(next) : undefined);
@@ -243,7 +247,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private receiveSome(bytes: Buffer, at: number, end: number): number {
-    this.requestsLeft = REQUESTS_PER_TURN;
+    this.requestsLeft = Math.min(REQUESTS_PER_TURN, this.owner.wanted?.() ?? Infinity);
     this.movedAt = this.clock.now();
     if (!this.isEnded) this.reader.resume();
     const next = super.receive(bytes, at, end);

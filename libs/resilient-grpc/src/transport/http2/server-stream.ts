@@ -14,6 +14,8 @@ export interface RequestOwner {
    * If `block.isTooLarge`, fields are missing, so only an error is a correct answer.
    */
   request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver;
+  /** Returns how many requests of the connection may be read in this turn of the event loop; any number if absent. While it is 0, nothing is read. */
+  wanted?(): number;
 }
 
 /** What a server's stream needs of its connection. */

@@ -41,6 +41,8 @@ export abstract class Http2Socket {
   /** Number of calls that keepalive pings are for, and that keep a client running. */
   protected calls = 0;
   private pingTimer: Timer | undefined;
+  /** True if reading has paused since the last ping. */
+  protected hasPaused = false;
   /** True if a ping was due while no call was open. */
   private isPingDue = false;
 
@@ -107,14 +109,23 @@ export abstract class Http2Socket {
     const { keepalive } = this;
     this.isPingDue = false;
     if (keepalive === undefined || this.http2.isEnded) return;
-    this.pingTimer = new PeerTimer(this.clock, keepalive.timeoutMs, () => {
-      this.isTimeout = true;
-      this.http2.lost('the peer did not answer a keepalive ping');
-    });
+    this.awaitAnswer(keepalive.timeoutMs);
     this.http2.ping(() => {
       this.pingTimer?.clear();
       this.pingTimer = undefined;
       this.pingLater();
+    });
+  }
+
+  private awaitAnswer(timeoutMs: number): void {
+    this.hasPaused = this.socket?.isPaused() === true;
+    this.pingTimer = new PeerTimer(this.clock, timeoutMs, () => {
+      // The answer may be behind what was not read.
+      if (this.hasPaused) this.awaitAnswer(timeoutMs);
+      else {
+        this.isTimeout = true;
+        this.http2.lost('the peer did not answer a keepalive ping');
+      }
     });
   }
 

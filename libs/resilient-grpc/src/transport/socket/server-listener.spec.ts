@@ -61,6 +61,7 @@ class Scene implements ListenerOwner, ServerSocketOwner {
   readonly ends: SocketEnd[] = [];
   readonly events: string[] = [];
   onEnded: (stream: ServerStream) => void = answer;
+  wanted?: () => number;
 
   constructor(options: Partial<ListenerOptions>) {
     this.listener = new ServerListener(
@@ -343,6 +344,23 @@ it('ends a connection whose client does not answer keepalive pings', async () =>
   await scene.clock.advanceAsync(3_000);
   expect(scene.ends).toMatchObject([{ isTimeout: true }]);
   await client.closed();
+});
+
+it('does not end a connection because of a ping whose answer it has not read', async () => {
+  const scene = await Scene.start({ keepalive: { intervalMs: 1_000, timeoutMs: 500 } });
+  const client = scene.connect();
+  client.socket.write(GREETING);
+  await waitFor(() => scene.sockets[0]?.bytesRead === GREETING.length);
+  scene.wanted = () => 0;
+  client.socket.write(call(1));
+  await waitFor(() => scene.sockets[0]?.isPaused() === true);
+  await scene.clock.advanceAsync(5_000);
+  expect(scene.ends).toEqual([]);
+  scene.wanted = () => Infinity;
+  await client.got('HEADERS 1');
+  client.pongs = false;
+  await scene.clock.advanceAsync(5_000);
+  expect(scene.ends).toMatchObject([{ isTimeout: true }]);
 });
 
 it('hands out the requests of one write over several turns', async () => {

@@ -126,8 +126,12 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     return this.owner!.request(stream, block, isEnd);
   }
 
+  wanted(): number {
+    return this.owner?.wanted?.() ?? Infinity;
+  }
+
   pause(): void {
-    this.isPaused = true;
+    this.isPaused = this.hasPaused = true;
     this.accepted.pause();
     systemClock.defer(this.goOn);
   }

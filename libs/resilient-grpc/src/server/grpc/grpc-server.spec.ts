@@ -672,6 +672,22 @@ describe('server on the transport of this library', () => {
     expect(raw.frames.filter((one) => one.startsWith(`${String(FRAME.reset)} `))).toEqual([]);
   });
 
+  it('serves gRPC of the methods POST and PUT, and answers GET, which proxies repeat and cache, with 405', async () => {
+    const scene = await Scene.start({ Unary: echo });
+    const raw = scene.frames();
+    raw.write(PREFACE, settings());
+    for (const [at, method_] of ['GET', 'POST', 'PUT'].entries())
+      raw.write(
+        headers(1 + 2 * at, request({ ':method': method_ })),
+        frame(FRAME.data, 1, 1 + 2 * at, Buffer.alloc(5)),
+      );
+    const got = (start: string) => waitFor(() => raw.frames.some((one) => one.startsWith(start)));
+    await got('0 1 1 This port serves gRPC: the method must be POST');
+    await got('1 3 5 ');
+    await got('1 5 5 ');
+    expect(raw.frames.find((one) => one.startsWith('1 1 '))).toContain('405');
+  });
+
   it('listens at a free port each time that it binds port 0, also at the same time', async () => {
     const { server, port } = await Scene.start({ Unary: echo });
     const bind = (): Promise<number> =>

@@ -42,6 +42,8 @@ export interface GrpcServerDependencies extends CallSettings {
 
 /** Number of characters of an unknown path that a status quotes. */
 const MAX_QUOTED_PATH = 200;
+/** Methods whose requests browsers and proxies make, cache, and repeat on their own. grpc-js serves any; gRPC's C core once used PUT. */
+const REPEATABLE: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 /** A gRPC content type; `application/grpc-web` is another protocol. */
 const GRPC_CONTENT = /^application\/grpc(?:[+;]|$)/;
 
@@ -183,6 +185,7 @@ export class GrpcServer extends Server {
     // The content type may be among the fields that were not read.
     if (block.isTooLarge) return isGrpc || block.contentType === undefined ? TOO_LARGE : TOO_LARGE_HTTP;
     if (!isGrpc) return NOT_GRPC;
+    if (REPEATABLE.has(block.method ?? '')) return NOT_POST;
     const entry = this.entries.get(block.path ?? '');
     if (entry === undefined) {
       telemetry?.refused(StatusCode.UNIMPLEMENTED);
@@ -204,6 +207,8 @@ const NOT_GRPC: Rejection = {
   code: 415,
   text: 'This port serves gRPC: the content-type must be application/grpc',
 };
+
+const NOT_POST: Rejection = { kind: 'http', code: 405, text: 'This port serves gRPC: the method must be POST' };
 
 function isSystemError(error: unknown): boolean {
   return typeof error === 'object' && error !== null && 'syscall' in error;

@@ -80,12 +80,15 @@ export class HeaderBlock {
       case 'grpc-timeout':
         this.grpcTimeout = value;
         break;
+      // Two different ones are malformed.
       case 'te':
-        this.te = value;
+        this.te = this.te === undefined || this.te === value ? value : `${this.te}, ${value}`;
         break;
-      case 'content-length':
-        this.contentLength = value;
+      case 'content-length': {
+        const { contentLength: earlier } = this;
+        this.contentLength = earlier === undefined || earlier === value ? value : `${earlier}, ${value}`;
         break;
+      }
     }
     this.fields.push(name, value);
   }

@@ -162,8 +162,11 @@ export class ClientConnection extends Http2Connection {
     }
     stream.isAnswered = true;
     if (block.status?.startsWith('1') === true) this.useless('informational HEADERS');
-    if (block.malformed !== undefined) {
-      this.reject(stream, PROTOCOL_ERROR, block.malformed);
+    const { path, method, scheme, authority } = block;
+    const isRequest = (path ?? method ?? scheme ?? authority) !== undefined;
+    const problem = block.malformed ?? (isRequest ? 'a pseudo-header field of requests' : undefined);
+    if (problem !== undefined) {
+      this.reject(stream, PROTOCOL_ERROR, problem);
       return;
     }
     if (isEnd) this.remoteEnded(stream);

@@ -232,6 +232,7 @@ describe('calls', () => {
     ['headers without :status', ['a', 'b'], false, ['unreadable answered']],
     ['the :status 101', [':status', '101'], false, ['unreadable answered']],
     ['malformed headers', [...HEADERS, 'connection', 'close'], false, ['protocol answered']],
+    ['headers of a request', [':path', '/', ...HEADERS], false, ['protocol answered']],
     ['headers above the limit', [...HEADERS, 'x', 'y'.repeat(20_000)], false, ['too-large answered']],
   ])('reports %s', (_what, fields, isEnd, expected) => {
     const scene = Scene.started();
@@ -872,4 +873,15 @@ describe('limit of streams', () => {
     scene.exchange();
     expect(calls.map(({ failure }) => failure?.progress)).toEqual([undefined, 'never-sent']);
   });
+});
+
+it('reserves no more for an incomplete frame than what has arrived justifies', () => {
+  const scene = new Scene();
+  // The head of SETTINGS of 16,380 bytes, and the first of them.
+  const begun = Buffer.from([0x00, 0x3f, 0xfc, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00]);
+  const readers = Array.from({ length: 1_000 }, () => new FrameReader(scene, new HpackDecoder(0, 1_000)));
+  const before = process.memoryUsage().arrayBuffers;
+  for (const reader of readers) reader.read(begun, 0, begun.length);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000);
+  expect(readers.every((reader) => reader.incompleteFrame === 1)).toBe(true);
 });

@@ -52,9 +52,10 @@ export class FrameReader {
   /** Remaining bytes of the DATA frame that is being read, and whether it ends its stream. */
   private dataLeft = 0;
   private dataIsEnd = false;
-  /** An incomplete frame, or its incomplete head, and the number of bytes that have arrived. */
+  /** An incomplete frame, or its incomplete head, the number of bytes that have arrived, and that of the whole. */
   private partial: Buffer | undefined;
   private partialLength = 0;
+  private partialSize = 0;
   /** Stream of a header block that CONTINUATION frames continue; 0 if there is none. */
   private blockId = 0;
   private blockIsEnd = false;
@@ -123,19 +124,29 @@ export class FrameReader {
     return length;
   }
 
+  /** Keeps a part of a frame of `size` bytes, of which the peer may never send the rest. */
   private keepPartial(bytes: Buffer, at: number, end: number, size: number): number {
-    this.partial = Buffer.allocUnsafe(size);
+    this.partial = Buffer.allocUnsafe(Math.min(size, 2 * (end - at)));
     this.partialLength = bytes.copy(this.partial, 0, at, end);
+    this.partialSize = size;
     return end;
   }
 
-  private completePartial(partial: Buffer, bytes: Buffer, at: number, end: number): number {
-    const next = at + bytes.copy(partial, this.partialLength, at, end);
-    this.partialLength += next - at;
-    if (this.partialLength < partial.length) return next;
-    this.partial = undefined;
-    if (partial.length > HEAD_BYTES) {
-      this.readFrame(partial, 0, partial.length - HEAD_BYTES);
+  private completePartial(begun: Buffer, bytes: Buffer, at: number, end: number): number {
+    const { partialLength: before, partialSize: size } = this;
+    const next = Math.min(end, at + size - before);
+    const arrived = before + next - at;
+    let partial = begun;
+    if (arrived > begun.length) {
+      partial = Buffer.allocUnsafe(Math.min(size, 2 * arrived));
+      begun.copy(partial, 0, 0, before);
+    }
+    bytes.copy(partial, before, at, next);
+    this.partial = arrived < size ? partial : undefined;
+    this.partialLength = arrived;
+    if (arrived < size) return next;
+    if (size > HEAD_BYTES) {
+      this.readFrame(partial, 0, size - HEAD_BYTES);
       return next;
     }
     const length = this.checkHead(partial, 0);

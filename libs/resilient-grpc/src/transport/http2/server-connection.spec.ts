@@ -357,6 +357,11 @@ describe('a request that violates the protocol', () => {
     ['with upper case', headers(1, { ...REQUEST, 'X-Upper': '1' })],
     ['with a field of HTTP/1', headers(1, { ...REQUEST, connection: 'close' })],
     ['with te other than trailers', headers(1, { ...REQUEST, te: 'gzip' })],
+    ['with two fields te', headers(1, [...without('te'), ['te', 'gzip'], ['te', 'trailers']])],
+    [
+      'with two sizes of its body',
+      headers(1, [...Object.entries(REQUEST), ['content-length', '5'], ['content-length', '6']]),
+    ],
     ['with content-length that is no number', headers(1, { ...REQUEST, 'content-length': '-1' })],
     ['with content-length and no body', headers(1, { ...REQUEST, 'content-length': '1' }, FLAG.endStream)],
     [

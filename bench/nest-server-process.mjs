@@ -78,6 +78,9 @@ class TestedController {
       map((count) => ({ count })),
     );
   }
+  echo(chunks) {
+    return chunks;
+  }
 }
 Controller()(TestedController);
 const { prototype } = TestedController;
@@ -94,6 +97,7 @@ for (const [name, decorate] of [
   ['get', GrpcMethod('Bench', 'Get')],
   ['watch', GrpcMethod('Bench', 'Watch')],
   ['upload', GrpcStreamMethod('Bench', 'Upload')],
+  ['echo', GrpcStreamMethod('Bench', 'Echo')],
 ]) {
   const descriptor = Object.getOwnPropertyDescriptor(prototype, name);
   decorate(prototype, name, descriptor);

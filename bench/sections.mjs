@@ -4,6 +4,7 @@ import { firstCall } from './sections/first-call.mjs';
 import { overloadSection } from './sections/overload.mjs';
 import { recovery } from './sections/recovery.mjs';
 import { server, serverStart } from './sections/server.mjs';
+import { foreign } from './sections/foreign.mjs';
 import { openStreams } from './sections/streams.mjs';
 
 /**
@@ -28,6 +29,7 @@ export const SECTIONS = {
   'first-call': firstCall,
   aging,
   server,
+  foreign,
   'server-start': serverStart,
   overload: overloadSection,
 };

@@ -144,7 +144,7 @@ function verified(what, expected, begin) {
  * @param {(done: (error: unknown, amount: number) => void) => void} start
  * @returns {Promise<number>} The sum of the amounts.
  */
-function repeat(milliseconds, inFlight, start) {
+export function repeat(milliseconds, inFlight, start) {
   return new Promise((resolve, reject) => {
     let total = 0;
     let running = inFlight;
@@ -175,7 +175,7 @@ function repeat(milliseconds, inFlight, start) {
  * @param {number} count
  * @returns {Generator<T>}
  */
-function* copies(item, count) {
+export function* copies(item, count) {
   for (let i = 0; i < count; i++) yield item;
 }
 

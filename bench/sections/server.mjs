@@ -6,7 +6,7 @@ import { median } from '../statistics.mjs';
 import { WORKLOADS } from '../workloads.mjs';
 
 /** Name of the server to which all ratios are relative. */
-const BASELINE = 'nest';
+export const BASELINE = 'nest';
 
 /** All servers, in the order of the report; `own` is the client of `--clients own`. */
 const SERVERS = [
@@ -14,10 +14,11 @@ const SERVERS = [
   { name: BASELINE, packages: ['@nestjs/microservices'], own: 'grpc-js' },
   { name: 'grpc-js', packages: ['@grpc/grpc-js'], own: 'grpc-js' },
 ];
-const NEST_SERVERS = SERVERS.slice(0, 2);
+export const NEST_SERVERS = SERVERS.slice(0, 2);
 
-/** @param {string} name */
-const startServer = (name) => startChild(new URL('../nest-server-process.mjs', import.meta.url), [name, 'none']);
+/** @param {string} name @param {object} [options] Further options of the server. */
+export const startServer = (name, options = {}) =>
+  startChild(new URL('../nest-server-process.mjs', import.meta.url), [name, 'none', JSON.stringify(options)]);
 
 /** @type {import('../sections.mjs').BenchSection} */
 export const server = {

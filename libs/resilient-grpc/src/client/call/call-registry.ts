@@ -17,6 +17,7 @@ export interface RegisteredCall {
   readonly startedAt: number;
   /** Deadline of the call in milliseconds since 1970, or `Infinity`. */
   readonly deadline: number;
+  readonly waiting?: boolean;
   describe(): ActiveCall;
   /** Fails the call now with UNAVAILABLE, without waiting for the transport. */
   terminate(reason: 'draining' | 'closed', details: string): void;

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
@@ -9,6 +9,7 @@ const remedyAfter = (ms: number) => `nothing received for ${ms} ms`;
 const REMEDY = remedyAfter(20_000);
 
 interface StartedCall {
+  readonly waiting?: boolean;
   readonly path?: string;
   readonly peer?: string | undefined;
   readonly kind?: MethodKind;
@@ -32,10 +33,11 @@ function make() {
     return silent.has(peer) ? remedyAfter(clock.now() - countFrom) : undefined;
   };
   const unanswered = new UnansweredCalls(calls, remedyFor, hub, clock);
-  const open = ({ path = '/Get', kind = 'unary', deadline = Infinity, ...rest }: StartedCall = {}): OpenCall => {
+  const open = ({ path = '/Get', kind = 'unary', deadline = Infinity, waiting = false, ...rest }: StartedCall = {}): OpenCall => {
     const peer = 'peer' in rest ? rest.peer : '10.0.0.1:1';
     const startedAt = clock.now();
-    const call = { kind, deadline, startedAt, describe: () => (peer === undefined ? { path } : { path, peer }) };
+    const describe = vi.fn(() => (peer === undefined ? { path } : { path, peer }));
+    const call = { kind, deadline, startedAt, waiting, describe };
     calls.add(call);
     if (!unanswered.isScheduled) unanswered.wake();
     return call;
@@ -53,6 +55,14 @@ describe('UnansweredCalls', () => {
     expect(reported).toEqual([{ address: '10.0.0.1:1', paths: { '/Get': 1 }, oldestMs: 20_000, remedy: REMEDY }]);
     clock.advance(600_000);
     expect(reported).toHaveLength(1);
+  });
+
+  it('does not describe calls that wait for a connection, however many there are and however long they wait', () => {
+    const { clock, reported, open } = make();
+    const calls = Array.from({ length: 1_000 }, () => open({ waiting: true }));
+    clock.advance(600_000);
+    expect(reported).toEqual([]);
+    for (const call of calls) expect(call.describe).not.toHaveBeenCalled();
   });
 
   it('combines the unanswered calls to one address, including those already reported, into one report and counts them by method', () => {

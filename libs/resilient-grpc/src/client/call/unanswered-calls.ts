@@ -15,6 +15,8 @@ export interface OpenCall {
   readonly startedAt: number;
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
+  /** True while the call waits for a connection, a permit, or a retry. */
+  readonly waiting?: boolean;
   describe(): Pick<ActiveCall, 'path' | 'peer'>;
 }
 
@@ -77,7 +79,7 @@ export class UnansweredCalls {
     for (const call of this.calls) {
       isNeeded = true;
       if (now - call.startedAt < UNANSWERED_AFTER_MS) break;
-      if (call.kind === 'unary' && call.deadline === Infinity) this.examine(call, groups, now);
+      if (call.kind === 'unary' && call.deadline === Infinity && call.waiting !== true) this.examine(call, groups, now);
     }
     if (isNeeded) this.wake();
     if (!this.events.wanted) return;

@@ -175,6 +175,7 @@ if (values.minutes !== undefined)
   await report(`churn of ${values.minutes} minutes`, async () => {
     const attacked = await Attacked.start({ whose: 'ours' }, 'churn');
     const figures = await attacked.churn(Number(values.minutes)).finally(() => attacked.close());
+    print(figures);
     return [
       row('process lives', figures['lives'], exactly(1)),
       row('failed calls', figures['failed calls'], exactly(0)),

@@ -289,6 +289,8 @@ export class Attacked {
       connections: (await sent)?.opened,
       'CPU, % of a core': cpuMs / (minutes * 600),
       'failed calls': heard?.errors.length,
+      failure: heard?.errors[0],
+      'refused calls': heard?.refused,
       'growth of the heap': growth('heap'),
       'growth of the resident memory': growth('resident'),
     };
@@ -314,7 +316,7 @@ export async function workHonestly(work: HonestWork, count: number, memory: numb
   const args = ['--port', String(server.port), '--work', work, '--count', String(count)];
   const client = await start('honest-client', args);
   try {
-    const done = await ask<{ succeeded: number; failure?: string }>(client, {}, 2 * ANSWER_MS);
+    const done = await ask<{ succeeded: number; failure?: string }>(client, {}, 5 * ANSWER_MS);
     const report = await ask<ServerReport>(server, {});
     const peak = megabytes(container.peakBytes ?? report?.peak);
     return { lives: server.running ? 1 : 0, ...done, 'peak, MB': peak, container: container.kind };

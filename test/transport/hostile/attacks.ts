@@ -163,8 +163,8 @@ const mixed = (id: number): Buffer =>
     Buffer.concat([begin(id + 8, 'Upload'), data(id + 8, START), reset(id + 8, 8)]),
     Buffer.concat([call(id + 10, 'Create'), reset(id + 10, 8)]),
   ]);
-/** What goes on for an hour: connections that make calls of all kinds for 20 s. */
-export const CHURN: ServerAttack = { connections: 1_000, everyMs: 2_000, ids: 6, bytes: mixed, writes: 10 };
+/** What goes on for an hour: connections that make calls of all kinds for 50 s. */
+export const CHURN: ServerAttack = { connections: 1_000, everyMs: 5_000, ids: 6, bytes: mixed, writes: 10 };
 
 /** Attacks of clients on a server. */
 export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {

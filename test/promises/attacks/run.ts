@@ -1,10 +1,17 @@
-// npm run promises -- attacks [--only F1,F2 --seed N]: each attack against this library and against Nest's server or grpc-js's client, whose
-// figures it compares. With --whose, runs the attacks against that contender only, and prints lines of JSON:
+// npm run promises -- attacks [--only F1,F2 --seed N --minutes 60]: each attack against this library and against Nest's server or grpc-js's client, whose
+// figures it compares; with --minutes, then a churn for that time. With --whose, runs the attacks against that contender only, and prints lines of JSON:
 //   node --import ./test/support/typescript.mjs test/promises/attacks/run.ts --only F1 --whose ours [--memory 512 --heap 256 --ms 3000]
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { isWithin, type Bound } from '../../support/bound.js';
-import { Attacked, ATTACKS, planOf, type Contender, type Figures } from '../../transport/hostile/attack-run.js';
+import {
+  Attacked,
+  ATTACKS,
+  planOf,
+  workHonestly,
+  type Contender,
+  type Figures,
+} from '../../transport/hostile/attack-run.js';
 import { Sentinel } from '../sentinel.js';
 import { tableOf } from '../table.js';
 import { exitWithUsage } from '../usage.js';
@@ -12,12 +19,12 @@ import { judgeBetween, type JudgedRun } from '../watched-run.js';
 import type { Judgment } from '../../scenarios/support/judge.js';
 
 const USAGE =
-  'Usage: npm run promises -- attacks [--only F1,F2 --whose ours|theirs --memory MB --heap MB --ms N --seed N]';
+  'Usage: npm run promises -- attacks [--only F1,F2 --whose ours|theirs --memory MB --heap MB --ms N --seed N --minutes N]';
 const text = { type: 'string' } as const;
-const options = { only: text, whose: text, memory: text, heap: text, ms: text, scale: text, seed: text };
+const options = { only: text, whose: text, memory: text, heap: text, ms: text, scale: text, seed: text, minutes: text };
 const values = parse();
 const names = ATTACKS.filter((name) => values.only?.split(',').some((only) => matches(name, only)) ?? true);
-if (names.length === 0)
+if (names.length === 0 && values.minutes === undefined)
   exitWithUsage(`--only: expected names of attacks or their first words, got '${values.only}'`, USAGE);
 const whose = values.whose === 'theirs' ? 'theirs' : 'ours';
 if (values.whose !== undefined && values.whose !== whose)
@@ -62,14 +69,15 @@ async function measure(contender: Contender, attack: string): Promise<Figures> {
   }
 }
 
+const row = (figure: string, value: Figures[string], bound: Bound, timed = false): Judgment => {
+  const judged = value ?? NaN;
+  return { figure, value: judged, bound, timed, ok: isWithin(judged, bound) };
+};
+const exactly = (count: number): Bound => ({ atLeast: count, atMost: count });
+
 /** Judges the figures that do not depend on time, and what the other contender's figures allow. */
 function judge(attack: string, ours: Figures, theirs: Figures): Judgment[] {
   const { limit, streams = 0, maxRunning } = planOf(attack);
-  const row = (figure: string, value: Figures[string], bound: Bound, timed = false): Judgment => {
-    const judged = value ?? NaN;
-    return { figure, value: judged, bound, timed, ok: isWithin(judged, bound) };
-  };
-  const exactly = (count: number): Bound => ({ atLeast: count, atMost: count });
   const [share, theirShare] = [Number(ours['CPU, % of a core']), Number(theirs['CPU, % of a core'])];
   const ratio = Number(ours['CPU, ns per byte']) / Number(theirs['CPU, ns per byte']);
   return [
@@ -121,33 +129,62 @@ const print = (figures: Figures) => {
   console.log(JSON.stringify(figures, rounded));
 };
 if (values.whose !== undefined) {
-  const contender = { whose, memory: number(values.memory), heap: number(values.heap) };
+  const contender: Contender = { whose, memory: number(values.memory), heap: number(values.heap) };
   for (const attack of names) print(await measure(contender, attack));
   process.exit(0);
 }
 
+/** Honest traffic that resembles an attack: work, number of calls, megabytes of the container. */
+const HONEST = [
+  ['watches', 5_000, 512],
+  ['calls', 20_000, 512],
+  ['slow watches', 10_000, 1_024],
+] as const;
+
 console.log(`Attacks, seed ${String(seed)}`);
 const sentinel = await Sentinel.start();
 const runs: JudgedRun[] = [];
-for (const attack of names) {
+async function report(name: string, judgments: () => Promise<readonly Judgment[]>): Promise<void> {
   const from = Date.now();
   const errors: string[] = [];
-  const judgments: Judgment[] = [];
-  try {
+  const judged = await judgments().catch((error: unknown) => {
+    errors.push(String(error));
+    return [];
+  });
+  const until = Date.now();
+  const run = { ...(await judgeBetween(sentinel, from, until, judged)), errors, seconds: (until - from) / 1_000 };
+  runs.push(run);
+  console.log(tableOf(name, run));
+}
+
+for (const attack of names)
+  await report(attack, async () => {
     const theirs = await measure({ whose: 'theirs' }, attack);
     const ours = await measure({ whose: 'ours' }, attack);
-    judgments.push(...judge(attack, ours, theirs));
+    const judgments = judge(attack, ours, theirs);
     if (planOf(attack).memory === true) judgments.push(...(await judgeMemory(attack)));
     if (judgments.some(({ ok }) => !ok)) for (const figures of [ours, theirs]) print(figures);
-  } catch (error) {
-    errors.push(String(error));
-  }
-  const until = Date.now();
-  const judged = await judgeBetween(sentinel, from, until, judgments);
-  const run = { ...judged, errors, seconds: (until - from) / 1_000 };
-  runs.push(run);
-  console.log(tableOf(attack, run));
-}
+    return judgments;
+  });
+for (const [work, count, memory] of values.only === undefined ? HONEST : [])
+  await report(`${String(count)} honest ${work} in ${String(memory)} MB`, async () => {
+    const figures = await workHonestly(work, count, memory);
+    return [row('process lives', figures['lives'], exactly(1)), row('succeeded', figures['succeeded'], exactly(count))];
+  });
+if (values.minutes !== undefined)
+  await report(`churn of ${values.minutes} minutes`, async () => {
+    const attacked = await Attacked.start({ whose: 'ours' }, 'churn');
+    const figures = await attacked.churn(Number(values.minutes)).finally(() => attacked.close());
+    print(figures);
+    return [
+      row('process lives', figures['lives'], exactly(1)),
+      row('failed calls', figures['failed calls'], exactly(0)),
+      row('connections', figures['connections'], { atLeast: 1_000 }),
+      row('CPU, % of a core', figures['CPU, % of a core'], {}),
+      row('growth of the heap', figures['growth of the heap'], { atMost: 0.05 }),
+      row('growth of the resident memory', figures['growth of the resident memory'], { atMost: 0.1 }),
+    ];
+  });
 await sentinel.close();
 const rows = runs.flatMap((run) => run.rows);
 const count = (verdict: string) => rows.filter((row) => row.verdict === verdict).length;

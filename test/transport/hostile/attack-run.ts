@@ -13,10 +13,14 @@ const LOADER = fileURLToPath(new URL('../../support/typescript.mjs', import.meta
 /** Time within which a process must answer. */
 const ANSWER_MS = 60_000;
 
+/** Number of samples in a churn: minutes of an hour. */
+const CHURN_SAMPLES = 60;
+
 /** What a server has used since the previous report, and holds. */
 interface ServerReport {
   /** After a garbage collection, if one was wanted. */
   readonly heap?: number;
+  readonly resident: number;
   readonly peak: number;
   readonly sockets: number;
   readonly streams: number;
@@ -40,12 +44,19 @@ interface CanaryReport {
   readonly pending: number;
 }
 
+function start(script: string, args: readonly string[], options: object = {}): Promise<ChildServer> {
+  return ChildServer.start({
+    ...{ script: programOf(script), readyTimeoutMs: ANSWER_MS, ...options },
+    args: (port) => (args.includes('--port') ? args : [...args, '--port', String(port)]),
+  });
+}
+
 /** Sends an IPC message and returns the answer; `undefined` if the process has ended or does not answer. */
-async function ask<T>(child: ChildServer, message: object = {}): Promise<T | undefined> {
+async function ask<T>(child: ChildServer, message: object = {}, timeoutMs = ANSWER_MS): Promise<T | undefined> {
   const before = child.messages.length;
   child.send({ ...message });
   const isAnswered = () => child.messages.length > before || !child.running;
-  await waitFor(isAnswered, { timeoutMs: ANSWER_MS }).catch(() => undefined);
+  await waitFor(isAnswered, { timeoutMs }).catch(() => undefined);
   // The cast is safe because the programs send nothing else.
   return child.messages[before] as T | undefined;
 }
@@ -150,14 +161,9 @@ export class Attacked {
     const tls = renegotiates === true ? ['--tls'] : [];
     const flags = ['--expose-gc', ...(heap === undefined ? [] : [`--max-old-space-size=${String(heap)}`])];
     const container = memory === undefined ? undefined : Container.create(memory, flags);
-    const start = (script: string, args: readonly string[], options: object = {}) =>
-      ChildServer.start({
-        ...{ script: programOf(script), readyTimeoutMs: ANSWER_MS, ...options },
-        args: (port) => (args.includes('--port') ? args : [...args, '--port', String(port)]),
-      });
     const typescript = { execArgv: ['--import', LOADER] };
     const measured = container?.start ?? { execArgv: flags };
-    const isServer = attack in SERVER_ATTACKS;
+    const isServer = !(attack in CLIENT_ATTACKS);
     const args = ['--server', isServer ? whose : 'theirs', '--options', JSON.stringify(options), ...tls];
     const server = await start('attacked-server', args, isServer ? measured : { execArgv: flags });
     const port = ['--port', String(server.port)];
@@ -197,20 +203,19 @@ export class Attacked {
     const plan = planOf(attack);
     const earlier = await this.hear();
     const before = await this.report(true);
-    const aloneAt = performance.now();
     await pause(aloneMs);
     const idle = await this.report();
-    const idleShare = ((idle?.cpuBefore ?? NaN) - (before?.cpuAfter ?? NaN)) / (performance.now() - aloneAt);
     const alone = await this.hear();
 
     await ask(this.attacker, { attack, scale, seed });
     const prepared = await this.hear();
     const first = await this.report();
     const beganAt = performance.now();
-    const sent = await ask<{ bytes: number; opened: number }>(this.attacker, { ms: ms ?? plan.ms ?? 3_000 });
+    const sent = await this.attackFor(ms ?? plan.ms ?? 3_000);
     const beside = await this.hear();
     const during = await this.report(true);
     const seconds = (performance.now() - beganAt) / 1_000;
+    const usualMs = ((idle?.cpuBefore ?? NaN) - (before?.cpuAfter ?? NaN)) / (alone?.answered ?? NaN);
     await ask(this.attacker, { stop: true });
     const heard = [prepared, beside];
     let after: ServerReport | undefined;
@@ -226,7 +231,7 @@ export class Attacked {
     after = await this.report(true);
     const last = heard.at(-1);
     const errors = heard.flatMap((report) => report?.errors ?? []);
-    const cpuMs = (during?.cpuBefore ?? NaN) - (first?.cpuAfter ?? NaN) - idleShare * seconds * 1_000;
+    const cpuMs = (during?.cpuBefore ?? NaN) - (first?.cpuAfter ?? NaN) - usualMs * (beside?.answered ?? NaN);
     return {
       ...{ attack, whose: this.whose, container: container?.kind },
       lives: target.running ? 1 : 0,
@@ -255,8 +260,69 @@ export class Attacked {
     };
   }
 
+  /**
+   * Has connections, streams of all kinds, cancellations, and resets come and go. Returns by what shares the medians of the heap and of the
+   * resident memory have grown between the second and the last sixth of the time.
+   */
+  async churn(minutes: number): Promise<Figures> {
+    await ask(this.attacker, { attack: 'churn', scale: 1, seed: 1 });
+    const sent = this.attackFor(minutes * 60_000);
+    const samples: ServerReport[] = [];
+    for (let sample = 0; sample < CHURN_SAMPLES; sample++) {
+      await pause((minutes * 60_000) / CHURN_SAMPLES);
+      const report = await this.report(true);
+      if (report !== undefined) samples.push(report);
+    }
+    const growth = (figure: 'heap' | 'resident') => {
+      const median = (from: number) =>
+        quantile(
+          samples.slice(from, from + CHURN_SAMPLES / 6).map((sample) => sample[figure] ?? NaN),
+          0.5,
+        );
+      return median((CHURN_SAMPLES * 5) / 6) / median(CHURN_SAMPLES / 6) - 1;
+    };
+    const first = samples[0]?.cpuAfter ?? NaN;
+    const cpuMs = (samples.at(-1)?.cpuBefore ?? NaN) - first;
+    const heard = await this.hear();
+    return {
+      lives: this.lives ? 1 : 0,
+      connections: (await sent)?.opened,
+      'CPU, % of a core': cpuMs / (minutes * 600),
+      'failed calls': heard?.errors.length,
+      failure: heard?.errors[0],
+      'refused calls': heard?.refused,
+      'growth of the heap': growth('heap'),
+      'growth of the resident memory': growth('resident'),
+    };
+  }
+
+  private async attackFor(ms: number): Promise<{ bytes: number; opened: number } | undefined> {
+    return ask(this.attacker, { ms }, ms + ANSWER_MS);
+  }
+
   async close(): Promise<void> {
     for (const child of this.children) await child.close();
     await this.container?.remove();
+  }
+}
+
+/** What an honest client does whose traffic resembles an attack. */
+export type HonestWork = 'watches' | 'calls' | 'slow watches';
+
+/** Has an honest client do its work on our server. Returns how many of its calls succeeded. */
+export async function workHonestly(work: HonestWork, count: number, memory: number): Promise<Figures> {
+  const container = Container.create(memory, ['--expose-gc']);
+  const server = await start('attacked-server', [], container.start);
+  const args = ['--port', String(server.port), '--work', work, '--count', String(count)];
+  const client = await start('honest-client', args);
+  try {
+    const done = await ask<{ succeeded: number; failure?: string }>(client, {}, 5 * ANSWER_MS);
+    const report = await ask<ServerReport>(server, {});
+    const peak = megabytes(container.peakBytes ?? report?.peak);
+    return { lives: server.running ? 1 : 0, ...done, 'peak, MB': peak, container: container.kind };
+  } finally {
+    await client.close();
+    await server.close();
+    await container.remove();
   }
 }

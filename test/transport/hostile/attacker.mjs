@@ -18,7 +18,7 @@ import {
   windowUpdate,
 } from '../../unit-support/frames.js';
 import { seededRandom } from '../../unit-support/seeded-random.mjs';
-import { SERVER_ATTACKS } from './attacks.js';
+import { CHURN, SERVER_ATTACKS } from './attacks.js';
 
 const { values } = parseArgs({ options: { port: { type: 'string' } } });
 setPriority(19);
@@ -42,7 +42,15 @@ class Attack {
   isOver = false;
 
   constructor({ attack, scale, seed }) {
-    this.plan = { connections: 4, settings: [], ids: 0, everyMs: 10, reads: true, from: 1, ...SERVER_ATTACKS[attack] };
+    this.plan = {
+      connections: 4,
+      settings: [],
+      ids: 0,
+      everyMs: 10,
+      reads: true,
+      from: 1,
+      ...(attack === 'churn' ? CHURN : SERVER_ATTACKS[attack]),
+    };
     this.streams = Math.ceil((this.plan.opens ?? 0) * scale);
     this.random = seededRandom(seed);
     const count = Math.ceil(this.plan.connections * (this.plan.isOnce ? scale : 1));
@@ -122,7 +130,9 @@ class Attack {
     if (plan.reads && !plan.isSilent) await write(ping(Buffer.alloc(8)));
     else isReady();
     await Promise.race([this.begins.promise, closed]);
+    let writes = 0;
     for (let id = 2 * Math.ceil(this.streams * plan.from) + 1; !socket.destroyed && !this.isOver;) {
+      if (writes++ === plan.writes) return;
       if (plan.bytes && window > 0 && !(this.sentBytes >= plan.maxBytes)) {
         const bytes = plan.bytes(id);
         id += 2 * plan.ids;

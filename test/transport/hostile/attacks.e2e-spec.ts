@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { Client, credentials } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, type Observable } from 'rxjs';
-import { afterAll, expect, it, onTestFinished } from 'vitest';
+import { afterAll, expect, it, onTestFailed, onTestFinished } from 'vitest';
 import { startClient } from '../../calls/support.js';
 import { seededRandom } from '../../unit-support/seeded-random.mjs';
 import { Attacked, ATTACKS, planOf } from './attack-run.js';
@@ -17,22 +17,22 @@ const ORDERS_PROTO = fileURLToPath(new URL('../../../protos/orders.proto', impor
 
 type OrdersService = Record<'create' | 'get', (request: object) => Observable<unknown>>;
 
-/** Servers, each with an honest client, by what the attacks need of them. */
-const STARTED = new Map<string, Attacked>();
+/** Processes that have borne their last attack, by what the attacks need of them. */
+const IDLE = new Map<string, Attacked>();
 
-async function attackedFor(attack: string): Promise<Attacked> {
-  const plan = planOf(attack);
-  const key = JSON.stringify([attack in SERVER_ATTACKS, plan.options, plan.streams, plan.renegotiates]);
-  const known = STARTED.get(key);
-  if (known?.lives === true) return known;
-  await known?.close();
-  const started = await Attacked.start({ whose: 'ours' }, attack);
-  STARTED.set(key, started);
-  return started;
+/** Runs `work` with processes for the attack. They go on if it succeeds. */
+async function withAttacked(attack: string, work: (attacked: Attacked) => Promise<void>): Promise<void> {
+  const { options, streams, renegotiates } = planOf(attack);
+  const key = JSON.stringify([attack in SERVER_ATTACKS, options, streams, renegotiates]);
+  const attacked = IDLE.get(key) ?? (await Attacked.start({ whose: 'ours' }, attack));
+  IDLE.delete(key);
+  onTestFailed(() => attacked.close());
+  await work(attacked);
+  IDLE.set(key, attacked);
 }
 
 afterAll(async () => {
-  for (const attacked of STARTED.values()) await attacked.close();
+  for (const attacked of IDLE.values()) await attacked.close();
 });
 
 const random = seededRandom(SEED);
@@ -40,19 +40,17 @@ const names = ATTACKS.map((name) => [name, random()] as const)
   .sort(([, a], [, b]) => a - b)
   .map(([name]) => name);
 
-it.for(names)(
-  `serves other clients during an attack and holds nothing afterward: %s, seed ${String(SEED)}`,
-  async (attack) => {
-    const attacked = await attackedFor(attack);
-    const plan = planOf(attack);
+it.for(names)(`serves other clients during an attack and holds nothing afterward: %s, seed ${String(SEED)}`, (attack) =>
+  withAttacked(attack, async (attacked) => {
+    const { ms, limit, streams = 0 } = planOf(attack);
     const figures = await attacked.run(attack, { ms: 500, scale: 0.1, seed: SEED }, 0);
     const none = { 'failed calls': 0, 'lost streams': 0, 'lost writes': 0, 'sockets kept': 0 };
-    expect(figures).toMatchObject({ ending: undefined, ...none, 'streams after': plan.streams ?? 0 });
+    expect(figures).toMatchObject({ ending: undefined, ...none, 'streams after': streams });
     expect(figures['answered calls']).toBeGreaterThan(0);
     expect(figures['heap kept, MB']).toBeLessThan(MAX_KEPT_MB);
     // Limits that take longer are met by `npm run promises -- attacks`.
-    if (plan.ms === undefined && plan.limit !== undefined) expect(figures['limit']).toBeDefined();
-  },
+    if (ms === undefined && limit !== undefined) expect(figures['limit']).toBeDefined();
+  }),
 );
 
 interface Caller {
@@ -105,10 +103,8 @@ const CALLERS: readonly (readonly [client: string, connect: (url: string) => Pro
   ],
 ];
 
-it.for(CALLERS)(
-  'loses only the calls that a client of %s cancels, even if it cancels 10,000 at once',
-  async ([, connect]) => {
-    const attacked = await attackedFor('rapid reset');
+it.for(CALLERS)('loses only the calls that a client of %s cancels, even if it cancels 10,000 at once', ([, connect]) =>
+  withAttacked('rapid reset', async (attacked) => {
     const before = await attacked.report();
     const { create, get } = await connect(attacked.url);
     await get();
@@ -123,5 +119,5 @@ it.for(CALLERS)(
     expect(held?.sockets).toBe(2);
     expect(held?.lingering).toBeGreaterThan(0);
     await waitFor(async () => (await attacked.report())?.lingering === 0, { timeoutMs: 30_000 });
-  },
+  }),
 );

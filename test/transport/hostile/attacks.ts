@@ -46,6 +46,8 @@ export interface ServerAttack {
   readonly options?: object;
   /** Most handlers that may run at once. */
   readonly maxRunning?: number;
+  /** Number of such writes after which it connects again. */
+  readonly writes?: number;
   /** Streams that the honest client has open. */
   readonly streams?: number;
   /** The limit that our server's log names; without one, the server bears the attack. */
@@ -137,7 +139,7 @@ const gzipBomb = (id: number, flags: number): Buffer =>
 /** 6,200 times an empty `set-cookie`, which is entry 55 of the static table. */
 const COOKIES = Buffer.alloc(6_200, 0x80 | 55);
 const MANY_FIELDS = compact('Get', ['x-bin', ''], 6_800);
-const ILLEGAL = `${'\u00ff'.repeat(3_000)}`;
+const ILLEGAL = '\u00ff'.repeat(3_000);
 const DROPPED = compact('Get', ['x-secret', ILLEGAL], 60);
 const half = (id: number): Buffer => {
   const request = message(Buffer.from('\u000a\u000aabcdefghij', 'latin1'));
@@ -150,6 +152,19 @@ const half = (id: number): Buffer => {
 
 /** Share of 45,000 streams whose messages fit into 1 GiB. */
 const BEFORE_BOUND = 0.45;
+
+/** One call of each kind, and those that are cancelled by a reset of an open, a complete, and an incomplete request. */
+const mixed = (id: number): Buffer =>
+  Buffer.concat([
+    call(id, 'Get'),
+    call(id + 2, 'Watch', WATCH),
+    call(id + 4, 'Upload'),
+    Buffer.concat([begin(id + 6, 'Session'), data(id + 6, message(EMPTY)), reset(id + 6, 8)]),
+    Buffer.concat([begin(id + 8, 'Upload'), data(id + 8, START), reset(id + 8, 8)]),
+    Buffer.concat([call(id + 10, 'Create'), reset(id + 10, 8)]),
+  ]);
+/** What goes on for an hour: connections that make calls of all kinds for 50 s. */
+export const CHURN: ServerAttack = { connections: 1_000, everyMs: 5_000, ids: 6, bytes: mixed, writes: 10 };
 
 /** Attacks of clients on a server. */
 export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
@@ -239,7 +254,7 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     // 100 on each of 4 connections.
     maxRunning: 400,
   },
-  'F9 many fields': { ids: 1, bytes: (id) => MANY_FIELDS(id) },
+  'F9 many fields': { ids: 1, bytes: (id) => MANY_FIELDS(id), everyMs: 50 },
   'F9 starts of messages': {
     ids: 50,
     bytes: (id) => times(50, (n) => Buffer.concat([open(id + 2 * n, 'Upload'), data(id + 2 * n, START)])),

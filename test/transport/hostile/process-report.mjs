@@ -27,7 +27,7 @@ export async function processReport(collects) {
   const cpuBefore = cpuMs();
   const heap = collects ? (await readMemory()).heap : undefined;
   const sockets = process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
-  const report = { heap, peak, sockets, logged, cpuBefore, cpuAfter: cpuMs() };
+  const report = { heap, resident: process.memoryUsage.rss(), peak, sockets, logged, cpuBefore, cpuAfter: cpuMs() };
   peak = 0;
   logged = 0;
   return report;

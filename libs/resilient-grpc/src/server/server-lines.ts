@@ -85,6 +85,15 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
       `new TLS files cannot be used: ${problem}; ${isInUse ? 'the old ones stay in use' : 'connections are closed until they can be used'}`,
     about: ({ problem }) => problem,
   },
+  'memory-limit': {
+    text: ({ consequence, maxBytes }) => {
+      const what =
+        consequence === 'refused' ? 'new calls are refused (UNAVAILABLE)' : 'calls that hold much were ended';
+      const limit = `the connections of this process hold nearly ${String(Math.round(maxBytes / 1_048_576))} MiB`;
+      return `${what}: ${limit}; give it more memory or heap, or find out who has so many calls open, on the dashboard or by activeStreams()`;
+    },
+    about: ({ consequence }) => consequence,
+  },
   overload: {
     level: ({ phase }) => (phase === 'begin' ? 'warn' : 'log'),
     text: (event) => {

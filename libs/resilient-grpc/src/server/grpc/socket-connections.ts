@@ -59,6 +59,9 @@ const PLANNED_END_MS = 60_000;
 /** Time in milliseconds after which a client without an answer to a ping is assumed to have sent nothing. */
 const PEER_QUIET_MS = 2_000;
 
+/** Times at which it was last told that the memory of the process is used up. */
+const toldAt = { refused: -Infinity, ended: -Infinity };
+
 /** Name of a client without an address, such as one on a Unix socket. */
 export const UNKNOWN_PEER = 'unknown';
 
@@ -167,6 +170,14 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
   request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver {
     this.noteUse();
     return this.take(this, stream, block, isEnd);
+  }
+
+  memoryUsedUp(consequence: 'refused' | 'ended', maxBytes: number): void {
+    const { clock, events } = this.owner.dependencies;
+    const now = clock.now();
+    if (now - toldAt[consequence] < 1_000) return;
+    toldAt[consequence] = now;
+    events.emit({ type: 'memory-limit', consequence, maxBytes });
   }
 
   wanted(): number {

@@ -117,6 +117,8 @@ class Scene implements ServerOwner {
   frames: string[] = [];
   end: ConnectionEnd | undefined;
   pauses = 0;
+  /** What the end of the memory has cost. */
+  readonly consequences = new Set<string>();
   wanted?: () => number;
   now = 1_000_000;
   /** True if calls read their requests at once, and if they are released when they have ended. */
@@ -209,6 +211,9 @@ class Scene implements ServerOwner {
   wake(): void {}
   settingsReceived(): void {}
   goawayReceived(): void {}
+  memoryUsedUp(consequence: string): void {
+    this.consequences.add(consequence);
+  }
   request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver {
     const call = new Call(stream, block, isEnd, this);
     this.calls.push(call);
@@ -818,6 +823,7 @@ describe('memory', () => {
     expect(begun + refused().length).toBe(300);
     scene.send(times(60_000, (index) => begin(2 * index + 601)));
     expect([scene.calls.length, scene.end]).toEqual([begun, undefined]);
+    expect([...scene.consequences]).toEqual(['refused']);
     for (const call of scene.calls.slice(0, 60)) scene.send(body(call.stream.id, message(3)));
     scene.send(request(200_001));
     expect(scene.calls.at(-1)?.events).toEqual(['message 3', 'ended']);
@@ -855,6 +861,7 @@ describe('memory', () => {
     scene.send(windowUpdate(5, 100));
     scene.send(request(7));
     expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(['RST 1 7', 'RST 3 7']);
+    expect([...scene.consequences]).toEqual(['ended']);
   });
 
   it('costs a call whose application has seen its message another code than one that can be sent again', () => {

@@ -328,6 +328,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       this.writeReset(id, REFUSED_STREAM);
       // How much memory is free, no client knows.
       if (isBeyondLimit) this.countResets(1);
+      else this.owner.memoryUsedUp?.('refused', memory.maxBytes);
       return;
     }
     const stream = new ServerStream(this, id, callBytes, this.initialSendWindow, limits.streamWindow);
@@ -657,6 +658,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       .sort((a, b) => b.heldBytes - a.heldBytes);
     for (const stream of largestFirst) {
       if (memory.isRelieved) return;
+      this.owner.memoryUsedUp?.('ended', memory.maxBytes);
       this.giveUp(stream, details);
     }
   }

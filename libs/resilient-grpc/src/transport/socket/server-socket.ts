@@ -126,6 +126,10 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     return this.owner!.request(stream, block, isEnd);
   }
 
+  memoryUsedUp(consequence: 'refused' | 'ended', maxBytes: number): void {
+    this.owner?.memoryUsedUp?.(consequence, maxBytes);
+  }
+
   wanted(): number {
     return this.owner?.wanted?.() ?? Infinity;
   }

@@ -33,7 +33,13 @@ function make() {
     return silent.has(peer) ? remedyAfter(clock.now() - countFrom) : undefined;
   };
   const unanswered = new UnansweredCalls(calls, remedyFor, hub, clock);
-  const open = ({ path = '/Get', kind = 'unary', deadline = Infinity, waiting = false, ...rest }: StartedCall = {}): OpenCall => {
+  const open = ({
+    path = '/Get',
+    kind = 'unary',
+    deadline = Infinity,
+    waiting = false,
+    ...rest
+  }: StartedCall = {}): OpenCall => {
     const peer = 'peer' in rest ? rest.peer : '10.0.0.1:1';
     const startedAt = clock.now();
     const describe = vi.fn(() => (peer === undefined ? { path } : { path, peer }));

@@ -70,7 +70,10 @@ export class MessageReader {
         this.isCompressed = this.flag === 1;
         this.filled = 0;
         // The rest of the message may never arrive.
-        this.body = Buffer.allocUnsafe(Math.min(length, Math.max(this.trustedBytes, this.capacity(end - at))));
+        const { trustedBytes } = this;
+        this.body = Buffer.allocUnsafe(
+          length <= trustedBytes ? length : Math.max(trustedBytes, this.capacity(end - at)),
+        );
         if (length > 0 && at === end) break;
       }
       at = this.fill(this.body, bytes, at, end);

@@ -110,17 +110,9 @@ export class Http2Stream {
    *
    * @param compressed the compressed flag, 0 or 1
    * @param isOwn true if nobody changes `bytes` afterward; otherwise, what waits is copied
+   * @param from start of the message; 0 if no length prefix is written
    */
-  send(bytes: Uint8Array, compressed = 0, isOwn = false): boolean {
-    return this.add(bytes, compressed, PREFIXED, isOwn, false);
-  }
-
-  /** Sends a body as it is, and nothing more. Nobody changes `bytes` afterward. */
-  sendBody(bytes: Uint8Array): void {
-    this.add(bytes, 0, 0, true, true);
-  }
-
-  private add(bytes: Uint8Array, compressed: number, from: number, isOwn: boolean, isEnd: boolean): boolean {
+  send(bytes: Uint8Array, compressed = 0, isOwn = false, from = PREFIXED, isEnd = false): boolean {
     if (this.isClosed || this.isLocalEnded || this.isEndQueued) return true;
     const { connection } = this;
     const size = bytes.length - from;
@@ -132,6 +124,11 @@ export class Http2Stream {
       connection.queued(this);
     }
     return connection.isWritable(this);
+  }
+
+  /** Sends a body as it is, and nothing more. Nobody changes `bytes` afterward. */
+  sendBody(bytes: Uint8Array): void {
+    this.send(bytes, 0, true, 0, true);
   }
 
   /** The sender waits for `drained()`, which follows when what was written has left. */

@@ -7,6 +7,7 @@ import { isWithin, type Bound } from '../../support/bound.js';
 import {
   Attacked,
   ATTACKS,
+  KEPT_BYTES,
   planOf,
   workHonestly,
   type Contender,
@@ -40,8 +41,6 @@ const CONTAINERS = [
 /** Largest share of a container that an attack may fill. */
 const MAX_SHARE = 0.8;
 const HEAP_MB = 256;
-/** Heap that may remain: compiled code, and counters of what happened. */
-const MAX_KEPT_MB = 8;
 /** Bytes of log that an attack may cause, however many it sends: lines are limited per minute. */
 const MAX_LOG_BYTES = 65_536;
 const ALONE_MS = 2_000;
@@ -88,7 +87,7 @@ function judge(attack: string, ours: Figures, theirs: Figures): Judgment[] {
     row('lost streams', ours['lost streams'], exactly(0)),
     row('streams afterward', ours['streams after'], exactly(streams)),
     row('sockets afterward, more than before', ours['sockets kept'], exactly(0)),
-    row('heap afterward, MB more than before', ours['heap kept, MB'], { atMost: MAX_KEPT_MB }),
+    row('heap afterward, MB more than before', ours['heap kept, MB'], { atMost: KEPT_BYTES / 1_048_576 }),
     row('log, bytes', ours['log, bytes'], { atMost: MAX_LOG_BYTES }),
     ...(maxRunning === undefined ? [] : [row('handlers at once', ours['most running'], { atMost: maxRunning })]),
     ...(limit === undefined ? [] : [row('limits named in the log', ours['limit'] === undefined ? 0 : 1, exactly(1))]),

@@ -1,6 +1,6 @@
-// npm run promises -- attacks [--only F1,F2 --seed N --minutes 60]: each attack against this library and against Nest's server or grpc-js's client, whose
+// npm run promises -- attacks [--only stalled,rapid --seed N --minutes 60]: each attack against this library and against Nest's server or grpc-js's client, whose
 // figures it compares; with --minutes, then a churn for that time. With --whose, runs the attacks against that contender only, and prints lines of JSON:
-//   node --import ./test/support/typescript.mjs test/promises/attacks/run.ts --only F1 --whose ours [--memory 512 --heap 256 --ms 3000]
+//   node --import ./test/support/typescript.mjs test/promises/attacks/run.ts --only stalled --whose ours [--memory 512 --heap 256 --ms 3000]
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { isWithin, type Bound } from '../../support/bound.js';
@@ -20,7 +20,7 @@ import { judgeBetween, type JudgedRun } from '../watched-run.js';
 import type { Judgment } from '../../scenarios/support/judge.js';
 
 const USAGE =
-  'Usage: npm run promises -- attacks [--only F1,F2 --whose ours|theirs --memory MB --heap MB --ms N --seed N --minutes N]';
+  'Usage: npm run promises -- attacks [--only stalled,rapid --whose ours|theirs --memory MB --heap MB --ms N --seed N --minutes N]';
 const text = { type: 'string' } as const;
 const options = { only: text, whose: text, memory: text, heap: text, ms: text, scale: text, seed: text, minutes: text };
 const values = parse();
@@ -56,7 +56,7 @@ function parse() {
 }
 
 function matches(name: string, only: string): boolean {
-  return name === only || name.split(' ')[0] === only;
+  return name.startsWith(only);
 }
 
 async function measure(contender: Contender, attack: string): Promise<Figures> {

@@ -168,7 +168,7 @@ export const CHURN: ServerAttack = { connections: 1_000, everyMs: 5_000, ids: 6,
 
 /** Attacks of clients on a server. */
 export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
-  'F1 stalled message': {
+  'stalled message': {
     connections: 1,
     opens: 7_000,
     setup: (streams) => times(streams, (n) => Buffer.concat([open(2 * n + 1, 'Get'), data(2 * n + 1, START)])),
@@ -176,23 +176,23 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     bytes: (id) => times(250, (n) => half(id + 2 * n)),
     memory: true,
   },
-  'F2 repeated set-cookie': {
+  'repeated set-cookie': {
     ids: 1,
     bytes: (id) => frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, id, Buffer.concat([blockOf('Get'), COOKIES])),
     everyMs: 100,
   },
-  'F3 headers only': {
+  'headers only': {
     ids: 500,
     bytes: (id) => times(500, (n) => open(id + 2 * n, 'Get')),
     maxBytes: 10_500_000,
     memory: true,
   },
-  'F4 dropped metadata': {
+  'dropped metadata': {
     connections: 1,
     ids: 1,
     bytes: (id) => Buffer.concat([DROPPED(id), data(id, message(EMPTY), FLAG.endStream)]),
   },
-  'F5 blocked senders': {
+  'blocked senders': {
     connections: 1,
     settings: [[SETTING.initialWindowSize, 0]],
     opens: 20_000,
@@ -201,14 +201,14 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     bytes: () => times(5, () => ping(Buffer.alloc(8))),
     memory: true,
   },
-  'F5 changing windows after many streams': {
+  'changing windows after many streams': {
     connections: 1,
     opens: 40_000,
     setup: (streams) =>
       Buffer.concat([times(streams, (n) => open(2 * n + 1, 'Upload')), times(streams, (n) => reset(2 * n + 1, 8))]),
     bytes: () => times(8, (n) => settings([SETTING.initialWindowSize, 65_535 + n])),
   },
-  'F5 messages above the bound': {
+  'messages above the bound': {
     connections: 1,
     opens: 45_000,
     setup: (streams) =>
@@ -220,7 +220,7 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     ids: 20,
     bytes: (id) => times(20, (n) => data(id + 2 * n, START)),
   },
-  'F6 idle streams beside a proxy': {
+  'idle streams beside a proxy': {
     connections: 200,
     opens: 200,
     setup: (streams) => times(streams, (n) => open(2 * n + 1, 'Upload')),
@@ -228,21 +228,21 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     streams: 300,
     memory: true,
   },
-  'F7 gzip bombs that never end': { ids: 1, bytes: (id) => gzipBomb(id, 0), memory: true },
-  'F7 gzip bombs': { ids: 1, bytes: (id) => gzipBomb(id, FLAG.endStream), everyMs: 40, memory: true },
-  'F8 unfinished uploads': {
+  'gzip bombs that never end': { ids: 1, bytes: (id) => gzipBomb(id, 0), memory: true },
+  'gzip bombs': { ids: 1, bytes: (id) => gzipBomb(id, FLAG.endStream), everyMs: 40, memory: true },
+  'unfinished uploads': {
     connections: 8,
     ids: 1,
     bytes: (id) => Buffer.concat([begin(id), times(4, () => data(id, PART))]),
     memory: true,
   },
-  'F8 unread messages': {
+  'unread messages': {
     connections: 8,
     ids: 1,
     bytes: (id) => Buffer.concat([begin(id, 'Create'), times(4, () => data(id, message(Buffer.alloc(15_000))))]),
     memory: true,
   },
-  'F9 cancelled calls': {
+  'cancelled calls': {
     ids: 50,
     bytes: (id) =>
       Buffer.concat([
@@ -254,20 +254,20 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     // 100 on each of 4 connections.
     maxRunning: 400,
   },
-  'F9 many fields': { ids: 1, bytes: (id) => MANY_FIELDS(id), everyMs: 50 },
-  'F9 starts of messages': {
+  'many fields': { ids: 1, bytes: (id) => MANY_FIELDS(id), everyMs: 50 },
+  'starts of messages': {
     ids: 50,
     bytes: (id) => times(50, (n) => Buffer.concat([open(id + 2 * n, 'Upload'), data(id + 2 * n, START)])),
     memory: true,
   },
-  'F10 renegotiation': { renegotiates: true },
-  'F11 pipelined calls unread': {
+  renegotiation: { renegotiates: true },
+  'pipelined calls unread': {
     connections: 100,
     reads: false,
     ids: 20,
     bytes: (id) => times(20, (n) => call(id + 2 * n, 'Get')),
   },
-  'F13 partial frames': {
+  'partial frames': {
     connections: 2_000,
     isOnce: true,
     setup: () => Buffer.concat([open(1, 'Upload'), frameOfLength(16_384, FRAME.data, 0, 1, Buffer.alloc(1))]),

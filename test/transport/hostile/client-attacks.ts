@@ -52,10 +52,10 @@ export const HONEST = answer(EMPTY);
 
 /** Attacks of servers on a client. */
 export const CLIENT_ATTACKS: Readonly<Record<string, ClientAttack>> = {
-  'F2 repeated set-cookie in a response': { answer: answer(Buffer.alloc(1_480, 0x80 | 55)) },
-  'F4 dropped metadata in a response': { answer: answer(repeated('x-secret', '\u00ff'.repeat(3_000), 18)) },
-  'F9 many fields in a response': { answer: answer(repeated('x-bin', '', 1_700)) },
-  'F5 changing windows of a client': {
+  'repeated set-cookie in a response': { answer: answer(Buffer.alloc(1_480, 0x80 | 55)) },
+  'dropped metadata in a response': { answer: answer(repeated('x-secret', '\u00ff'.repeat(3_000), 18)) },
+  'many fields in a response': { answer: answer(repeated('x-bin', '', 1_700)) },
+  'changing windows of a client': {
     answer: (id) => head(id),
     bytes: () => times(8, (n) => settings([SETTING.initialWindowSize, 65_535 + n])),
   },

@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs';
 import { loadSync } from '@grpc/proto-loader';
 import { RequestStream } from '../../../libs/resilient-grpc/dist/transport/grpc/request-stream.js';
 import { encodedBound, encodeFields } from '../../../libs/resilient-grpc/dist/transport/hpack/hpack-encoder.js';
-import { FRAMED } from '../../../libs/resilient-grpc/dist/transport/http2/http2-stream.js';
 import { MemoryBudget } from '../../../libs/resilient-grpc/dist/transport/http2/memory-budget.js';
 import { ServerListener } from '../../../libs/resilient-grpc/dist/transport/socket/server-listener.js';
 import { systemClock } from '../../../libs/resilient-grpc/dist/time/clock.js';
@@ -90,7 +89,7 @@ class Call {
 function foreign(stream, isEnd) {
   const answer = () => {
     stream.head(...block([':status', '200', 'content-type', 'text/plain']));
-    stream.send(TEXT, 0, FRAMED, true);
+    stream.sendBody(TEXT);
     stream.release();
   };
   if (isEnd) answer();

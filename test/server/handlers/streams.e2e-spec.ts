@@ -4,20 +4,7 @@ import { Controller, type CallHandler, type ExecutionContext, type NestIntercept
 import { GrpcMethod, GrpcStreamMethod, Payload } from '@nestjs/microservices';
 import { CallSignal, type GrpcRequestStream } from 'nestjs-resilient-grpc/server';
 import { FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import {
-  Observable,
-  Subject,
-  concatMap,
-  firstValueFrom,
-  lastValueFrom,
-  map,
-  mergeMap,
-  of,
-  range,
-  skip,
-  timer,
-  toArray,
-} from 'rxjs';
+import { Observable, Subject, firstValueFrom, lastValueFrom, map, of, skip, toArray } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { turns } from '../../calls/support.js';
 import { holdTimers, releaseTimers } from '../support/held-timers.js';
@@ -195,22 +182,6 @@ describe('response stream', () => {
     expect(orders.log.lines).toContainEqual(
       expect.objectContaining({ level: 'warn', text: expect.stringContaining('/orders.v1.Orders/Watch') }),
     );
-  });
-
-  it('serializes each message of an Observable once, whether it waits for the client or not', async () => {
-    const reads: number[] = [];
-    const counted = (sequence: number) => {
-      reads[sequence - 1] = 0;
-      const get = () => ((reads[sequence - 1]! += 1), String(sequence));
-      return Object.defineProperty(event(sequence, 10_000), 'sequence', { get, enumerable: true });
-    };
-    handlers.watch = () =>
-      range(0, 20).pipe(
-        concatMap((turn) => timer(1).pipe(mergeMap(() => range(turn * 10 + 1, 10).pipe(map(counted))))),
-      );
-    const { got } = await read(orders.client.watch({ from: '0' }));
-    expect(got).toEqual(numbers(200));
-    expect(new Set(reads).size).toBe(1);
   });
 
   it('aborts the signal of a streaming handler when the client cancels the stream', async () => {

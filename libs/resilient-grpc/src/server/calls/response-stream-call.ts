@@ -4,7 +4,6 @@ import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
 import { AbortError } from '../../errors/library-error.js';
 import { StatusCode } from '../../status/status-code.js';
-import { SerializedMessage, takesSerialized } from '../grpc/innermost-call.js';
 import { ServedCall } from './served-call.js';
 import { endStream, type StatusLike } from './wire-call.js';
 
@@ -40,20 +39,13 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
 
   readonly maxQueuedBytes = MAX_QUEUED_RESPONSE_BYTES;
 
-  /** Serializes a message that waits, because its size counts, unless interceptors of grpc-js or its transport take the message itself. */
   encode(message: unknown): unknown {
-    if (!takesSerialized(this.wire) || isMessageStream(message)) return message;
-    try {
-      return new SerializedMessage(this.method.serialize(message));
-    } catch {
-      return message;
-    }
+    return message;
   }
 
-  bytesOf(payload: unknown): number {
-    if (payload instanceof SerializedMessage) return payload.bytes.length;
+  bytesOf(message: unknown): number {
     try {
-      return this.method.serialize(payload).length;
+      return this.method.serialize(message).length;
     } catch {
       return UNKNOWN_MESSAGE_BYTES;
     }

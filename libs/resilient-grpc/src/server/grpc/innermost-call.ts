@@ -302,9 +302,8 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
   }
 
-  private serialized(message: unknown): Uint8Array | undefined {
+  private serialized(message: unknown): Buffer | undefined {
     const { entry, settings } = this;
-    if (message instanceof SerializedMessage) return message.bytes;
     try {
       return entry.serialize(message);
     } catch (error) {
@@ -570,16 +569,6 @@ export function innermostCallOf(serverCall: object): InnermostCall | undefined {
     call = Reflect.get(call, 'nextCall');
   }
   return undefined;
-}
-
-/** A response that was serialized before it is sent. */
-export class SerializedMessage {
-  constructor(readonly bytes: Uint8Array) {}
-}
-
-/** True if what a handler writes to `serverCall` reaches the innermost call directly. */
-export function takesSerialized(serverCall: object): boolean {
-  return Reflect.get(serverCall, 'call') instanceof InnermostCall;
 }
 
 function recorded(code: number, details: string): SentStatus {

@@ -43,6 +43,8 @@ const MIN_STREAMS = 10_000;
  */
 const MEMORY_SHARE = 1 / 2;
 const HEAP_SHARE = 2 / 5;
+/** Memory that V8 lets buffers take that nobody needs any more, before it collects them. */
+const GARBAGE_BYTES = 67_108_864;
 /** Least memory, for a process that has used up its container: it should rather serve a few calls than none. */
 const MIN_MEMORY_BYTES = 4_194_304;
 const HEAD_TIMEOUT_MS = 10_000;
@@ -116,7 +118,7 @@ function newBudget(): MemoryBudget {
   // Absent in older releases of Node, and 0 or huge without a limit.
   const constrained = (process as Partial<typeof process>).constrainedMemory?.() ?? 0;
   const total = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
-  const maxBytes = Math.max(MEMORY_SHARE * (total - rss), MIN_MEMORY_BYTES);
+  const maxBytes = Math.max(MEMORY_SHARE * (total - rss - GARBAGE_BYTES), MIN_MEMORY_BYTES);
   const heapBytes = Math.max(HEAP_SHARE * (getHeapStatistics().heap_size_limit - heapUsed), MIN_MEMORY_BYTES);
   return new MemoryBudget(maxBytes, Math.max(maxBytes / heapBytes, 1));
 }

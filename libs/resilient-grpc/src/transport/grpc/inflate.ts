@@ -6,10 +6,19 @@ const INFLATERS = { deflate: promisify(inflateZlib), gzip: promisify(gunzip) };
 /** Message encoding that `inflate()` supports. */
 export type Encoding = keyof typeof INFLATERS;
 
-/** Number of messages of the process that are inflated at once: as many as Node has threads for it. The result of each one is not counted yet. */
+/** Largest size of a result, relative to its input. */
+const MAX_RATIO = 1_032;
+/** Least size of the pieces of a result. */
+const MIN_PIECE_BYTES = 16_384;
+/**
+ * Number of messages of the process that are inflated at once, as many as Node has threads for it, and size of the results that they may
+ * have: until it is complete, a result does not count in any budget of memory.
+ */
 const MAX_AT_ONCE = 4;
+const MAX_BYTES_AT_ONCE = 8_388_608;
 let running = 0;
-const waiting = new Set<() => void>();
+let runningBytes = 0;
+const waiting = new Set<{ readonly bytes: number; readonly start: () => void }>();
 
 export function isInflatable(encoding: string): encoding is Encoding {
   return Object.hasOwn(INFLATERS, encoding);
@@ -25,19 +34,33 @@ export async function inflate(
   message: Buffer,
   maxBytes: number,
 ): Promise<Buffer | 'too-large' | 'unreadable'> {
-  if (running < MAX_AT_ONCE) running += 1;
-  else await new Promise<void>((resolve) => waiting.add(resolve));
+  const bytes = Math.min(maxBytes, MAX_RATIO * message.length);
+  await new Promise<void>((start) => {
+    waiting.add({ bytes, start });
+    startNext();
+  });
   try {
-    // Node requires a limit of at least 1.
-    return await INFLATERS[encoding](message, maxBytes === Infinity ? {} : { maxOutputLength: Math.max(maxBytes, 1) });
+    // In one piece, if the size at the end is right (RFC 1952, section 2.3.1). Node requires a limit of at least 1.
+    const size = encoding === 'gzip' && message.length > 18 ? message.readUInt32LE(message.length - 4) : 0;
+    const chunkSize = Math.max(Math.min(size, bytes), MIN_PIECE_BYTES);
+    const limit = maxBytes === Infinity ? {} : { maxOutputLength: Math.max(maxBytes, 1) };
+    return await INFLATERS[encoding](message, { chunkSize, ...limit });
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? 'too-large' : 'unreadable';
   } finally {
-    const [next] = waiting;
-    if (next === undefined) running -= 1;
-    else {
-      waiting.delete(next);
-      next();
-    }
+    running -= 1;
+    runningBytes -= bytes;
+    startNext();
+  }
+}
+
+function startNext(): void {
+  for (const next of waiting) {
+    const fits = running < MAX_AT_ONCE && runningBytes + next.bytes <= MAX_BYTES_AT_ONCE;
+    if (running > 0 && !fits) return;
+    waiting.delete(next);
+    running += 1;
+    runningBytes += next.bytes;
+    next.start();
   }
 }

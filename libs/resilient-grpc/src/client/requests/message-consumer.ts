@@ -33,6 +33,8 @@ export interface MessageConsumer extends UnlimitedConsumer {
   onEncodedMessage(payload: unknown): void;
   /** Called when a push source is too far ahead of the connection. */
   onOverflow(queuedBytes: number): void;
+  /** Called at the end of an event-loop turn in which a source has buffered messages. */
+  onBuffered?(): void;
   /** Called when a source pushes many messages in one event-loop turn, in which backpressure cannot slow it down. */
   onBurst(messages: number): void;
 }
@@ -40,6 +42,8 @@ export interface MessageConsumer extends UnlimitedConsumer {
 export interface RequestSource {
   /** True if the source pushes messages and buffers them until they are pulled. */
   readonly pushes?: boolean;
+  /** Memory of what a push source has buffered, in bytes, roughly. */
+  readonly heldBytes?: number;
   /** True if a push source has pushed all its messages. Some of them may still be buffered. */
   readonly complete?: boolean;
   /** Subscribes to a push source. If a message was requested before, messages are delivered while the source emits them. */

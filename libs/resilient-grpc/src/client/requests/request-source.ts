@@ -66,6 +66,8 @@ interface Item {
   next: Item | undefined;
 }
 
+/** Memory of a buffered message apart from what counts toward the limit: it is an object, and lies in a queue. */
+const HELD_OVERHEAD_BYTES = 512;
 /** Assumed size in bytes of each message in a burst, because real sizes are unknown. */
 const ASSUMED_MESSAGE_BYTES = 1_024;
 
@@ -172,6 +174,10 @@ class ObservableRequests implements RequestSource {
     else this.push('encoded', payload, bytes);
   }
 
+  get heldBytes(): number {
+    return this.queuedBytes + HELD_OVERHEAD_BYTES * this.buffer.size;
+  }
+
   private exceedsLimit(limits: MessageConsumer, bytes: number): boolean {
     if (bytes <= limits.maxQueuedBytes) return false;
     const { bytesSinceTaken } = this;
@@ -199,6 +205,7 @@ class ObservableRequests implements RequestSource {
     this.earlierItems = this.buffer.size;
     this.burstMessages = 0;
     if (this.closed || limits === undefined) return;
+    limits.onBuffered?.();
     if (burstMessages * ASSUMED_MESSAGE_BYTES > limits.maxQueuedBytes) limits.onBurst(burstMessages);
   };
 

@@ -133,6 +133,10 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     this.cut({ code: StatusCode.RESOURCE_EXHAUSTED, details });
   }
 
+  onBuffered(): void {
+    this.innermost?.keepResponses(this.sources.at(-1)?.heldBytes ?? 0);
+  }
+
   onBurst(messages: number): void {
     if (!this.host.events.wanted) return;
     this.host.events.emit({ type: 'responses-burst', path: this.method.path, messages });
@@ -244,6 +248,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       source.pull();
     }
     this.isPumping = false;
+    if (this.sources.at(-1)?.pushes === true) this.onBuffered();
   }
 }
 

@@ -32,6 +32,8 @@ class Wire extends EventEmitter {
   reads = true;
   readonly written: unknown[] = [];
   readonly resets: number[] = [];
+  /** Bytes by which the responses are ahead of the client. */
+  keptBytes = 0;
   status: StatusLike | 'OK' | undefined;
   private readonly waiting: (() => void)[] = [];
   /** The call on the transport. */
@@ -39,6 +41,7 @@ class Wire extends EventEmitter {
     isClosed: { value: false, writable: true },
     isHandled: { value: false, writable: true },
     reset: { value: (status: StatusLike) => this.resets.push(status.code) },
+    keepResponses: { value: (bytes: number) => (this.keptBytes = bytes) },
   });
 
   constructor() {
@@ -172,6 +175,21 @@ describe('maxStreamIdleMs', () => {
     expect(wire.resets).toHaveLength(1);
     expect(source.observed).toBe(false);
   });
+});
+
+it('tells the transport how far an Observable is ahead of its client', async () => {
+  const { clock, serve } = makeServer();
+  const source = new Subject<unknown>();
+  const { wire } = serve('server-stream', () => source);
+  wire.reads = false;
+  for (let message = 0; message < 40; message++) {
+    source.next(message);
+    await clock.advanceAsync(1);
+  }
+  expect(wire.keptBytes).toBeGreaterThan(20 * RESPONSE.length);
+  wire.resumeReading();
+  await turn();
+  expect(wire.keptBytes).toBe(0);
 });
 
 describe('deadline', () => {

@@ -114,6 +114,10 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   /** Where requests wait that were delivered and not read, and the largest of them. */
   private reader: Pick<WireCall, 'readableLength'> | undefined = undefined;
   private largestUnread = 0;
+  /** Bytes that are kept: of a request that is inflated or has not ended, and decoded, of requests and responses. */
+  private keptBytes = 0;
+  private keptRequests = 0;
+  private keptResponses = 0;
   /** True if the request has ended, and its end was not delivered. */
   private isEndHeld = false;
   /** Messages that wait for the client. */
@@ -217,6 +221,12 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   /** The requests are read from `reader`, and count until then. */
   readFrom(reader: Pick<WireCall, 'readableLength'>): void {
     this.reader = reader;
+  }
+
+  /** An Observable is `bytes` ahead of the client. */
+  keepResponses(bytes: number): void {
+    this.keptResponses = bytes;
+    this.carrier.keep(this.keptBytes, this.keptRequests + bytes);
   }
 
   /** The stream counts for its connection until `handled()`. */
@@ -405,7 +415,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
     const { maxReceiveBytes } = this.settings;
     this.isInflating = true;
-    this.carrier.keep(message.length);
+    this.keep(message.length);
     void inflate(grpcEncoding, message, maxReceiveBytes).then((result) => {
       this.isInflating = false;
       if (this.isOver || this.isAnswered) return;
@@ -422,7 +432,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     if (this.hasOneRequest && this.onlyRequest === undefined) {
       this.onlyRequest = bytes;
       this.carrier.awaitsEnd = true;
-      this.carrier.keep(bytes.length);
+      this.keep(bytes.length);
       if (this.isEndHeld) this.ended();
       else this.request.request(1);
       return;
@@ -455,7 +465,13 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     if (this.hasOneRequest) return;
     const unread = this.reader?.readableLength ?? 0;
     this.largestUnread = unread === 0 ? 0 : Math.max(this.largestUnread, bytes.length);
-    this.carrier.keep(unread * this.largestUnread);
+    this.keptRequests = unread * this.largestUnread;
+    this.keep(0);
+  }
+
+  private keep(bytes: number): void {
+    this.keptBytes = bytes;
+    this.carrier.keep(bytes, this.keptRequests + this.keptResponses);
   }
 
   ended(): void {

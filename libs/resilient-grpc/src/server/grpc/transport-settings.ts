@@ -45,6 +45,9 @@ const MEMORY_SHARE = 1 / 2;
 const HEAP_SHARE = 2 / 5;
 /** Memory that V8 lets buffers take that nobody needs any more, before it collects them. */
 const GARBAGE_BYTES = 67_108_864;
+/** Memory in V8's heap of a connection, and share of what is left of the heap that connections may have apart from their calls. */
+const CONNECTION_BYTES = 6_144;
+const CONNECTIONS_SHARE = 3 / 10;
 /** Least memory, for a process that has used up its container: it should rather serve a few calls than none. */
 const MIN_MEMORY_BYTES = 4_194_304;
 const HEAD_TIMEOUT_MS = 10_000;
@@ -78,7 +81,7 @@ export function transportSettings(options: ServerOptions, maxConnections: number
     sendTimeoutMs: hasKeepalive ? Math.min(intervalMs + timeoutMs, MAX_TIMER_MS) : SEND_TIMEOUT_MS,
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
     handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
-    maxConnections,
+    maxConnections: Math.min(maxConnections, Math.floor((CONNECTIONS_SHARE * heapLeft()) / CONNECTION_BYTES)),
   };
 }
 
@@ -114,13 +117,18 @@ export function processMemory(largest: number): MemoryBudget {
 }
 
 function newBudget(): MemoryBudget {
-  const { rss, heapUsed } = process.memoryUsage();
+  const rss = process.memoryUsage.rss();
   // Absent in older releases of Node, and 0 or huge without a limit.
   const constrained = (process as Partial<typeof process>).constrainedMemory?.() ?? 0;
   const total = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
   const maxBytes = Math.max(MEMORY_SHARE * (total - rss - GARBAGE_BYTES), MIN_MEMORY_BYTES);
-  const heapBytes = Math.max(HEAP_SHARE * (getHeapStatistics().heap_size_limit - heapUsed), MIN_MEMORY_BYTES);
+  const heapBytes = Math.max(HEAP_SHARE * heapLeft(), MIN_MEMORY_BYTES);
   return new MemoryBudget(maxBytes, Math.max(maxBytes / heapBytes, 1));
+}
+
+function heapLeft(): number {
+  const { heap_size_limit: limit, used_heap_size: used } = getHeapStatistics();
+  return limit - used;
 }
 
 function streamsIn({ maxBytes, heapFactor }: MemoryBudget): number {

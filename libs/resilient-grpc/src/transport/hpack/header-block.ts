@@ -31,7 +31,7 @@ export class HeaderBlock {
   contentLength: string | undefined = undefined;
   /** Names and values of all fields except pseudo-header fields, in turn and in their order. */
   readonly fields: string[] = [];
-  /** Size of the list (RFC 9113, section 6.5.2), and number of its fields. */
+  /** Size of the list (RFC 9113, section 6.5.2), and number of its fields and of the further values in them. */
   size = 0;
   count = 0;
   /** Reason why the block is malformed (RFC 9113, section 8.2 and 8.3); `undefined` if it is not. */
@@ -56,6 +56,7 @@ export class HeaderBlock {
   add(field: Field): void {
     const { name, value } = field;
     if (field.problem === IGNORED) return;
+    if (name.endsWith('-bin')) this.countParts(value);
     if (field.problem !== undefined) this.malformed = field.problem;
     if (name.charCodeAt(0) === 0x3a) {
       this.addPseudo(name, value);
@@ -91,6 +92,11 @@ export class HeaderBlock {
       }
     }
     this.fields.push(name, value);
+  }
+
+  /** Each part of a binary value is a value of its own. */
+  private countParts(value: string): void {
+    for (let at = value.indexOf(','); at >= 0 && !this.isTooLarge; at = value.indexOf(',', at + 1)) this.count += 1;
   }
 
   private addPseudo(name: string, value: string): void {

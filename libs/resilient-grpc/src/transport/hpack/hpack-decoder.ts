@@ -43,6 +43,8 @@ export class HpackDecoder {
   private bytes: Buffer = NONE;
   private at = 0;
   private end = 0;
+  /** Length of the name in the table of the latest field that was not wanted. */
+  private nameLength = 0;
 
   /**
    * @param maxTableSize upper limit of the dynamic table in bytes, which this side announces
@@ -81,7 +83,7 @@ export class HpackDecoder {
       const { at: from } = this;
       const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first, !block.isTooLarge);
       block.count += 1;
-      const length = field === UNWANTED ? this.at - from : field.name.length + field.value.length;
+      const length = field === UNWANTED ? this.nameLength + this.at - from : field.name.length + field.value.length;
       block.size += length + ENTRY_OVERHEAD;
       // Decodes the fields beyond the limit, too, if they change the table.
       if (!block.isTooLarge) block.add(field);
@@ -98,7 +100,11 @@ export class HpackDecoder {
     const nameEnd = index === 0 ? this.skipString(nameAt) : nameAt;
     const end = this.skipString(nameEnd);
     this.at = end;
-    if (!isWanted && !isInserted && index <= STATIC_COUNT) return UNWANTED;
+    const named = index === 0 ? undefined : this.fieldAt(index);
+    if (!isWanted && !isInserted) {
+      this.nameLength = named?.name.length ?? 0;
+      return UNWANTED;
+    }
     const { bytes } = this;
     // The name of a dynamic entry may be another one next time, and values that must not be indexed are secrets.
     const isPublic = index <= STATIC_COUNT && (isInserted || !(first & NEVER_INDEXED));
@@ -112,10 +118,12 @@ export class HpackDecoder {
         return known.field;
       }
     }
-    const name = index === 0 ? this.string(nameAt) : this.fieldAt(index).name;
+    const name = named?.name ?? this.string(nameAt);
     const value = this.string(nameEnd);
-    const problem = problemOf(name, value);
-    const field: Field = problem === undefined ? { name, value } : { name, value, problem };
+    // A name in the table of the peer was checked when it was inserted: it may be long, and a reference to it short.
+    const nameProblem = index > STATIC_COUNT ? named?.nameProblem : problemOfName(name);
+    const problem = nameProblem ?? problemOfValue(name, value);
+    const field: Field = problem === undefined ? { name, value } : { name, value, problem, nameProblem };
     if (isInserted) this.table.insert(field);
     if (isKept) this.kept[slot] = { bytes: Uint8Array.prototype.slice.call(bytes, from, end), field };
     return field;
@@ -178,10 +186,13 @@ function areEqual(known: Uint8Array, bytes: Uint8Array, at: number, end: number)
 /** Fields that only HTTP/1 has (RFC 9113, section 8.2.2). */
 const CONNECTION_FIELDS = new Set(['connection', 'proxy-connection', 'keep-alive', 'transfer-encoding', 'upgrade']);
 
-/** Returns the reason why a field is malformed (RFC 9113, section 8.2.1); `undefined` if it is not. */
-function problemOf(name: string, value: string): string | undefined {
+/** Returns the reason why a field with this name is malformed (RFC 9113, section 8.2.1); `undefined` if it is not. */
+function problemOfName(name: string): string | undefined {
   if (!isValidName(name)) return `field name ${JSON.stringify(name.slice(0, 40))}`;
-  if (CONNECTION_FIELDS.has(name)) return `field ${name}`;
+  return CONNECTION_FIELDS.has(name) ? `field ${name}` : undefined;
+}
+
+function problemOfValue(name: string, value: string): string | undefined {
   if (isValidValue(value)) return undefined;
   return name.startsWith(':') ? `value of ${name}` : IGNORED;
 }

@@ -167,6 +167,36 @@ describe('decoder', () => {
     expect(decoded(decoder, 'be')).toEqual(['e', 'f']);
   });
 
+  it('counts each part of a binary value, because it becomes a value of its own', () => {
+    const decoder = decoderOf();
+    const blockOf = (...fields: string[]) => {
+      const bytes = Buffer.alloc(encodedBound(fields));
+      return decoder.decode(bytes, 0, encodeFields(bytes, 0, fields));
+    };
+    expect(blockOf('x-bin', 'YQ==,'.repeat(200)).isTooLarge).toBe(false);
+    expect(blockOf('x-text', ','.repeat(4_000)).isTooLarge).toBe(false);
+    expect(blockOf('x-bin', ','.repeat(4_000)).isTooLarge).toBe(true);
+  });
+
+  it('finds fields malformed whose names in the table are, however often they are referred to', () => {
+    const decoder = decoderOf();
+    const blockOf = (hex: string) => {
+      const bytes = bytesOf(hex);
+      return decoder.decode(bytes, 0, bytes.length);
+    };
+    expect(blockOf('40 01 41 01 31').malformed).toMatch('field name');
+    expect(blockOf('0f 2f 01 32').malformed).toMatch('field name');
+    expect(blockOf('40 01 61 01 31 0f 2f 01 00').fields).toEqual(['a', '1']);
+    expect(blockOf('0f 2a 01 31').malformed).toMatch('transfer-encoding');
+  });
+
+  it('counts fields beyond the limit with the length of their names in the table', () => {
+    const decoder = decoderOf(4_096, 5_000);
+    const name = Buffer.concat([Buffer.from([0x40, 0x7f, 0xa1, 0x1e]), Buffer.alloc(4_000, 'a'), Buffer.from([0])]);
+    const bytes = Buffer.concat([name, Buffer.from('0f2f00'.repeat(3), 'hex')]);
+    expect(decoder.decode(bytes, 0, bytes.length).size).toBeGreaterThan(4 * 4_000);
+  });
+
   it('reads a repeated literal with the name of a dynamic entry by the current table', () => {
     const decoder = decoderOf();
     expect(decoded(decoder, '40 01 61 01 31')).toEqual(['a', '1']);

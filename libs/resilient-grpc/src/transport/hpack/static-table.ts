@@ -70,6 +70,8 @@ export interface Field {
   readonly value: string;
   /** Reason why the field is malformed (RFC 9113, section 8.2.1). */
   readonly problem?: string | undefined;
+  /** The part of it that concerns the name. */
+  readonly nameProblem?: string | undefined;
 }
 
 /** The static fields by index; index 0 is unused. */

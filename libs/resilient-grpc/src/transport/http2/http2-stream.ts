@@ -100,9 +100,13 @@ export class Http2Stream {
     return this.queue !== undefined;
   }
 
-  /** Memory of the messages that wait. */
+  /** Bytes and number of the messages that wait. */
   get queuedBytes(): number {
-    return this.queue?.heldBytes ?? 0;
+    return this.queue?.bytes ?? 0;
+  }
+
+  get queuedMessages(): number {
+    return this.queue?.size ?? 0;
   }
 
   /**

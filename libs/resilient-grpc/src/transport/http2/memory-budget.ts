@@ -3,12 +3,19 @@ export interface Holder {
   readonly heldBytes: number;
   /** Number of calls that it has answered. */
   readonly answered: number;
+  /** Bytes of the streams that it has begun from the reserve. */
+  readonly reservedBytes: number;
+  /** Ends a stream that was begun from the reserve, for one of a connection that has less of it. */
+  giveBack(details: string): void;
   /** Ends what holds buffers, the largest first, until the budget is relieved. */
   shed(details: string, what: Shed): void;
 }
 
 /** 'stalled': streams whose client does not go on with them. 'connection': one that holds buffers without a stream. */
 export type Shed = 'stalled' | 'streams' | 'connection';
+
+/** Share by which more must be held before the next search if one has found too little. */
+const SEARCH_STEP = 1 / 64;
 
 const ORDER: readonly Shed[] = ['stalled', 'streams', 'connection'];
 
@@ -27,6 +34,9 @@ const ROOM = 1 / 4;
  */
 export class MemoryBudget {
   usedBytes = 0;
+  private reservedBytes = 0;
+  /** Bytes below which there is nothing to find. */
+  private searchAbove = 0;
   private readonly holders = new Set<Holder>();
   /** Number of connections with open streams. */
   private busy = 0;
@@ -73,9 +83,27 @@ export class MemoryBudget {
     return this.usedBytes + bytes <= REFUSED_ABOVE * this.maxBytes;
   }
 
-  /** Bytes of the streams that may begin on each connection nevertheless. */
-  get reserve(): number {
-    return this.shareOf((1 - REFUSED_ABOVE) * this.maxBytes);
+  /** Lets a stream of `bytes` begin nevertheless if `holder` has not used up its share of the reserve. */
+  takeReserve(holder: Holder, bytes: number): boolean {
+    const reserve = (1 - REFUSED_ABOVE) * this.maxBytes;
+    if (holder.reservedBytes + bytes > this.shareOf(reserve)) return false;
+    if (this.reservedBytes + bytes > reserve) {
+      // Those that came earlier had larger shares.
+      let largest = holder;
+      for (const other of this.holders) if (other.reservedBytes > largest.reservedBytes) largest = other;
+      if (largest !== holder) largest.giveBack(this.details);
+      if (this.reservedBytes + bytes > reserve) return false;
+    }
+    this.reservedBytes += bytes;
+    return true;
+  }
+
+  freeReserve(bytes: number): void {
+    this.reservedBytes -= bytes;
+  }
+
+  private get details(): string {
+    return `the connections of this process hold more than ${String(Math.round(this.maxBytes))} bytes`;
   }
 
   /** True if the messages of a connection that has buffered `bytes` need not wait for each other. */
@@ -90,14 +118,16 @@ export class MemoryBudget {
 
   /** Has connections end streams if the bound is exceeded. */
   relieve(): void {
-    if (!this.isExceeded) return;
-    const details = `the connections of this process hold more than ${String(Math.round(this.maxBytes))} bytes`;
+    if (!this.isExceeded) this.searchAbove = 0;
+    if (!this.isExceeded || this.usedBytes < this.searchAbove) return;
+    const { details } = this;
     const worstFirst = [...this.holders].sort((a, b) => bytesPerAnswer(b) - bytesPerAnswer(a));
     for (const what of ORDER)
       for (const holder of worstFirst) {
         if (this.isRelieved) return;
         holder.shed(details, what);
       }
+    if (this.usedBytes > this.maxBytes) this.searchAbove = this.usedBytes + SEARCH_STEP * this.maxBytes;
   }
 }
 

@@ -8,8 +8,6 @@ interface QueuedMessage {
 /** Writes `size` bytes of a message from `offset`. `isLast` is true if they are the last bytes of the queue. */
 type WriteQueued = (bytes: Uint8Array, compressed: number, offset: number, size: number, isLast: boolean) => void;
 
-/** Memory of a message apart from its bytes. */
-const QUEUED_MESSAGE_BYTES = 256;
 /** Number of sent messages from which on their places are removed. */
 const MIN_REMOVED = 64;
 
@@ -21,9 +19,8 @@ export class SendQueue {
   /** Unsent bytes, including the length prefixes. */
   bytes = 0;
 
-  /** Memory of what waits. */
-  get heldBytes(): number {
-    return this.bytes + QUEUED_MESSAGE_BYTES * (this.messages.length - this.head);
+  get size(): number {
+    return this.messages.length - this.head;
   }
 
   get isEmpty(): boolean {

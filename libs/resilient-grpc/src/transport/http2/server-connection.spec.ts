@@ -842,6 +842,25 @@ describe('memory', () => {
     expect(memory.usedBytes).toBeLessThan(2 * MiB);
   });
 
+  it('of the reserve is shared by connections that come one after the other, and stays within the bound', () => {
+    const memory = new MemoryBudget(8 * MiB);
+    const scenes = Array.from({ length: 60 }, () => {
+      const scene = Scene.started({ maxConcurrentStreams: 1_000 }, [], memory);
+      scene.send(times(1_000, (index) => begin(2 * index + 1)));
+      return scene;
+    });
+    expect(memory.usedBytes).toBeLessThanOrEqual(8 * MiB);
+    const late = Scene.started({}, [], memory);
+    for (let id = 1; id < 41; id += 2) late.send(request(id));
+    expect(late.calls).toHaveLength(20);
+    for (const { connection, calls } of [...scenes, late]) {
+      connection.lost('gone');
+      for (const { stream } of calls) stream.release();
+    }
+    expect(memory.usedBytes).toBe(0);
+    expect(memory.takeReserve(late.connection, 2 * MiB)).toBe(true);
+  });
+
   it('of a call that was cancelled counts until its handler has ended, also after its connection', () => {
     const memory = new MemoryBudget(MiB);
     const scene = Scene.started({}, [], memory);
@@ -878,8 +897,8 @@ describe('memory', () => {
     const scene = Scene.started();
     scene.send(begin(1));
     const before = scene.connection.heldBytes;
-    scene.call(0).stream.keep(5_000);
-    expect(scene.connection.heldBytes).toBe(before + 5_000);
+    scene.call(0).stream.keep(5_000, 300);
+    expect(scene.connection.heldBytes).toBe(before + 5_300);
   });
 
   it('goes to the next message if the one whose turn it is does not go on for ten seconds', () => {
@@ -914,7 +933,6 @@ describe('memory', () => {
     const memory = new MemoryBudget(MiB);
     const started = (): Scene => Scene.started({}, [[SETTING.initialWindowSize, 100]], memory);
     const [proxy, greedy] = [started(), started()];
-    const idleBytes = memory.usedBytes;
     proxy.send(times(50, (index) => request(2 * index + 1)));
     proxy.frames = [];
     proxy.onEnded = (call) => call.answer(300_000);
@@ -924,20 +942,20 @@ describe('memory', () => {
     proxy.send(EMPTY);
     expect(proxy.frames.filter((text) => text.startsWith('RST'))).toEqual([]);
     expect(greedy.frames.filter((text) => text.startsWith('RST'))).toHaveLength(1);
-    expect(memory.usedBytes).toBe(idleBytes + greedy.connection.heldBytes + proxy.connection.heldBytes);
+    expect(memory.usedBytes).toBe(greedy.connection.heldBytes + proxy.connection.heldBytes);
     for (const { connection } of [greedy, proxy]) connection.lost('gone');
     expect(memory.usedBytes).toBe(0);
   });
 
   it('of incomplete header blocks counts, and costs connections that have no stream', () => {
-    const memory = new MemoryBudget(200_000);
+    const memory = new MemoryBudget(150_000);
     const scenes = Array.from({ length: 4 }, () => Scene.started({}, [], memory));
     for (const scene of scenes)
       scene.send(
         times(3, (index) => frame(index === 0 ? FRAME.headers : FRAME.continuation, 0, 1, Buffer.alloc(16_000))),
       );
     expect(scenes.filter(({ end }) => end !== undefined)).toMatchObject([{ end: { code: 11, isPeersFault: true } }]);
-    expect(memory.usedBytes).toBeLessThan(200_000);
+    expect(memory.usedBytes).toBeLessThan(150_000);
     for (const { connection } of scenes) connection.lost('gone');
     expect(memory.usedBytes).toBe(0);
   });

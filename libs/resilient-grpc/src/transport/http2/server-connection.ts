@@ -32,9 +32,10 @@ const FRAMES_AFTER_END = 4;
 /** Share of the memory by which the windows of a connection's streams may grow, and the most that they may grow. */
 const EXTRA_SHARE = 1 / 8;
 const MAX_EXTRA_WINDOW = 134_217_728;
-/** Memory in V8's heap of a connection, and of a stream and its call in Nest, apart from what the client sends, which might be 60 bytes. */
-const CONNECTION_BYTES = 16_384;
+/** Memory in V8's heap of a stream and its call in Nest, apart from what the client sends, which might be 60 bytes. */
 export const STREAM_BYTES = 10_240;
+/** Memory of a queued message, apart from its bytes. */
+const QUEUED_MESSAGE_BYTES = 256;
 /** Memory of the id of a stream that was reset. */
 const RESET_ID_BYTES = 40;
 /** Memory of a field of a header list, apart from its characters. */
@@ -80,8 +81,10 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   /** Bytes that count for this connection in the budget of memory. */
   heldBytes = 0;
   answered = 0;
-  /** Bytes of streams that have begun although the budget was nearly used up, and of the messages of all streams. */
-  private reservedBytes = 0;
+  /** Streams that have begun although the budget was nearly used up, and their bytes. */
+  private readonly reserved = new Set<ServerStream>();
+  reservedBytes = 0;
+  /** Bytes of the messages of all streams. */
   private bufferedBytes = 0;
   protected readonly maxEnablePush = 1;
   declare protected readonly owner: ServerOwner;
@@ -129,7 +132,6 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.resets = new Allowance(MAX_RESETS, FORGOTTEN_RESETS_PER_SECOND, clock);
     this.movedAt = this.searchedAt = clock.now();
     memory.join(this);
-    memory.add(memory.heapFactor * CONNECTION_BYTES);
   }
 
   /** What the client has begun and not completed, such as `frame 12`; `undefined` if there is nothing. */
@@ -190,7 +192,6 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.waiting.clear();
     super.finish(...end);
     this.memory.leave(this);
-    this.memory.add(-this.memory.heapFactor * CONNECTION_BYTES);
     this.add(-this.bufferBytes);
     this.bufferBytes = 0;
   }
@@ -323,7 +324,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const callBytes = memory.heapFactor * (STREAM_BYTES + block.size + (FIELD_BYTES * block.fields.length) / 2);
     const isBeyondLimit = this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams;
     const isReserved = !memory.admits(callBytes);
-    if (isBeyondLimit || (isReserved && this.reservedBytes + callBytes > memory.reserve)) {
+    if (isBeyondLimit || (isReserved && !memory.takeReserve(this, callBytes))) {
       // Also before the client knows the limit. It may send the request again.
       this.writeReset(id, REFUSED_STREAM);
       // How much memory is free, no client knows.
@@ -335,8 +336,10 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     stream.movedAt = this.movedAt;
     if (this.streams.size === 0) memory.addBusy(1);
     this.streams.add(stream);
-    stream.isReserved = isReserved;
-    if (isReserved) this.reservedBytes += callBytes;
+    if (isReserved) {
+      this.reserved.add(stream);
+      this.reservedBytes += callBytes;
+    }
     this.add(callBytes);
     const problem = block.isTooLarge ? undefined : requestProblem(block, isEnd);
     if (problem !== undefined) {
@@ -483,9 +486,22 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.free(stream);
   }
 
-  private free({ callBytes, isReserved }: ServerStream): void {
-    if (isReserved) this.reservedBytes -= callBytes;
+  private free(stream: ServerStream): void {
+    const { callBytes } = stream;
+    if (this.reserved.delete(stream)) {
+      this.reservedBytes -= callBytes;
+      this.memory.freeReserve(callBytes);
+    }
     this.add(-callBytes);
+  }
+
+  giveBack(details: string): void {
+    for (const stream of this.reserved)
+      if (!stream.isClosed) {
+        this.owner.memoryUsedUp?.('ended', this.memory.maxBytes);
+        this.giveUp(stream, details);
+        return;
+      }
   }
 
   progressOf(): StreamProgress {
@@ -617,13 +633,13 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   /** Counts what is buffered for a stream. */
   private hold(stream: ServerStream): void {
     const { heldBytes } = stream;
-    stream.heldBytes = stream.isClosed ? 0 : stream.bufferedBytes;
+    const inHeap = stream.keptInHeap + QUEUED_MESSAGE_BYTES * stream.queuedMessages;
+    stream.heldBytes = stream.isClosed ? 0 : stream.bufferedBytes + this.memory.heapFactor * inHeap;
     this.bufferedBytes += stream.heldBytes - heldBytes;
     this.add(stream.heldBytes - heldBytes);
   }
 
-  keep(stream: ServerStream, bytes: number): void {
-    stream.keptBytes = bytes;
+  kept(stream: ServerStream): void {
     this.hold(stream);
   }
 

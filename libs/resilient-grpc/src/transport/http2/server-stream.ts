@@ -26,7 +26,7 @@ export interface ServerStreamHost extends StreamHost {
   writeHead(stream: ServerStream, bound: number, write: WriteBlock): void;
   writeTrailers(stream: ServerStream, bound: number, write: WriteBlock): void;
   consumed(stream: ServerStream, unreadBytes: number, assembledBytes: number): void;
-  keep(stream: ServerStream, bytes: number): void;
+  kept(stream: ServerStream): void;
   released(stream: ServerStream): void;
 }
 
@@ -41,15 +41,14 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
   heldBytes = 0;
   /**
    * Bytes that have arrived and that the user has not read, bytes of the message that the user waits for, and bytes of messages that the user
-   * has got and not handed over.
+   * has got and not handed over, as buffers and decoded.
    */
   unreadBytes = 0;
   assembledBytes = 0;
   keptBytes = 0;
+  keptInHeap = 0;
   /** Time at which the client last sent or took a part of a message. */
   movedAt = 0;
-  /** True if the stream has begun although the budget of memory was nearly used up. */
-  isReserved = false;
   /** True if the user has the whole request, and only its end is missing. */
   awaitsEnd = false;
   /** True if the user has handed over a message, so that the application may have seen it. */
@@ -84,9 +83,12 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
     return this.isQueued || (!this.isRemoteEnded && (this.awaitsEnd || this.assembledBytes > 0));
   }
 
-  /** Tells how many bytes of messages the user has got and not handed over. */
-  keep(bytes: number): void {
-    if (bytes !== this.keptBytes && !this.isClosed) this.host.keep(this, bytes);
+  /** Tells how many bytes of messages the user has, in either direction, as buffers and decoded. */
+  keep(bytes: number, inHeap: number): void {
+    if (this.isClosed || (bytes === this.keptBytes && inHeap === this.keptInHeap)) return;
+    this.keptBytes = bytes;
+    this.keptInHeap = inHeap;
+    this.host.kept(this);
   }
 
   /**

@@ -72,7 +72,7 @@ export type GrpcServerEvent = {
    * The memory for connections is used up: new calls are refused with UNAVAILABLE (`consequence` 'refused'), or calls that hold much were
    * ended ('ended'). Emitted at most once a second for each.
    */
-  | { readonly type: 'memory-limit'; readonly consequence: 'refused' | 'ended'; readonly maxBytes: number }
+  | { readonly type: 'memory-limit'; readonly consequence: 'refused' | 'ended' }
   /** The server ended a stream that was idle in both directions. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
   /** A handler is still running after its call has ended. */

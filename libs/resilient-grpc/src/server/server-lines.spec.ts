@@ -45,8 +45,8 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
     'warn /orders.v1.Orders/Watch: a request cannot be deserialized: index out of range: 11 + 1 > 11; the caller received INTERNAL; compare the .proto files of the client and this server',
   ],
   [
-    { type: 'memory-limit', consequence: 'refused', maxBytes: 104_857_600 },
-    'warn new calls are refused (UNAVAILABLE): the connections of this process hold nearly 100 MiB; give it more memory or heap, or find out who has so many calls open, on the dashboard or by activeStreams()',
+    { type: 'memory-limit', consequence: 'refused' },
+    'warn new calls are refused (UNAVAILABLE): the memory for connections is used up; give this process more memory or heap, or find out who has so many calls open, by activeStreams()',
   ],
   [
     { type: 'stream-idle', path, peer: '10.0.0.7:4711', idleMs: 30_000 },

@@ -86,11 +86,12 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
     about: ({ problem }) => problem,
   },
   'memory-limit': {
-    text: ({ consequence, maxBytes }) => {
+    text: ({ consequence }) => {
       const what =
         consequence === 'refused' ? 'new calls are refused (UNAVAILABLE)' : 'calls that hold much were ended';
-      const limit = `the connections of this process hold nearly ${String(Math.round(maxBytes / 1_048_576))} MiB`;
-      return `${what}: ${limit}; give it more memory or heap, or find out who has so many calls open, on the dashboard or by activeStreams()`;
+      const remedy =
+        'give this process more memory or heap, or find out who has so many calls open, by activeStreams()';
+      return `${what}: the memory for connections is used up; ${remedy}`;
     },
     about: ({ consequence }) => consequence,
   },

@@ -172,12 +172,12 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
     return this.take(this, stream, block, isEnd);
   }
 
-  memoryUsedUp(consequence: 'refused' | 'ended', maxBytes: number): void {
+  memoryUsedUp(consequence: 'refused' | 'ended'): void {
     const { clock, events } = this.owner.dependencies;
     const now = clock.now();
     if (now - toldAt[consequence] < 1_000) return;
     toldAt[consequence] = now;
-    events.emit({ type: 'memory-limit', consequence, maxBytes });
+    events.emit({ type: 'memory-limit', consequence });
   }
 
   wanted(): number {

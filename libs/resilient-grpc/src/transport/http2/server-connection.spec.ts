@@ -726,18 +726,6 @@ describe('memory', () => {
     expect(scene.calls).toHaveLength(7);
   });
 
-  it('of resets that the client does not confirm is bounded', () => {
-    const scene = Scene.started({ maxConcurrentStreams: 10 });
-    scene.pongs = false;
-    scene.onRequest = (call) => {
-      call.trailers();
-      return call.request;
-    };
-    for (let id = 1; id < 220_000 && scene.end === undefined; id += 20_000)
-      scene.send(times(10_000, (index) => begin(id + 2 * index)));
-    expect(scene.end?.details).toBe('the client does not answer a PING');
-  });
-
   it('of messages that nobody reads is bounded by the windows, however small the messages are', () => {
     const scene = Scene.started({ connectionWindow: 100_000 });
     scene.reads = false;
@@ -935,7 +923,7 @@ describe('memory', () => {
     const [proxy, greedy] = [started(), started()];
     proxy.send(times(50, (index) => request(2 * index + 1)));
     proxy.frames = [];
-    proxy.onEnded = (call) => call.answer(300_000);
+    proxy.onEnded = (call) => call.answer(310_000);
     greedy.onEnded = (call) => call.answer(200_000);
     proxy.send(request(101), request(103));
     greedy.send(request(1), request(3));
@@ -954,7 +942,7 @@ describe('memory', () => {
       scene.send(
         times(3, (index) => frame(index === 0 ? FRAME.headers : FRAME.continuation, 0, 1, Buffer.alloc(16_000))),
       );
-    expect(scenes.filter(({ end }) => end !== undefined)).toMatchObject([{ end: { code: 11, isPeersFault: true } }]);
+    expect(scenes.flatMap(({ end }) => end ?? [])).toMatchObject(Array(2).fill({ code: 11, isPeersFault: true }));
     expect(memory.usedBytes).toBeLessThan(150_000);
     for (const { connection } of scenes) connection.lost('gone');
     expect(memory.usedBytes).toBe(0);

@@ -36,8 +36,6 @@ const MAX_EXTRA_WINDOW = 134_217_728;
 export const STREAM_BYTES = 10_240;
 /** Memory of a queued message, apart from its bytes. */
 const QUEUED_MESSAGE_BYTES = 256;
-/** Memory of the id of a stream that was reset. */
-const RESET_ID_BYTES = 40;
 /** Memory of a field of a header list, apart from its characters. */
 const FIELD_BYTES = 96;
 /** Time in milliseconds after which a message that does not go on is one that the client has given up. */
@@ -46,8 +44,6 @@ const STALLED_MS = 1_000;
 const MAX_UNENDED_MS = 60_000;
 /** Time in milliseconds after which a message that does not go on lets the next one go first. */
 const MAX_TURN_MS = 10_000;
-/** Number of streams that this side has reset, of which the client has not acknowledged one by a PING. */
-const MAX_UNCONFIRMED_RESETS = 100_000;
 /** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
 const MAX_PING_STRIKES = 2;
 const EMPTY = Buffer.alloc(0);
@@ -94,9 +90,9 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private hasBegun = false;
   /** Highest id of a stream whose client has skipped it or a higher one. */
   private skippedUpTo = 0;
-  /** Streams that this side has reset, whose frames may still arrive: those before the current PING, and those after it. */
-  private confirming = new Set<number>();
-  private resetStreams = new Set<number>();
+  /** Highest ids of streams that this side has reset, whose frames may still arrive: of those before the current PING, and after it. */
+  private confirmingUpTo = 0;
+  private resetUpTo = 0;
   private readonly resets: Allowance;
   /** Number of streams that have ended and whose users still work. */
   private working = 0;
@@ -329,7 +325,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       this.writeReset(id, REFUSED_STREAM);
       // How much memory is free, no client knows.
       if (isBeyondLimit) this.countResets(1);
-      else this.owner.memoryUsedUp?.('refused', memory.maxBytes);
+      else this.owner.memoryUsedUp?.('refused');
       return;
     }
     const stream = new ServerStream(this, id, callBytes, this.initialSendWindow, limits.streamWindow);
@@ -416,7 +412,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const isOfRequest = frame === 'DATA' || frame === 'HEADERS';
     const isRefused = this.finalId !== undefined && id > this.finalId && id % 2 === 1;
     if (isRefused && !(isOfRequest && this.isFinalIdKnown)) return;
-    if (this.confirming.has(id) || this.resetStreams.has(id)) return;
+    if (id <= Math.max(this.confirmingUpTo, this.resetUpTo) && id % 2 === 1) return;
     super.requireKnown(id, frame);
     if (!isOfRequest) return;
     if (id <= this.skippedUpTo) violation(`${frame} on a skipped stream`);
@@ -444,20 +440,18 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.wake();
   }
 
-  /** Tolerates frames on a stream that this side resets until the client has acknowledged a PING that was sent later. */
+  /** Tolerates frames on the streams up to one that this side resets until the client has acknowledged a PING that was sent later. */
   private rememberReset(id: number): void {
-    this.resetStreams.add(id);
-    if (this.confirming.size === 0) this.confirmResets();
-    else if (this.resetStreams.size > MAX_UNCONFIRMED_RESETS)
-      this.endForViolation(ENHANCE_YOUR_CALM, 'the client does not answer a PING');
+    this.resetUpTo = Math.max(this.resetUpTo, id);
+    if (this.confirmingUpTo === 0) this.confirmResets();
   }
 
   private confirmResets(): void {
-    this.confirming = this.resetStreams;
-    this.resetStreams = new Set();
+    this.confirmingUpTo = this.resetUpTo;
+    this.resetUpTo = 0;
     this.ping(() => {
-      this.confirming.clear();
-      if (this.resetStreams.size > 0) this.confirmResets();
+      this.confirmingUpTo = 0;
+      if (this.resetUpTo > 0) this.confirmResets();
     });
   }
 
@@ -498,7 +492,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   giveBack(details: string): void {
     for (const stream of this.reserved)
       if (!stream.isClosed) {
-        this.owner.memoryUsedUp?.('ended', this.memory.maxBytes);
+        this.owner.memoryUsedUp?.('ended');
         this.giveUp(stream, details);
         return;
       }
@@ -645,9 +639,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   private holdBuffers(): void {
     if (this.isEnded) return;
-    const resetBytes = this.memory.heapFactor * RESET_ID_BYTES * (this.confirming.size + this.resetStreams.size);
     const before = this.bufferBytes;
-    this.bufferBytes = resetBytes + this.reader.blockBytes + this.unsentBytes + (this.backlog?.length ?? 0);
+    this.bufferBytes = this.reader.blockBytes + this.unsentBytes + (this.backlog?.length ?? 0);
     this.add(this.bufferBytes - before);
   }
 
@@ -674,7 +667,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       .sort((a, b) => b.heldBytes - a.heldBytes);
     for (const stream of largestFirst) {
       if (memory.isRelieved) return;
-      this.owner.memoryUsedUp?.('ended', memory.maxBytes);
+      this.owner.memoryUsedUp?.('ended');
       this.giveUp(stream, details);
     }
   }

@@ -17,7 +17,7 @@ export interface RequestOwner {
   /** Returns how many requests of the connection may be read in this turn of the event loop; any number if absent. While it is 0, nothing is read. */
   wanted?(): number;
   /** The memory for connections is used up, so a new stream was refused, or others were ended. */
-  memoryUsedUp?(consequence: 'refused' | 'ended', maxBytes: number): void;
+  memoryUsedUp?(consequence: 'refused' | 'ended'): void;
 }
 
 /** What a server's stream needs of its connection. */

@@ -126,8 +126,8 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     return this.owner!.request(stream, block, isEnd);
   }
 
-  memoryUsedUp(consequence: 'refused' | 'ended', maxBytes: number): void {
-    this.owner?.memoryUsedUp?.(consequence, maxBytes);
+  memoryUsedUp(consequence: 'refused' | 'ended'): void {
+    this.owner?.memoryUsedUp?.(consequence);
   }
 
   wanted(): number {

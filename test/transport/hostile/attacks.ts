@@ -139,6 +139,12 @@ const gzipBomb = (id: number, flags: number): Buffer =>
 /** 6,200 times an empty `set-cookie`, which is entry 55 of the static table. */
 const COOKIES = Buffer.alloc(6_200, 0x80 | 55);
 const MANY_FIELDS = compact('Get', ['x-bin', ''], 6_800);
+/** Literals without indexing whose name is an entry of 3,900 bytes, with an empty value: three bytes each. */
+const longNames = (id: number): Buffer => {
+  const name = id === 1 ? literal(['n'.repeat(3_900), 'v']) : EMPTY;
+  const block = Buffer.concat([blockOf('Get'), name, times(255, () => Buffer.from([0x0f, 47, 0]))]);
+  return frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, id, block);
+};
 const ILLEGAL = '\u00ff'.repeat(3_000);
 const DROPPED = compact('Get', ['x-secret', ILLEGAL], 60);
 const half = (id: number): Buffer => {
@@ -255,6 +261,21 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     maxRunning: 400,
   },
   'many fields': { ids: 1, bytes: (id) => MANY_FIELDS(id), everyMs: 50 },
+  'commas in binary metadata': {
+    connections: 1,
+    ids: 1,
+    bytes: compact('Upload', ['x-bin', ','.repeat(3_800)], 62),
+    everyMs: 100,
+    memory: true,
+  },
+  'references to a long name': { ids: 1, bytes: (id) => longNames(id), everyMs: 10 },
+  'idle streams on many connections': {
+    connections: 1_500,
+    opens: 3_000,
+    setup: (streams) => times(streams, (n) => open(2 * n + 1, 'Upload')),
+    isOnce: true,
+    memory: true,
+  },
   'starts of messages': {
     ids: 50,
     bytes: (id) => times(50, (n) => Buffer.concat([open(id + 2 * n, 'Upload'), data(id + 2 * n, START)])),

@@ -80,7 +80,10 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   const replacedAt = performance.now();
   const before = feed.events;
   // The feed that hung on the old connection continues on the new one.
-  await reach(() => feed.events > before && proxy.counters.open === 1);
+  await reach(() => feed.events > before);
+  // The end of the old connection is in the black hole, too, unless its socket was reset.
+  proxy.releaseBytes();
+  await reach(() => proxy.counters.open === 1);
   const [failed, failedWithLongDeadline] = await Promise.all([failuresOfNext(load), longDeadlineFailures(app)]);
   await stop(load);
   return {

@@ -134,7 +134,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   get awaited(): string | undefined {
     if (!this.hasClientSettings) return 'preface and settings';
     // The rest may have arrived.
-    if (this.isFull || !this.isWanted) return undefined;
+    if (this.isFull || this.owner.wanted?.() === 0) return undefined;
     const frame = this.reader.incompleteFrame;
     return frame === undefined || this.backlog !== undefined ? undefined : `frame ${String(frame)}`;
   }
@@ -221,11 +221,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private mayRead(): boolean {
-    return this.isEnded || (this.backlog === undefined && !this.isFull && this.isWanted);
-  }
-
-  private get isWanted(): boolean {
-    return this.owner.wanted?.() !== 0;
+    return this.isEnded || (this.backlog === undefined && !this.isFull && this.owner.wanted?.() !== 0);
   }
 
   /** True if nothing is read until the socket has taken the output. */
@@ -236,7 +232,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   /** Reads what waits, after `pause()`. Returns true if the owner may read its socket again. */
   resume(): boolean {
     const { backlog } = this;
-    if (this.isFull || backlog === undefined || !this.isWanted) return this.mayRead();
+    if (this.isFull || backlog === undefined || this.owner.wanted?.() === 0) return this.mayRead();
     this.backlog = undefined;
     const next = this.receiveSome(backlog, 0, backlog.length);
     this.wait(next < backlog.length ? backlog.subarray(next) : undefined);
@@ -625,16 +621,12 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   /** Counts what is buffered for a stream. */
-  private hold(stream: ServerStream): void {
+  hold(stream: ServerStream): void {
     const { heldBytes } = stream;
     const inHeap = stream.keptInHeap + QUEUED_MESSAGE_BYTES * stream.queuedMessages;
     stream.heldBytes = stream.isClosed ? 0 : stream.bufferedBytes + this.memory.heapFactor * inHeap;
     this.bufferedBytes += stream.heldBytes - heldBytes;
     this.add(stream.heldBytes - heldBytes);
-  }
-
-  kept(stream: ServerStream): void {
-    this.hold(stream);
   }
 
   private holdBuffers(): void {

@@ -26,7 +26,8 @@ export interface ServerStreamHost extends StreamHost {
   writeHead(stream: ServerStream, bound: number, write: WriteBlock): void;
   writeTrailers(stream: ServerStream, bound: number, write: WriteBlock): void;
   consumed(stream: ServerStream, unreadBytes: number, assembledBytes: number): void;
-  kept(stream: ServerStream): void;
+  /** What is buffered for the stream has changed. */
+  hold(stream: ServerStream): void;
   released(stream: ServerStream): void;
 }
 
@@ -88,7 +89,7 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
     if (this.isClosed || (bytes === this.keptBytes && inHeap === this.keptInHeap)) return;
     this.keptBytes = bytes;
     this.keptInHeap = inHeap;
-    this.host.kept(this);
+    this.host.hold(this);
   }
 
   /**

@@ -110,7 +110,7 @@ function limitOf(bytes: number): number {
 let budget: MemoryBudget | undefined;
 
 /** Returns the memory for the connections of all servers of this process, which suffices for two messages of `largest` bytes. */
-export function processMemory(largest: number): MemoryBudget {
+function processMemory(largest: number): MemoryBudget {
   budget ??= newBudget();
   budget.maxBytes = Math.max(budget.maxBytes, 2 * largest);
   return budget;

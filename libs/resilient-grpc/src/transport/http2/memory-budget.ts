@@ -94,6 +94,8 @@ export class MemoryBudget {
       if (largest !== holder) largest.giveBack(this.details);
       if (this.reservedBytes + bytes > reserve) return false;
     }
+    // Handlers of calls that have ended may still run.
+    if (this.usedBytes + bytes > this.maxBytes) return false;
     this.reservedBytes += bytes;
     return true;
   }

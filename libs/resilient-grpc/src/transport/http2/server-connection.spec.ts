@@ -849,6 +849,21 @@ describe('memory', () => {
     expect(memory.takeReserve(late.connection, 2 * MiB)).toBe(true);
   });
 
+  it('of the reserve costs at most one call whose handler goes on, however many requests are refused', () => {
+    const memory = new MemoryBudget(2 * MiB);
+    const greedy = Scene.started({ maxConcurrentStreams: 1_000 }, [], memory);
+    greedy.releases = false;
+    greedy.send(times(300, (index) => begin(2 * index + 1)));
+    const late = Scene.started({}, [], memory);
+    late.send(
+      begin(1),
+      times(100, (index) => begin(2 * index + 3)),
+    );
+    greedy.send(EMPTY);
+    expect(greedy.calls.filter(({ events }) => events.length > 0).length).toBeLessThan(3);
+    expect(memory.usedBytes).toBeLessThanOrEqual(2 * MiB);
+  });
+
   it('of a call that was cancelled counts until its handler has ended, also after its connection', () => {
     const memory = new MemoryBudget(MiB);
     const scene = Scene.started({}, [], memory);
@@ -902,6 +917,20 @@ describe('memory', () => {
     scene.now += 2_000;
     scene.send(ping(Buffer.alloc(8)));
     expect(granted()).toBe(before + 1);
+  });
+
+  it('forgets calls that end while their messages wait for their turn', () => {
+    const scene = Scene.started({ connectionWindow: 4 * MiB }, [], new MemoryBudget(MiB));
+    const part = message(200_000).subarray(0, 60_000);
+    const ids = [1, 3, 5, 7, 9, 11, 13];
+    const isGranted = (id: number): boolean =>
+      scene.frames.some((text) => text.startsWith(`WINDOW_UPDATE ${String(id)} `));
+    for (const id of ids) scene.send(begin(id), body(id, part, false));
+    const [first = 0, second = 0] = ids.filter((id) => !isGranted(id));
+    scene.send(reset(first, 8));
+    expect(isGranted(second)).toBe(false);
+    scene.send(reset(first - 2, 8));
+    expect(isGranted(second)).toBe(true);
   });
 
   it('of trailers that wait for the window counts', () => {

@@ -464,7 +464,12 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     stream.unreadBytes = 0;
     this.payOwed(stream, stream.owedBytes);
     this.hold(stream);
-    if (stream.isReleased) this.free(stream);
+    // Here, because a stream whose handler goes on must not cost others that are given back in its place.
+    if (this.reserved.delete(stream)) {
+      this.reservedBytes -= stream.callBytes;
+      this.memory.freeReserve(stream.callBytes);
+    }
+    if (stream.isReleased) this.add(-stream.callBytes);
     else this.working += 1;
     this.waiting.delete(stream);
     if (this.assembling === stream) this.assembleNext();
@@ -473,25 +478,14 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   released(stream: ServerStream): void {
     if (!stream.isClosed) return;
     this.working -= 1;
-    this.free(stream);
-  }
-
-  private free(stream: ServerStream): void {
-    const { callBytes } = stream;
-    if (this.reserved.delete(stream)) {
-      this.reservedBytes -= callBytes;
-      this.memory.freeReserve(callBytes);
-    }
-    this.add(-callBytes);
+    this.add(-stream.callBytes);
   }
 
   giveBack(details: string): void {
-    for (const stream of this.reserved)
-      if (!stream.isClosed) {
-        this.owner.memoryUsedUp?.('ended');
-        this.giveUp(stream, details);
-        return;
-      }
+    const [stream] = this.reserved;
+    if (stream === undefined) return;
+    this.owner.memoryUsedUp?.('ended');
+    this.giveUp(stream, details);
   }
 
   progressOf(): StreamProgress {

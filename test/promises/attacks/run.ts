@@ -111,7 +111,7 @@ async function judgeMemory(attack: string): Promise<Judgment[]> {
     const where = `${String(memory)} MB, ${String(figures['container'])}`;
     const value = Number(figures['peak of the container, MB'] ?? figures['peak RSS, MB']) / memory;
     const bound = isJudged ? { atMost: MAX_SHARE } : {};
-    if (isJudged) judgments.push(lives(figures, where));
+    judgments.push(lives(figures, where));
     judgments.push({
       figure: `peak, share of the container @${where}`,
       value,

@@ -185,7 +185,6 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
   'repeated set-cookie': {
     ids: 1,
     bytes: (id) => frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, id, Buffer.concat([blockOf('Get'), COOKIES])),
-    everyMs: 100,
   },
   'headers only': {
     ids: 500,
@@ -260,7 +259,7 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     // 100 on each of 4 connections.
     maxRunning: 400,
   },
-  'many fields': { ids: 1, bytes: (id) => MANY_FIELDS(id), everyMs: 50 },
+  'many fields': { ids: 1, bytes: (id) => MANY_FIELDS(id) },
   'commas in binary metadata': {
     connections: 1,
     ids: 1,
@@ -268,7 +267,7 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     everyMs: 100,
     memory: true,
   },
-  'references to a long name': { ids: 1, bytes: (id) => longNames(id), everyMs: 10 },
+  'references to a long name': { ids: 1, bytes: (id) => longNames(id) },
   'idle streams on many connections': {
     connections: 1_500,
     opens: 3_000,

@@ -31,7 +31,7 @@ const NEST_11 = [
 ];
 
 /** Checks of the sources and of the docs as files, which run nothing of the library; `npm run check` runs them. */
-const STRUCTURE = ['test/architecture.spec.ts', 'test/docs/{guarantees,llms-files,pages,reference}.spec.ts'];
+const STRUCTURE = ['test/{architecture,imports}.spec.ts', 'test/docs/{guarantees,llms-files,pages,reference}.spec.ts'];
 
 /** Tests that each use more than 5 s of CPU time: simulations, memory measurements, randomly generated options, heavy load, many
  * processes. */

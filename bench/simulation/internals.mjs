@@ -5,7 +5,7 @@ export { connectFailure } from '../../libs/resilient-grpc/dist/channel/connectio
 export { EndpointLoads } from '../../libs/resilient-grpc/dist/channel/connection/endpoint-loads.js';
 export {
   EndpointPicker,
-  setTriedEndpoints,
+  pickInfo,
   SlowStartPicker,
 } from '../../libs/resilient-grpc/dist/channel/connection/endpoint-picker.js';
 export { Endpoints } from '../../libs/resilient-grpc/dist/channel/connection/endpoints.js';

@@ -1,4 +1,3 @@
-import { Metadata } from '@grpc/grpc-js';
 import {
   EndpointLoads,
   EndpointPicker,
@@ -6,7 +5,7 @@ import {
   SlowStartPicker,
   classify,
   measuredOutcome,
-  setTriedEndpoints,
+  pickInfo,
 } from '../internals.mjs';
 import { NO_METADATA, Retries } from '../retries.mjs';
 
@@ -15,7 +14,6 @@ import { NO_METADATA, Retries } from '../retries.mjs';
 /** @typedef {import('./balancing.mjs').SimulatedLeaf} SimulatedLeaf */
 /** @typedef {import('./replica.mjs').Replica} Replica */
 
-const FIRST_PICK = { metadata: NO_METADATA, extraPickInfo: {} };
 const CONNECT_MS = 2;
 
 /** An attempt, as `Endpoints` and `classify` receive it. */
@@ -179,7 +177,7 @@ export class EndpointClient {
   /** Starts the next attempt of a call. @param {Call} call */
   attempt(call) {
     const { clock } = this.fleet;
-    const pick = this.#picker.pick(call.tried === undefined ? FIRST_PICK : avoiding(call.tried));
+    const pick = this.#picker.pick({ metadata: NO_METADATA, extraPickInfo: pickInfo(call.tried) });
     const attempt = new Attempt(call, this.fleet.replicaAt(pick.subchannel.getAddress()), clock.time);
     call.attempts += 1;
     if (pick.onCallStarted !== null) {
@@ -252,11 +250,4 @@ export class EndpointClient {
   #failed(call) {
     this.fleet.meter.called(call.startedAt, this.fleet.clock.time, false);
   }
-}
-
-/** @param {string[]} tried */
-function avoiding(tried) {
-  const metadata = new Metadata();
-  setTriedEndpoints(metadata, tried);
-  return { metadata, extraPickInfo: {} };
 }

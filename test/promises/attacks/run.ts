@@ -91,11 +91,15 @@ function judge(attack: string, ours: Figures, theirs: Figures): Judgment[] {
     row('log, bytes', ours['log, bytes'], { atMost: MAX_LOG_BYTES }),
     ...(maxRunning === undefined ? [] : [row('handlers at once', ours['most running'], { atMost: maxRunning })]),
     ...(limit === undefined ? [] : [row('limits named in the log', ours['limit'] === undefined ? 0 : 1, exactly(1))]),
-    // What costs them nothing has no ratio.
-    theirShare > 1
-      ? row('CPU per byte, relative to theirs', ratio, { atMost: 2 }, true)
-      : row('CPU, % of a core (theirs below 1)', share, { atMost: 2 }, true),
-    row('p99 of honest calls, ms', ours['p99, ms'], { atMost: 2 * Math.max(1, Number(theirs['p99, ms'])) }, true),
+    // What costs them nothing has no ratio, and what ends them or stops them has no figures.
+    ...(Number.isNaN(theirShare)
+      ? []
+      : [
+          theirShare > 1
+            ? row('CPU per byte, relative to theirs', ratio, { atMost: 2 }, true)
+            : row('CPU, % of a core (theirs below 1)', share, { atMost: 2 }, true),
+          row('p99 of honest calls, ms', ours['p99, ms'], { atMost: 2 * Math.max(1, Number(theirs['p99, ms'])) }, true),
+        ]),
   ];
 }
 

@@ -204,12 +204,17 @@ export class Attacked {
     const { target, streams, container } = this;
     const plan = planOf(attack);
     const earlier = await this.hear();
+    // Calls cost more before their code is compiled.
+    await pause(aloneMs);
+    await this.hear();
     const before = await this.report(true);
     await pause(aloneMs);
     const idle = await this.report();
     const alone = await this.hear();
 
     await ask(this.attacker, { attack, scale, seed });
+    // What a long attack meets is compiled code. Attacks on memory would be over.
+    if (aloneMs > 0 && plan.memory !== true) await this.attackFor(aloneMs);
     const prepared = await this.hear();
     const first = await this.report();
     const beganAt = performance.now();

@@ -256,8 +256,8 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
         ...(id > 100 ? [times(50, (n) => reset(id + 2 * n - 100, 8))] : []),
       ]),
     options: { channelOptions: { 'grpc.max_concurrent_streams': 100 } },
-    // 100 on each of 4 connections.
-    maxRunning: 400,
+    // 100 of open streams and 100 of cancelled ones, on each of 4 connections.
+    maxRunning: 800,
   },
   'many fields': { ids: 1, bytes: (id) => MANY_FIELDS(id) },
   'commas in binary metadata': {

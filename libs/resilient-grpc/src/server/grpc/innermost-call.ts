@@ -445,7 +445,12 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   private handOver(): void {
     const { onlyRequest } = this;
     this.onlyRequest = undefined;
-    if (onlyRequest !== undefined) this.deserialize(onlyRequest);
+    if (onlyRequest === undefined) return;
+    this.keep(0);
+    if (this.carrier.deliver(onlyRequest.length)) this.deserialize(onlyRequest);
+    else if (!this.carrier.isDelivered) this.refuse();
+    // Interceptors have seen it.
+    else this.sendStatus({ code: StatusCode.RESOURCE_EXHAUSTED, details: 'The memory of the server is used up' });
   }
 
   private deserialize(bytes: Buffer): void {

@@ -3,7 +3,7 @@ export const PREFIX_BYTES = 5;
 /** Largest message for which memory is reserved by its announced size; a larger one is assembled in memory that grows with what arrives. */
 const MAX_TRUSTED_BYTES = 262_144;
 /** Factor by which that memory exceeds what has arrived, and by which it grows in the end. Memory that was never written is not resident. */
-const GROWTH = 16;
+const GROWTH = 8;
 
 /** Receives the messages of a stream. */
 export interface MessageSink {
@@ -98,7 +98,7 @@ export class MessageReader {
     return at;
   }
 
-  /** Size of the memory for `arrived` bytes. Because the last step is the largest one, about a 16th of a message is copied from one to the next. */
+  /** Size of the memory for `arrived` bytes. Because the last step is the largest one, about an eighth of a message is copied from one to the next. */
   private capacity(arrived: number): number {
     const grown = GROWTH * arrived;
     return grown < this.length ? Math.min(grown, Math.ceil(this.length / GROWTH)) : this.length;

@@ -69,6 +69,7 @@ export class HpackDecoder {
     this.at = at;
     this.end = end;
     let mayUpdate = true;
+    let isWanted = true;
     while (this.at < end) {
       const first = bytes[this.at]!;
       if ((first & 0xe0) === SIZE_UPDATE) {
@@ -81,12 +82,14 @@ export class HpackDecoder {
       }
       mayUpdate = false;
       const { at: from } = this;
-      const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first, !block.isTooLarge);
-      block.count += 1;
+      const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first, isWanted);
       const length = field === UNWANTED ? this.nameLength + this.at - from : field.name.length + field.value.length;
+      block.count += 1;
       block.size += length + ENTRY_OVERHEAD;
+      if (!isWanted) continue;
       // Decodes the fields beyond the limit, too, if they change the table.
-      if (!block.isTooLarge) block.add(field);
+      isWanted = !block.isTooLarge;
+      if (isWanted) block.add(field);
     }
     this.bytes = NONE;
     return block;

@@ -30,6 +30,8 @@ const { COMPRESSION_ERROR, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, INTERNAL_ERROR
 const MAX_OUTPUT_BYTES = 131_072;
 /** Bytes of unsent output above which senders should wait. */
 const HIGH_WATER_BYTES = 65_536;
+/** Bytes that wait for the window of a stream above which its sender should wait, too: with fewer, each message would cost a frame and a turn. */
+const MAX_QUEUED_BYTES = 16_384;
 /** Number of acknowledgements that may wait for the socket: a peer that sends more than it reads would fill the memory. */
 const MAX_UNSENT_ACKNOWLEDGEMENTS = 1_000;
 /** Number of frames without an effect that are tolerated at once, and that are forgotten per second. */
@@ -252,7 +254,8 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
 
   /** True if the sender of `stream` may send more; if not, `drained()` follows. */
   isWritable(stream: Http2Stream): boolean {
-    if (!stream.isQueued && !this.isBlocked && this.writer.bytes < HIGH_WATER_BYTES) return true;
+    const isFull = this.isBlocked || this.writer.bytes >= HIGH_WATER_BYTES;
+    if (!isFull && stream.queuedBytes < MAX_QUEUED_BYTES) return true;
     if (!stream.isClosed) this.awaitDrain(stream);
     return false;
   }
@@ -270,12 +273,11 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     from: number,
     size: number,
     isEnd: boolean,
-    isOwn: boolean,
   ): void {
     stream.sendWindow -= size;
     this.sendWindow -= size;
     if (isEnd) stream.isLocalEnded = true;
-    this.writer.data(stream.id, bytes, compressed, from, size, isEnd, DEFAULT_FRAME_SIZE, isOwn);
+    this.writer.data(stream.id, bytes, compressed, from, size, isEnd, DEFAULT_FRAME_SIZE);
     this.wake();
   }
 
@@ -489,8 +491,8 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   }
 
   private changeSendWindows(delta: number): void {
-    if (delta === 0) return;
-    for (const stream of this.streams.all()) {
+    if (delta === 0 || this.streams.size === 0) return;
+    for (const stream of this.streams.unordered()) {
       stream.sendWindow += delta;
       if (stream.sendWindow > MAX_WINDOW) throw new ConnectionError(FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE');
       if (!stream.isQueued) continue;

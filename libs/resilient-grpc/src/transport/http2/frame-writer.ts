@@ -6,8 +6,6 @@ const SLAB_BYTES = 65_536 + 1_024;
 const SPARE_SLABS: Buffer[] = [];
 const MAX_SPARE_SLABS = 64;
 const EMPTY = Buffer.alloc(0);
-/** Number of bytes of a message from which on a reference to them costs less than a copy. */
-const MIN_REFERRED_BYTES = 8_192;
 /** Bytes of the prefix of a gRPC message: its compressed flag and its length. */
 const PREFIX_BYTES = 5;
 const MAX_DEBUG_BYTES = 256;
@@ -145,7 +143,6 @@ export class FrameWriter {
    * Writes `size` bytes of a length-prefixed message from `offset`, which is negative within the prefix. `size` fits in one frame.
    *
    * @param compressed the compressed flag of the message, 0 or 1
-   * @param isOwn true if nobody changes the message until it is sent
    */
   data(
     id: number,
@@ -155,15 +152,12 @@ export class FrameWriter {
     size: number,
     isEnd: boolean,
     maxFrameSize: number,
-    isOwn = false,
   ): void {
-    const refers = isOwn && size >= MIN_REFERRED_BYTES;
-    const copied = refers ? PREFIX_BYTES : size;
-    if (this.openStream === id && this.openLength + size <= maxFrameSize && this.slab.length - this.end >= copied) {
+    if (this.openStream === id && this.openLength + size <= maxFrameSize && this.slab.length - this.end >= size) {
       this.openLength += size;
       writeLength(this.slab, this.openAt, this.openLength);
     } else {
-      this.head(size, FrameType.DATA, 0, id, copied);
+      this.head(size, FrameType.DATA, 0, id);
       this.openStream = id;
       this.openAt = this.end - HEAD_BYTES;
       this.openLength = size;
@@ -175,22 +169,11 @@ export class FrameWriter {
     for (; from < 0 && left > 0; from++, left--) {
       slab[at++] = from === -PREFIX_BYTES ? compressed : message.length >>> (-(from + 1) * 8);
     }
-    if (refers) this.refer(message, from, left, at);
-    else {
-      if (left > 0) slab.set(from === 0 && left === message.length ? message : message.subarray(from, from + left), at);
-      this.end = at + left;
-    }
+    if (left > 0) slab.set(from === 0 && left === message.length ? message : message.subarray(from, from + left), at);
+    this.end = at + left;
     if (!isEnd) return;
     slab[this.openAt + 4] = Flag.END_STREAM;
     this.openStream = 0;
-  }
-
-  /** Adds bytes of a message to the output without copying them. */
-  private refer(message: Uint8Array, from: number, size: number, end: number): void {
-    this.end = end;
-    this.seal();
-    this.chunks.push(Buffer.from(message.buffer, message.byteOffset + from, size));
-    this.chunkBytes += size;
   }
 
   private largeHeaders(id: number, flags: number, bound: number, maxFrameSize: number, write: WriteBlock): void {
@@ -205,9 +188,8 @@ export class FrameWriter {
     }
   }
 
-  /** @param reserved how much of the payload is written into the buffer */
-  private head(length: number, type: number, flags: number, id: number, reserved = length): void {
-    this.reserve(HEAD_BYTES + reserved);
+  private head(length: number, type: number, flags: number, id: number): void {
+    this.reserve(HEAD_BYTES + length);
     const { slab, end } = this;
     writeLength(slab, end, length);
     slab[end + 3] = type;

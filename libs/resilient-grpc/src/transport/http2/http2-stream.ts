@@ -22,7 +22,6 @@ export interface StreamHost {
   isWritable(stream: Http2Stream): boolean;
   /** `drained()` follows when what was written has left. */
   awaitDrain(stream: Http2Stream): void;
-  /** @param isOwn true if nobody changes `bytes` until they are sent */
   writeData(
     stream: Http2Stream,
     bytes: Uint8Array,
@@ -30,7 +29,6 @@ export interface StreamHost {
     from: number,
     size: number,
     isEnd: boolean,
-    isOwn: boolean,
   ): void;
   writeEnd(stream: Http2Stream): void;
   /** A message was queued. */
@@ -121,7 +119,7 @@ export class Http2Stream {
     const { connection } = this;
     const size = bytes.length - from;
     if (this.queue === undefined && this.id !== 0 && connection.maySend(this, size)) {
-      connection.writeData(this, bytes, compressed, from, size, isEnd, isOwn);
+      connection.writeData(this, bytes, compressed, from, size, isEnd);
     } else {
       this.isEndQueued = isEnd;
       (this.queue ??= new SendQueue()).add(isOwn ? bytes : Buffer.from(bytes), compressed, from);
@@ -170,7 +168,6 @@ export class Http2Stream {
         offset,
         size,
         isLast && this.isEndQueued && this.pending === undefined,
-        true,
       );
     });
     if (this.queue?.isEmpty === true) this.queue = undefined;

@@ -23,6 +23,8 @@ const ORDER: readonly Shed[] = ['stalled', 'streams', 'connection'];
 const REFUSED_ABOVE = 3 / 4;
 /** Share down to which streams are ended, so that the search for them is rare. */
 const RELIEVED_BELOW = 7 / 8;
+/** Share that requests may take which handlers have got: they are let go when their handlers end, and by nothing else. */
+const DELIVERED = 1 / 2;
 /** Share above which messages are received one at a time per connection. */
 const ROOM = 1 / 4;
 
@@ -35,6 +37,7 @@ const ROOM = 1 / 4;
 export class MemoryBudget {
   usedBytes = 0;
   private reservedBytes = 0;
+  private deliveredBytes = 0;
   /** Bytes below which there is nothing to find. */
   private searchAbove = 0;
   private readonly holders = new Set<Holder>();
@@ -102,6 +105,20 @@ export class MemoryBudget {
 
   freeReserve(bytes: number): void {
     this.reservedBytes -= bytes;
+  }
+
+  /** Counts a request of `bytes` that a handler gets, until `freeDelivered()`. Returns false if there is no room for it. */
+  deliver(bytes: number): boolean {
+    // One of any size.
+    if (this.deliveredBytes > 0 && this.deliveredBytes + bytes > DELIVERED * this.maxBytes) return false;
+    this.deliveredBytes += bytes;
+    this.add(bytes);
+    return true;
+  }
+
+  freeDelivered(bytes: number): void {
+    this.deliveredBytes -= bytes;
+    this.add(-bytes);
   }
 
   private get details(): string {

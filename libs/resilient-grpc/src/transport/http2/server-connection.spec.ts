@@ -1003,9 +1003,29 @@ describe('memory', () => {
     scene.onEnded = (call) => call.head();
     scene.send(request(1));
     const { stream, events } = scene.call(0);
-    expect(stream.send(Buffer.alloc(10))).toBe(false);
-    scene.send(windowUpdate(1, 1_000));
+    // With 16 KiB in its queue; fewer would cost a frame and a turn for each message.
+    for (let sent = 0; sent < 16; sent++) expect(stream.send(Buffer.alloc(1_000))).toBe(true);
+    expect(stream.send(Buffer.alloc(1_000))).toBe(false);
+    scene.send(windowUpdate(1, 20_000));
     expect(events.at(-1)).toBe('drained');
+  });
+
+  it('of requests that handlers have got counts until they are released, and admits one of any size', () => {
+    const memory = new MemoryBudget(4 * MiB, 2);
+    const scene = Scene.started({}, [], memory);
+    scene.releases = false;
+    scene.onEnded = () => undefined;
+    scene.send(request(1), request(3), request(5));
+    const [first, second, third] = scene.calls.map(({ stream }) => stream);
+    const before = memory.usedBytes;
+    expect([first!.deliver(2 * MiB), second!.deliver(4_000), third!.deliver(8_000)]).toEqual([true, true, false]);
+    expect(memory.usedBytes - before).toBe(4 * MiB);
+    expect([...scene.consequences]).toEqual(['refused']);
+    // Its handler goes on.
+    scene.send(reset(1, 8));
+    expect(third!.deliver(8_000)).toBe(false);
+    first!.release();
+    expect(third!.deliver(8_000)).toBe(true);
   });
 
   it('of windows grows with what the line carries, within the limit', () => {

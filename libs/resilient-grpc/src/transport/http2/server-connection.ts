@@ -469,7 +469,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       this.reservedBytes -= stream.callBytes;
       this.memory.freeReserve(stream.callBytes);
     }
-    if (stream.isReleased) this.add(-stream.callBytes);
+    if (stream.isReleased) this.letGo(stream);
     else this.working += 1;
     this.waiting.delete(stream);
     if (this.assembling === stream) this.assembleNext();
@@ -478,7 +478,24 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   released(stream: ServerStream): void {
     if (!stream.isClosed) return;
     this.working -= 1;
+    this.letGo(stream);
+  }
+
+  /** The stream has ended, and the user's work for it is over. */
+  private letGo(stream: ServerStream): void {
     this.add(-stream.callBytes);
+    this.memory.freeDelivered(stream.deliveredBytes);
+    stream.deliveredBytes = 0;
+  }
+
+  deliver(stream: ServerStream, bytes: number): boolean {
+    const counted = this.memory.heapFactor * bytes;
+    if (!this.memory.deliver(counted)) {
+      this.owner.memoryUsedUp?.('refused');
+      return false;
+    }
+    stream.deliveredBytes += counted;
+    return true;
   }
 
   giveBack(details: string): void {
@@ -512,10 +529,9 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     from: number,
     size: number,
     isEnd: boolean,
-    isOwn: boolean,
   ): void {
     this.responded();
-    super.writeData(stream, bytes, compressed, from, size, isEnd, isOwn);
+    super.writeData(stream, bytes, compressed, from, size, isEnd);
     stream.movedAt = this.movedAt;
     if (stream.isQueued) this.hold(stream);
     if (isEnd) this.localEnded(stream);

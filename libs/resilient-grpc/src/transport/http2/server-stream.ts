@@ -4,6 +4,9 @@ import type { StreamFailure, StreamReceiver } from './events.js';
 import type { WriteBlock } from './frame-writer.js';
 import { Http2Stream, type StreamHost } from './http2-stream.js';
 
+/** Size of a request that counts as a part of its call. */
+const MAX_UNCOUNTED_BYTES = 4_096;
+
 /** Takes the requests of a connection. */
 export interface RequestOwner {
   /**
@@ -28,6 +31,8 @@ export interface ServerStreamHost extends StreamHost {
   consumed(stream: ServerStream, unreadBytes: number, assembledBytes: number): void;
   /** What is buffered for the stream has changed. */
   hold(stream: ServerStream): void;
+  /** @returns false if there is no memory for it */
+  deliver(stream: ServerStream, bytes: number): boolean;
   released(stream: ServerStream): void;
 }
 
@@ -48,6 +53,8 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
   assembledBytes = 0;
   keptBytes = 0;
   keptInHeap = 0;
+  /** Bytes of the budget for the request that the application has got, until the stream is released. */
+  deliveredBytes = 0;
   /** Time at which the client last sent or took a part of a message. */
   movedAt = 0;
   /** True if the user has the whole request, and only its end is missing. */
@@ -90,6 +97,14 @@ export class ServerStream extends Http2Stream implements StreamReceiver {
     this.keptBytes = bytes;
     this.keptInHeap = inHeap;
     this.host.hold(this);
+  }
+
+  /**
+   * Counts a request of `bytes` that the application gets, until its work is over. Returns false if there is no memory for it, so that the
+   * call must end.
+   */
+  deliver(bytes: number): boolean {
+    return this.isClosed || bytes <= MAX_UNCOUNTED_BYTES || this.host.deliver(this, bytes);
   }
 
   /**

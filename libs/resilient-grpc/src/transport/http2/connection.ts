@@ -255,9 +255,14 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   /** True if the sender of `stream` may send more; if not, `drained()` follows. */
   isWritable(stream: Http2Stream): boolean {
     const isFull = this.isBlocked || this.writer.bytes >= HIGH_WATER_BYTES;
-    if (!isFull && stream.queuedBytes < MAX_QUEUED_BYTES) return true;
+    if (!isFull && stream.queuedBytes < this.maxQueuedBytes) return true;
     if (!stream.isClosed) this.awaitDrain(stream);
     return false;
+  }
+
+  /** Bytes that may wait for the window of a stream before its sender should wait, too. */
+  protected get maxQueuedBytes(): number {
+    return MAX_QUEUED_BYTES;
   }
 
   awaitDrain(stream: Http2Stream): void {

@@ -1010,6 +1010,16 @@ describe('memory', () => {
     expect(events.at(-1)).toBe('drained');
   });
 
+  it('lets senders of a connection that holds much wait with one message each', () => {
+    const scene = Scene.started({}, [[SETTING.initialWindowSize, 0]], new MemoryBudget(64 * 1_024));
+    scene.onEnded = (call) => call.head();
+    scene.send(request(1), request(3));
+    const [first, second] = scene.calls.map(({ stream }) => stream);
+    let sent = 0;
+    while (first!.send(Buffer.alloc(1_000))) sent += 1;
+    expect([sent > 8, sent < 16, second!.send(Buffer.alloc(1_000))]).toEqual([true, true, false]);
+  });
+
   it('of requests that handlers have got counts until they are released, and admits one of any size', () => {
     const memory = new MemoryBudget(4 * MiB, 2);
     const scene = Scene.started({}, [], memory);

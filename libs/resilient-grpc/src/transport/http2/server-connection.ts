@@ -585,6 +585,11 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.hold(stream);
   }
 
+  /** Where memory is scarce, one message waits per stream. */
+  protected override get maxQueuedBytes(): number {
+    return this.memory.hasRoom(this.bufferedBytes) ? super.maxQueuedBytes : 1;
+  }
+
   consumed(stream: ServerStream, unreadBytes: number, assembledBytes: number): void {
     const readBytes = stream.unreadBytes - unreadBytes;
     stream.unreadBytes = unreadBytes;

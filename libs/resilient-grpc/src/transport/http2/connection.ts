@@ -255,7 +255,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   /** True if the sender of `stream` may send more; if not, `drained()` follows. */
   isWritable(stream: Http2Stream): boolean {
     const isFull = this.isBlocked || this.writer.bytes >= HIGH_WATER_BYTES;
-    if (!isFull && stream.queuedBytes < this.maxQueuedBytes) return true;
+    if (!isFull && (!stream.isQueued || stream.queuedBytes < this.maxQueuedBytes)) return true;
     if (!stream.isClosed) this.awaitDrain(stream);
     return false;
   }

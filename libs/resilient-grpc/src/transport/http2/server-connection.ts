@@ -4,6 +4,7 @@ import type { HeaderBlock } from '../hpack/header-block.js';
 import { Allowance } from './allowance.js';
 import { Http2Connection, type ConnectionSettings } from './connection.js';
 import type { ConnectionOwner, StreamProgress } from './events.js';
+import { foreignProtocol } from './foreign-protocol.js';
 import type { WriteBlock } from './frame-writer.js';
 import { ConnectionError, MAX_STREAM_ID, PREFACE, Setting, violation } from './frames.js';
 import type { Holder, MemoryBudget, Shed } from './memory-budget.js';
@@ -47,12 +48,6 @@ const MAX_TURN_MS = 10_000;
 /** Number of PINGs below the minimum interval that are tolerated (gRFC A8). */
 const MAX_PING_STRIKES = 2;
 const EMPTY = Buffer.alloc(0);
-const HTTP1_METHOD = /^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT) /;
-const HTTP1_TEXT = 'This port serves HTTP/2, and the client has sent HTTP/1.\n';
-const HTTP1_ANSWER = Buffer.from(
-  `HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${String(HTTP1_TEXT.length)}\r\n\r\n${HTTP1_TEXT}`,
-);
-
 /** Settings and limits of a server's connection. All sizes are in bytes. */
 export interface ServerSettings extends ConnectionSettings {
   /** Maximum number of open streams, which the client is told. Further ones are refused; the client may send their calls again. */
@@ -211,13 +206,9 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     }
     const from = this.prefaceBytes < PREFACE.length ? this.readPreface(bytes, at, end) : at;
     const next = this.receiveSome(bytes, from, end);
-    this.wait(next < end ? Buffer.from(bytes.subarray(next, end)) : undefined);
+    this.backlog = this.isEnded || next >= end ? undefined : Buffer.from(bytes.subarray(next, end));
     if (!this.mayRead()) this.owner.pause();
     return end;
-  }
-
-  private wait(rest: Buffer | undefined): void {
-    this.backlog = this.isEnded ? undefined : rest;
   }
 
   private mayRead(): boolean {
@@ -235,7 +226,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (this.isFull || backlog === undefined || this.owner.wanted?.() === 0) return this.mayRead();
     this.backlog = undefined;
     const next = this.receiveSome(backlog, 0, backlog.length);
-    this.wait(next < backlog.length ? backlog.subarray(next) : undefined);
+    this.backlog = this.isEnded || next >= backlog.length ? undefined : backlog.subarray(next);
     return this.mayRead();
   }
 
@@ -278,13 +269,13 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private rejectProtocol(bytes: Buffer): void {
-    const isHttp1 = this.prefaceBytes === 0 && HTTP1_METHOD.test(bytes.toString('latin1', 0, 8));
-    if (isHttp1) {
-      this.writer.raw(HTTP1_ANSWER);
-      this.finish({ code: PROTOCOL_ERROR, details: 'the client speaks HTTP/1', isPeersFault: true });
+    const { details, answer } = foreignProtocol(bytes, this.prefaceBytes === 0);
+    if (answer === undefined) this.endForViolation(PROTOCOL_ERROR, details);
+    else {
+      this.writer.raw(answer);
+      this.finish({ code: PROTOCOL_ERROR, details, isPeersFault: true });
       this.wake();
-    } else if (bytes[0] === 0x16) this.endForViolation(PROTOCOL_ERROR, 'the client speaks TLS, and this port does not');
-    else this.endForViolation(PROTOCOL_ERROR, 'the client does not begin with the preface of HTTP/2');
+    }
   }
 
   override settings(bytes: Buffer, from: number, end: number): void {
@@ -490,12 +481,10 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   deliver(stream: ServerStream, bytes: number): boolean {
     const counted = this.memory.heapFactor * bytes;
-    if (!this.memory.deliver(counted)) {
-      this.owner.memoryUsedUp?.('refused');
-      return false;
-    }
-    stream.deliveredBytes += counted;
-    return true;
+    const isAdmitted = this.memory.deliver(counted);
+    if (isAdmitted) stream.deliveredBytes += counted;
+    else this.owner.memoryUsedUp?.('refused');
+    return isAdmitted;
   }
 
   giveBack(details: string): void {

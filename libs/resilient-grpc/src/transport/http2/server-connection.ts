@@ -206,7 +206,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     }
     const from = this.prefaceBytes < PREFACE.length ? this.readPreface(bytes, at, end) : at;
     const next = this.receiveSome(bytes, from, end);
-    this.backlog = this.isEnded || next >= end ? undefined : Buffer.from(bytes.subarray(next, end));
+    this.backlog = next >= end ? undefined : Buffer.from(bytes.subarray(next, end));
     if (!this.mayRead()) this.owner.pause();
     return end;
   }

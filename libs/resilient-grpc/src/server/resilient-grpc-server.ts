@@ -480,15 +480,15 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.health.markListening();
   }
 
-  /** Logs the methods without a handler, at debug level, and the handlers that receive no calls from any server of the application. */
+  /** Logs the methods without a handler, and the handlers that receive no calls from any server of the application. */
   private reportHandlers(): void {
     const { servedHandlers, ownLogger } = this;
     servedHandlers.isComplete = true;
-    const unhandled = ownLogger.isDebugEnabled ? servedHandlers.unhandledPaths() : [];
+    const unhandled = servedHandlers.unhandledPaths();
     if (unhandled.length > 0) {
       const methods = listed(unhandled, MAX_LISTED_METHODS);
       const text = `methods without a handler (UNIMPLEMENTED): ${methods}`;
-      ownLogger.write('debug', text, { event: 'methods-unhandled', methods });
+      ownLogger.write('log', text, { event: 'methods-unhandled', methods });
     }
     const { modules, enhancers } = this.dependencies;
     const omitted = enhancers?.omitted(modules) ?? [];

@@ -163,7 +163,15 @@ describe('client assessment', () => {
       { connectivity: unreachable, recent: recentOf({ UNAVAILABLE: 10 }, 20) },
     ],
     ['ok Healthy: Connected; 4 calls failed in the last 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 100) }],
-    ['ok Healthy: Connected; 4 calls failed in the last 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 4) }],
+    ['ok Healthy: Connected; 2 calls failed in the last 45 s.', { recent: recentOf({ UNAVAILABLE: 2 }, 3) }],
+    [
+      'bad Failing: Connected, but 100% of calls failed in the last 45 s: UNAVAILABLE',
+      { recent: recentOf({ UNAVAILABLE: 2 }, 2) },
+    ],
+    [
+      'bad No answer: Connected, but nothing has arrived for 1 min; 8,580 calls wait.',
+      { connectivity: { state: 'READY', silence: { since: MADE_AT, calls: 8_580 } } },
+    ],
     [
       'warn Outage: No connection for 1 min; 7 waiting calls fail in 30 s: ECONNREFUSED',
       { connectivity: { ...unreachable, outage }, waiting: 7 },

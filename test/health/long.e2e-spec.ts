@@ -57,4 +57,30 @@ describe('health', () => {
     });
     expect((await outcomeOf(get())).error).toBeUndefined();
   });
+
+  it('reports a channel as degraded while its connection is there and answers nothing', async ({ onTestFinished }) => {
+    const server = await startScripted(onTestFinished, undefined);
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const app = await startApp(onTestFinished, { url: proxy.url });
+    const { advance, until } = holdTimers();
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    proxy.holdBytes();
+    let late: CallOutcome | undefined;
+    void outcomeOf(app.orders.get({ id: '1' }, { timeoutMs: 60_000 })).then((outcome) => (late = outcome));
+    await advance(9_000);
+    expect([(await channelOf(app)).status, app.client.connectivity.silence]).toEqual(['up', undefined]);
+    await advance(2_000);
+    expect(app.client.connectivity).toMatchObject({ state: 'READY', silence: { calls: 1 } });
+    const health = await channelOf(app);
+    expect(statusOf(health)).toBe('degraded');
+    expect(health['message']).toMatch(/^connected, but nothing was received since .+; 1 call waits for an answer$/);
+    proxy.releaseBytes();
+    await until(() => late !== undefined);
+    expect([late?.error, statusOf(await channelOf(app)), app.client.connectivity.silence]).toEqual([
+      undefined,
+      'up',
+      undefined,
+    ]);
+  });
 });

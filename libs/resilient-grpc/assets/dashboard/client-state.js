@@ -127,7 +127,7 @@ export class ClientState {
  * milliseconds since 1970, by the clock of the process. `isClean` is true if calls succeeded in the last few seconds and none failed.
  */
 export function assess({ connectivity, circuits, recent, waiting, waitingForStream, drain }, now, isClean) {
-  const { state, outage, lastError } = connectivity;
+  const { state, outage, lastError, silence } = connectivity;
   const because = lastError === undefined ? '' : `: ${lastError}`;
   if (drain.state === 'closed' || state === 'SHUTDOWN')
     return { tone: 'off', rank: 1, word: 'Closed', sentence: 'The client accepts no calls.' };
@@ -160,8 +160,17 @@ export function assess({ connectivity, circuits, recent, waiting, waitingForStre
   }
   if (state === 'TRANSIENT_FAILURE')
     return { tone: 'bad', rank: 5, word: 'Unreachable', sentence: `The last connection attempt failed${because}` };
+  if (silence !== undefined)
+    return {
+      tone: 'bad',
+      rank: 4.5,
+      word: 'No answer',
+      sentence: `Connected, but nothing has arrived for ${age(now - new Date(silence.since))}; ${counted(silence.calls, 'call')} ${silence.calls === 1 ? 'waits' : 'wait'}.`,
+    };
   const faults = faultsOf(recent.codes);
-  if (recent.ended >= 5 && faults / recent.ended >= BAD_SHARE) {
+  // Where little is called, two calls are enough if both have failed.
+  const isEnough = recent.ended >= 5 || (recent.ended >= 2 && faults === recent.ended);
+  if (isEnough && faults / recent.ended >= BAD_SHARE) {
     const codes = Object.keys(recent.codes).filter((code) => FAULTS.has(code));
     const share = `${percent(faults, recent.ended)} of calls failed in the last ${age(recent.windowMs)}: ${codes.join(', ')}`;
     return isClean

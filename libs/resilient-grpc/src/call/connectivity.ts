@@ -23,6 +23,11 @@ export interface Connectivity {
     /** The shell command that examines the target; absent if the doctor does not support it. Contains no credentials. */
     readonly doctorCommand?: string;
   };
+  /**
+   * Unary calls that have waited for at least 10 s on connections that are there and have received nothing since then: the server is frozen,
+   * stuck, or slow. Absent without such calls, and with grpc-js's transport.
+   */
+  readonly silence?: { readonly since: Date; readonly calls: number };
   /** Outage, from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
   readonly outage?: {
     readonly since: Date;

@@ -299,11 +299,14 @@ export class WireChannel {
    * attempt began), or if the silence is short or unknown.
    */
   silenceRemedy(peer: string | undefined, startedAt: number, countFrom = startedAt): string | undefined {
-    if (peer === undefined) return undefined;
-    const silentMs = this.histories.at(peer)?.silenceMs(startedAt, this.clock.now(), countFrom);
+    const silentMs = peer === undefined ? undefined : this.silentMs(peer, startedAt, countFrom);
     return silentMs === undefined
       ? undefined
       : withDoctor(silenceRemedy(silentMs, this.hasKeepalive), this.doctorCommand);
+  }
+
+  silentMs(peer: string, startedAt: number, countFrom = startedAt): number | undefined {
+    return this.histories.at(peer)?.silenceMs(startedAt, this.clock.now(), countFrom);
   }
 
   /** Creates a liveness probe of the connection to `address`; `undefined` if the connection is not READY. */

@@ -19,6 +19,7 @@ import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext, MethodContext } from './call-context.js';
 import { keepTraces } from './call/caller-context.js';
 import { CallRegistry, type DrainLimit } from './call/call-registry.js';
+import { silenceOf } from './call/silent-calls.js';
 import { UnansweredCalls } from './call/unanswered-calls.js';
 import { MethodRuntime } from './method-context.js';
 import type { BudgetSnapshot, GrpcClientSnapshot, RecentCalls, Serialized, ActiveCall } from './client-snapshot.js';
@@ -173,7 +174,9 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   get connectivity(): Connectivity {
-    return this.channel.connectivity;
+    const { channel, registry } = this;
+    const silentMs = (peer: string, startedAt: number): number | undefined => channel.current.silentMs(peer, startedAt);
+    return { ...channel.connectivity, ...silenceOf(registry, silentMs, this.dependencies.clock) };
   }
 
   /** Returns a form that is safe to log. It omits the settings, because they contain credentials and metadata. */
@@ -380,7 +383,7 @@ class GrpcClient implements ResilientGrpcClient {
       name,
       target,
       ...(doctorCommand !== undefined && { doctorCommand }),
-      connectivity: asJson(channel.connectivity),
+      connectivity: asJson(this.connectivity),
       history: asJson(channel.history),
       ...described,
       ...counted,

@@ -77,7 +77,8 @@ export interface ChannelHealth {
 /**
  * Returns the health of a channel. READY and IDLE are up. During an outage, the channel is degraded until the grace period ends, and then
  * down. A draining or closed client is down. CONNECTING without an outage is up, but degraded if it lasts longer than the grace period
- * while calls are waiting or have failed. An attempt to connect that receives no response starts an outage only when it fails.
+ * while calls are waiting or have failed, and so is a channel whose connections receive nothing for 10 s while calls wait for an answer. An
+ * attempt to connect that receives no response starts an outage only when it fails.
  *
  * @param applicationAccepts true until the application starts to shut down
  */
@@ -85,7 +86,7 @@ export function channelHealth(client: InternalGrpcClient, applicationAccepts: bo
   const { target, connectivity, accepting } = client;
   // Behind a proxy, the channel may be READY while every call fails. These counts show such failures.
   const { windowMs, ended, failed } = client.recentCalls();
-  const { state, since, lastError, lastFailure, outage } = connectivity;
+  const { state, since, lastError, lastFailure, outage, silence } = connectivity;
   // The details of a healthy channel omit `lastError`: without a timestamp, it would look like a current problem.
   const isWell = outage === undefined && (state === 'READY' || state === 'IDLE');
   const details = {
@@ -100,6 +101,12 @@ export function channelHealth(client: InternalGrpcClient, applicationAccepts: bo
   if (state === 'SHUTDOWN') return { status: 'down', details: { ...details, message: 'closed' } };
   if (!accepting || !applicationAccepts) return { status: 'down', details: { ...details, message: 'draining' } };
   if (outage === undefined) {
+    if (silence !== undefined) {
+      const { since: silentSince, calls } = silence;
+      const waiting = calls === 1 ? '1 call waits' : `${String(calls)} calls wait`;
+      const message = `connected, but nothing was received since ${silentSince.toISOString()}; ${waiting} for an answer`;
+      return { status: 'degraded', details: { ...details, message } };
+    }
     const isLate = state === 'CONNECTING' && client.unreachableMs > client.outageGraceMs;
     if (!isLate || (client.waitingCalls === 0 && failed === 0)) return { status: 'up', details };
     const effect = client.waitingCalls > 0 ? 'calls wait' : 'calls have failed';

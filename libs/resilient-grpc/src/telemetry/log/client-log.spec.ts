@@ -104,6 +104,22 @@ describe('outage', () => {
     expect(aboveDebug()).toEqual([expect.anything(), expect.stringMatching(/^warn outage has lasted 8 s: /)]);
   });
 
+  it('says which grace period would have been long enough for a restart in which calls failed', () => {
+    const { clock, take, aboveDebug } = make();
+    for (const durationMs of [7_300, 25_000]) {
+      take(OUTAGE);
+      clock.advance(5_100);
+      take({ type: 'outage-grace-over', durationMs: 5_100 });
+      take({ ...END, durationMs });
+      clock.advance(60_000);
+    }
+    const ends = aboveDebug().filter((line) => line.startsWith('log reconnected'));
+    expect(ends).toEqual([
+      'log reconnected after 7.3 s, 9 failed attempts; 12 calls waited, 3 failed; with outageGraceMs: 9000, calls would have waited for the server',
+      'log reconnected after 25 s, 9 failed attempts; 12 calls waited, 3 failed',
+    ]);
+  });
+
   it('logs no grace period warning for an outage that ends within the grace period', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 12;

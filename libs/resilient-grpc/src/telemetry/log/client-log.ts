@@ -24,7 +24,9 @@ type OutageCalls = Pick<RawEvent<'outage-end'>, 'waitedCalls' | 'abandonedCalls'
 
 /** An event of a client, with the events of which the lines about outages consist. */
 export type ClientLogEvent =
-  | Exclude<GrpcClientEvent, { readonly type: 'outage-start' | 'outage-grace-over' }>
+  | Exclude<GrpcClientEvent, { readonly type: 'outage-start' | 'outage-grace-over' | 'outage-end' }>
+  /** `longerGraceMs` is a grace period that would have been long enough, if calls failed because of a restart that took longer. */
+  | (RawEvent<'outage-end'> & { readonly longerGraceMs?: number })
   | (Outage & { readonly type: 'outage-start' })
   | (Outage & { readonly type: 'outage'; readonly waiting: number; readonly failed: number })
   | (Outage & { readonly type: 'outage-grace-over'; readonly durationMs: number })
@@ -100,7 +102,10 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   'outage-end': {
     level: 'log',
     text: (event) =>
-      `reconnected after ${duration(event.durationMs)}, ${counted(event.connectAttempts, 'failed attempt')}; ${callsOf(event)}`,
+      `reconnected after ${duration(event.durationMs)}, ${counted(event.connectAttempts, 'failed attempt')}; ${callsOf(event)}` +
+      (event.longerGraceMs === undefined
+        ? ''
+        : `; with outageGraceMs: ${String(event.longerGraceMs)}, calls would have waited for the server`),
     fields: (_event, { target }) => ({ target }),
   },
   flapping: {
@@ -362,6 +367,8 @@ const MAX_LINES_WHILE_UNSTABLE = 1;
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 /** The same for an outage of a flapping server. */
 const FLAPPING_WARNING_DELAY_MS = 5_000;
+/** Maximum length of an outage, in milliseconds, that counts as a restart for which callers might wait. */
+const MAX_RESTART_MS = 20_000;
 const NO_FLAPS = { outages: FLAP_COUNT - 1, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 
 export interface LoggedClient extends LoggedTarget {
@@ -457,7 +464,7 @@ export class ClientLog {
     if (this.clock.now() - outage.startedAt >= outage.warningDelayMs) this.check();
   }
 
-  private ended(end: EventOf<'outage-end'>): void {
+  private ended(end: RawEvent<'outage-end'>): void {
     const { outage } = this;
     const { durationMs, waitedCalls, abandonedCalls, failedCalls } = end;
     this.outage = undefined;
@@ -469,7 +476,9 @@ export class ClientLog {
     // Calls can also fail, for example, right before the outage ends.
     const isNotable =
       abandonedCalls + failedCalls > 0 && durationMs >= (outage?.warningDelayMs ?? OUTAGE_WARNING_DELAY_MS);
-    this.log.write(end, isNotable || outage?.reported !== undefined ? 'log' : 'debug');
+    const isTooLong = outage?.isGraceOver === true && failedCalls > 0 && durationMs <= MAX_RESTART_MS;
+    const line = isTooLong ? { ...end, longerGraceMs: Math.ceil((1.2 * durationMs) / 1_000) * 1_000 } : end;
+    this.log.write(line, isNotable || outage?.reported !== undefined ? 'log' : 'debug');
   }
 
   private scheduleCheck(ms: number): void {

@@ -293,12 +293,14 @@ export class ManagedChannel implements CallTransport {
   private considerReconnect(): void {
     if (this.state !== 'TRANSIENT_FAILURE' || this.reconnectTimer !== undefined) return;
     const { clock, random } = this.dependencies;
+    const { current } = this.outage;
     const input = {
       insideGrace: this.outage.insideGrace,
-      waiting: this.waiting.size > 0,
+      wanted: this.waiting.size > 0 || this.outage.hasFailedCalls,
+      outageMs: current === undefined ? 0 : clock.now() - current.startedAt,
       lastClosedImmediately: this.lastClosedImmediately,
       failure: this.diagnosis.reconnectClass,
-      connectAttempts: this.outage.current?.connectAttempts ?? 1,
+      connectAttempts: current?.connectAttempts ?? 1,
     };
     const delayMs = earlyReconnectMs(input, random);
     if (delayMs === undefined) return;

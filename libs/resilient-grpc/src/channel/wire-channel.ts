@@ -146,6 +146,7 @@ export class WireChannel {
     });
     this.subchannels = new SocketSubchannels({
       clock,
+      random,
       credentials: settings.credentials,
       channel: () => this.channel,
       connectTimeoutMs: (key) => settings.connectTimeoutMs(this.histories.timeouts(key)),

@@ -48,6 +48,8 @@ export class OutageWatch {
   private waitedCalls = 0;
   private abandonedCalls = 0;
   private failedCalls = 0;
+  /** True if a call has failed since the last attempt to connect. */
+  hasFailedCalls = false;
   /** True if a call has failed after the grace period of the current outage. */
   private isGraceOver = false;
   private cause = '';
@@ -101,6 +103,7 @@ export class OutageWatch {
 
   /** Reports a failed attempt to connect. `cause` is the cause of an outage that begins with this attempt. */
   attemptFailed(cause: string | undefined): void {
+    this.hasFailedCalls = false;
     this.apply({ type: 'attempt-failed', at: this.clock.now() }, cause);
   }
 
@@ -148,6 +151,7 @@ export class OutageWatch {
     const { current } = this.state;
     if (current === undefined || count === 0) return;
     this.failedCalls += count;
+    this.hasFailedCalls = true;
     if (this.isGraceOver || this.insideGrace) return;
     this.isGraceOver = true;
     const durationMs = this.clock.now() - current.startedAt;

@@ -1,4 +1,6 @@
 import { type ChannelCredentials, type ChannelOptions, experimental } from '@grpc/grpc-js';
+import { firstBackoffMs } from '../../policy/reconnect/reconnect-times.js';
+import type { Random } from '../../time/random.js';
 import { targetUri } from '../connection/address-key.js';
 
 // Uses names that the probe of the transport has found.
@@ -16,11 +18,11 @@ export function areSecure(credentials: ChannelCredentials): boolean {
   return credentials._isSecure();
 }
 
-/** Creates the backoff between attempts to connect. It does not keep the process alive. */
-export function createBackoff(ended: () => void, options: ChannelOptions): experimental.BackoffTimeout {
-  const { 'grpc.initial_reconnect_backoff_ms': initialDelay, 'grpc.max_reconnect_backoff_ms': maxDelay } = options;
+/** Creates the backoff between the attempts to connect of one outage. It does not keep the process alive. */
+export function createBackoff(ended: () => void, options: ChannelOptions, random: Random): experimental.BackoffTimeout {
+  const { 'grpc.initial_reconnect_backoff_ms': firstMs, 'grpc.max_reconnect_backoff_ms': maxDelay } = options;
   const backoff = new experimental.BackoffTimeout(ended, {
-    ...(initialDelay !== undefined && { initialDelay }),
+    ...(firstMs !== undefined && { initialDelay: firstBackoffMs(firstMs, random) }),
     ...(maxDelay !== undefined && { maxDelay }),
   });
   backoff.unref();

@@ -33,6 +33,7 @@ async function start(options: ServerOptions = {}) {
   const channel = new Channel(`ipv4:${key}`, insecure, {});
   const pool = new SocketSubchannels({
     clock: systemClock,
+    random: Math.random,
     credentials: insecure,
     channel: () => channel,
     connectTimeoutMs: () => 20_000,

@@ -9,6 +9,7 @@ import {
 } from '@grpc/grpc-js';
 import { errorMessage } from '../../errors/error-message.js';
 import type { Clock, Timer } from '../../time/clock.js';
+import type { Random } from '../../time/random.js';
 import { addressKey } from '../connection/address-key.js';
 import { ConnectAttempt } from '../connection/connect-attempt.js';
 import type { ConnectFailure } from '../connection/connect-failure.js';
@@ -34,6 +35,7 @@ const TCP_KEEPALIVE_MS = 60_000;
 /** What the subchannels of a channel share. */
 export interface SubchannelsDependencies {
   readonly clock: Clock;
+  readonly random: Random;
   readonly credentials: ChannelCredentials;
   /** The channel, whose target has a scheme. */
   readonly channel: () => Channel;
@@ -109,7 +111,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   private readonly isSecure: boolean;
   private readonly peer: string;
   private ownChannel: SubchannelChannel | undefined;
-  private readonly backoffTimeout: experimental.BackoffTimeout;
+  private backoffTimeout: experimental.BackoffTimeout;
 
   constructor(
     readonly key: string,
@@ -122,7 +124,11 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     this.keepaliveMs = options['grpc.keepalive_time_ms'] ?? -1;
     this.connector = createConnector(credentials, channel().getTarget(), options);
     this.isSecure = areSecure(credentials);
-    this.backoffTimeout = createBackoff(() => this.backoffEnded(), options);
+    this.backoffTimeout = this.newBackoff();
+  }
+
+  private newBackoff(): experimental.BackoffTimeout {
+    return createBackoff(() => this.backoffEnded(), this.options, this.owner.dependencies.random);
   }
 
   get maxRequestHeaders(): number {
@@ -294,7 +300,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     this.state = to;
     if (to === READY) {
       this.backoffTimeout.stop();
-      this.backoffTimeout.reset();
+      this.backoffTimeout = this.newBackoff();
     } else if (to === CONNECTING) {
       this.backoffTimeout.runOnce();
       this.continuesConnecting = false;

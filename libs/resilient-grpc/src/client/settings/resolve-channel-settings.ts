@@ -18,7 +18,7 @@ import { problemMessage } from '../../policy/options/describe-value.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/connect-failures.js';
 import { DEFAULT_EJECTION } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-pace.js';
-import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/reconnect-times.js';
+import { FIRST_BACKOFF_MS, firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/reconnect-times.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { MAX_TIMER_MS } from '../../time/clock.js';
 import { jitter, type Random } from '../../time/random.js';
@@ -275,8 +275,9 @@ function grpcOptions(
       `keepaliveTimeMs was raised from ${String(pings)} to ${String(MIN_KEEPALIVE_TIME_MS)}; servers reject faster pings with too_many_pings`,
     );
   }
-  const backoffMs = firstBackoffMs(Number(options['grpc.max_reconnect_backoff_ms']), random);
-  options['grpc.initial_reconnect_backoff_ms'] ??= backoffMs;
+  const firstMs = Math.min(FIRST_BACKOFF_MS, Number(options['grpc.max_reconnect_backoff_ms']));
+  // The library's transport draws it for each outage.
+  options['grpc.initial_reconnect_backoff_ms'] ??= transport === 'socket' ? firstMs : firstBackoffMs(firstMs, random);
   return options;
 }
 

@@ -5,6 +5,8 @@ export const CONFIRM_MS = 1_000;
 /** Number of outages within `FLAP_WINDOW_MS` at which they start to share one grace period. */
 export const FLAP_COUNT = 3;
 const FLAP_WINDOW_MS = 60_000;
+/** Share of the time between two outages that earlier ones give back of the grace period that they have used. */
+const EARNED_BACK = 1 / 2;
 
 /** Period without a server: from the first failed connection attempt until a server is confirmed. Times are monotonic milliseconds. */
 export interface Outage {
@@ -16,15 +18,13 @@ export interface Outage {
   readonly readySince: number | undefined;
 }
 
-export interface OutageInterval {
-  readonly startedAt: number;
-  readonly endedAt: number;
-}
-
 export interface OutageState {
   readonly current: Outage | undefined;
-  /** At most 60 past outages, to detect flapping. Those that started more than `FLAP_WINDOW_MS` ago are dropped when the next one starts. */
-  readonly past: readonly OutageInterval[];
+  /** Starts of the latest outages, at most `FLAP_COUNT` − 1, to detect flapping. */
+  readonly starts: readonly number[];
+  /** Milliseconds of the grace period that outages had used at the end of the last one, and that end. */
+  readonly usedMs: number;
+  readonly endedAt: number;
 }
 
 export type OutageEvent =
@@ -38,15 +38,12 @@ export type OutageEvent =
   | { readonly type: 'answered'; readonly at: number }
   | { readonly type: 'ready-lasted'; readonly at: number };
 
-export const NO_OUTAGE: OutageState = { current: undefined, past: [] };
+export const NO_OUTAGE: OutageState = { current: undefined, starts: [], usedMs: 0, endedAt: 0 };
 
 /** True during an outage whose grace period has not expired. Calls wait during that time. */
 export function insideGrace(state: OutageState, now: number): boolean {
   return state.current !== undefined && now < state.current.graceEndsAt;
 }
-
-/** Maximum number of past outages kept. If more occur in a minute, only the latest ones shorten the shared grace period. */
-const MAX_KEPT_OUTAGES = 60;
 
 /**
  * Returns the state after `event`, or the same object if nothing changes.
@@ -63,16 +60,16 @@ export function nextOutage(state: OutageState, event: OutageEvent, graceMs: numb
         ? { ...state, current: { ...state.current, readySince: event.at } }
         : state;
     case 'answered':
-      return endOutage(state, event.at);
+      return endOutage(state, event.at, graceMs);
     case 'ready-lasted': {
       const since = state.current?.readySince;
-      return since !== undefined && event.at - since >= CONFIRM_MS ? endOutage(state, event.at) : state;
+      return since !== undefined && event.at - since >= CONFIRM_MS ? endOutage(state, event.at, graceMs) : state;
     }
     case 'connection-ended':
       // A server that closes each connection right after it sends SETTINGS makes the channel READY briefly. Such a connection counts as a
       // failed attempt, so that an outage starts or continues.
       if (!event.answered && event.livedMs < SHORT_LIVED_MS) return afterFailedAttempt(state, event.at, graceMs);
-      return endOutage(state, event.at);
+      return endOutage(state, event.at, graceMs);
   }
 }
 
@@ -81,20 +78,26 @@ function afterFailedAttempt(state: OutageState, at: number, graceMs: number): Ou
   if (current)
     return { ...state, current: { ...current, connectAttempts: current.connectAttempts + 1, readySince: undefined } };
 
-  const past = state.past.filter(({ startedAt }) => at - startedAt < FLAP_WINDOW_MS);
-  const flapping = past.length + 1 >= FLAP_COUNT;
-  // Outages of a flapping server share one grace period, and each past outage shortens it by the duration of that outage. A rolling deploy
-  // with short gaps stays within the grace period. Callers of an unstable server do not wait for the full grace period in every outage.
-  const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
-  const graceEndsAt = at + Math.max(0, graceMs - usedMs);
-  return { current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping, readySince: undefined }, past };
+  const isFlapping = state.starts.length + 1 >= FLAP_COUNT && at - state.starts[0]! < FLAP_WINDOW_MS;
+  // Outages of a flapping server share one grace period, and time without an outage gives it back: a server that restarts again and again
+  // is worth waiting for as long as it serves in between, and callers of one that hardly does wait only once.
+  const graceEndsAt = at + graceMs - (isFlapping ? usedMs(state, at) : 0);
+  return { ...state, current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping: isFlapping, readySince: undefined } };
 }
 
-function endOutage(state: OutageState, at: number): OutageState {
-  const { current } = state;
+/** Milliseconds of the grace period that earlier outages have used and not given back. */
+function usedMs(state: OutageState, at: number): number {
+  return Math.max(0, state.usedMs - EARNED_BACK * (at - state.endedAt));
+}
+
+function endOutage(state: OutageState, at: number, graceMs: number): OutageState {
+  const { current, starts } = state;
   if (!current) return state;
+  const { startedAt } = current;
   return {
     current: undefined,
-    past: [...state.past, { startedAt: current.startedAt, endedAt: at }].slice(-MAX_KEPT_OUTAGES),
+    starts: [...starts, startedAt].slice(1 - FLAP_COUNT),
+    usedMs: Math.min(usedMs(state, startedAt) + at - startedAt, graceMs),
+    endedAt: at,
   };
 }

@@ -2,8 +2,9 @@ import { jitter, type Random } from '../../time/random.js';
 import { backoffMs } from '../retry/retry-policy.js';
 import { StatusCode } from '../../status/status-code.js';
 
-/** Backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 after each further failure. */
-const FIRST_BACKOFF_MS = 1_000;
+/** Maximum backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 after each further failure. */
+export const FIRST_BACKOFF_MS = 1_000;
+/** Largest share by which it is shorter. */
 const FIRST_BACKOFF_JITTER = 0.5;
 /** Maximum backoff in milliseconds, before grpc-js's jitter of ±20%. */
 export const MAX_BACKOFF_MS = 5_000;
@@ -13,11 +14,11 @@ const GROWTH = 1.6;
 export const SHORT_LIVED_MS = 1_000;
 
 /**
- * Returns the first backoff to configure in grpc-js, in milliseconds, with jitter. grpc-js itself does not jitter the first backoff, so
- * the clients of one server would otherwise reconnect at the same moment.
+ * Returns the first backoff of an outage, in milliseconds: `maxMs` or less. grpc-js itself does not jitter the first backoff, so the clients
+ * of one server would otherwise reconnect at the same moment.
  */
 export function firstBackoffMs(maxMs: number, random: Random): number {
-  return Math.min(Math.round(jitter(FIRST_BACKOFF_MS, FIRST_BACKOFF_JITTER, random)), maxMs);
+  return Math.round(maxMs * (1 - FIRST_BACKOFF_JITTER * random()));
 }
 
 /**
@@ -108,7 +109,10 @@ export type ReconnectClass = 'refused' | 'timeout' | 'not-http2';
 
 export interface EarlyReconnectInput {
   readonly insideGrace: boolean;
-  readonly waiting: boolean;
+  /** True if calls wait, or one has failed since the last attempt because there was no connection. */
+  readonly wanted: boolean;
+  /** Milliseconds since the outage began. */
+  readonly outageMs: number;
   /** True if the last established connection closed immediately, without a response. */
   readonly lastClosedImmediately: boolean;
   /** Class of the last failed connection attempt; `undefined` after any other failure, such as a failed TLS handshake. */
@@ -119,6 +123,9 @@ export interface EarlyReconnectInput {
 
 const FIRST_DELAY_MS = 100;
 const MAX_DELAY_MS = 250;
+/** Maximum delay in a long outage, and its length. */
+const LATE_DELAY_MS = 1_000;
+const LATE_MS = 60_000;
 const JITTER = 0.5;
 const TIMEOUT_DELAY_MS = 500;
 const NOT_HTTP2_DELAY_MS = 700;
@@ -126,10 +133,12 @@ const NOT_HTTP2_JITTER = 0.2;
 
 /** Returns the milliseconds to wait instead of the backoff, or `undefined` to keep the backoff. */
 export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): number | undefined {
-  const { insideGrace, waiting, lastClosedImmediately, failure, connectAttempts } = input;
+  const { insideGrace, wanted, outageMs, lastClosedImmediately, failure, connectAttempts } = input;
   // After a connection that closed immediately, the backoff is kept, because it limits connections to a server that closes each connection
   // immediately. The shared grace period of flapping outages limits connections to a server that fails more slowly.
-  if (!insideGrace || !waiting || lastClosedImmediately) return undefined;
+  if (!wanted || lastClosedImmediately) return undefined;
+  // Afterward, only attempts that cost the server nothing stay quick: callers whose calls fail get the server back as soon as it listens.
+  if (!insideGrace && failure !== 'refused') return undefined;
   switch (failure) {
     case 'timeout':
       // The backoff is measured from the start of the attempt, so it ends long before the default timeout. With a short timeout,
@@ -141,7 +150,8 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
       return jitter(NOT_HTTP2_DELAY_MS, NOT_HTTP2_JITTER, random);
     case 'refused': {
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);
-      return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);
+      const late = insideGrace ? 0 : Math.min(outageMs / LATE_MS, 1) * (LATE_DELAY_MS - MAX_DELAY_MS);
+      return jitter(Math.min(grown, MAX_DELAY_MS + late), JITTER, random);
     }
     // Other failures keep the backoff. A failed TLS handshake, for example, costs a starting server more than the client.
     case undefined:

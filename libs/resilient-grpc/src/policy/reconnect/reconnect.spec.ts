@@ -18,7 +18,8 @@ const middle = () => 0.5;
 
 const RESTART = {
   insideGrace: true,
-  waiting: true,
+  wanted: true,
+  outageMs: 0,
   lastClosedImmediately: false,
   failure: 'refused',
   connectAttempts: 1,
@@ -30,6 +31,9 @@ describe('earlyReconnectMs', () => {
     ['after 160 ms if two attempts have failed', { connectAttempts: 2 }, 160],
     ['after 250 ms if three attempts have failed', { connectAttempts: 3 }, 250],
     ['after 250 ms if 500 attempts have failed', { connectAttempts: 500 }, 250],
+    ['after 250 ms at the end of the grace period', { connectAttempts: 9, insideGrace: false }, 250],
+    ['after 625 ms half a minute later', { connectAttempts: 99, insideGrace: false, outageMs: 30_000 }, 625],
+    ['after 1 s from a minute on', { connectAttempts: 99, insideGrace: false, outageMs: 600_000 }, 1_000],
     ['after 500 ms if the last attempt took the whole connect timeout', { failure: 'timeout' }, 500],
     ['after 500 ms for any number of attempts that timed out', { failure: 'timeout', connectAttempts: 9 }, 500],
     ['after 700 ms if the peer does not use HTTP/2', { failure: 'not-http2' }, 700],
@@ -43,8 +47,9 @@ describe('earlyReconnectMs', () => {
   });
 
   it.each<[condition: string, change: Partial<EarlyReconnectInput>]>([
-    ['outside the grace period', { insideGrace: false }],
-    ['if no call is waiting', { waiting: false }],
+    ['outside the grace period after a timeout', { insideGrace: false, failure: 'timeout' }],
+    ['outside the grace period if the peer does not use HTTP/2', { insideGrace: false, failure: 'not-http2' }],
+    ['if no call waits or fails', { wanted: false }],
     ['if the last connection closed immediately', { lastClosedImmediately: true }],
     ['after a failed TLS handshake', { failure: CONNECT_FAILURES['tls-failed'].reconnect }],
     ['if the last error does not describe a failed connection attempt', { failure: undefined }],
@@ -141,16 +146,13 @@ describe('connectionAgeMs', () => {
 
 describe('firstBackoffMs', () => {
   it.each([
-    [0, 5_000, 500],
-    [0.5, 5_000, 1_000],
-    [1, 5_000, 1_500],
-    [1, 800, 800],
-  ])(
-    'varies the first reconnect backoff of 1 s by ±50%, up to the maximum (random number %d, maximum of %i ms: backoff of %i ms)',
-    (random, maxMs, expected) => {
-      expect(firstBackoffMs(maxMs, () => random)).toBe(expected);
-    },
-  );
+    [0, 1_000, 1_000],
+    [0.5, 1_000, 750],
+    [1, 1_000, 500],
+    [1, 300, 150],
+  ])('is at most the given one, and at least half of it (random number %d of %i ms: %i ms)', (random, ms, expected) => {
+    expect(firstBackoffMs(ms, () => random)).toBe(expected);
+  });
 });
 
 describe('nextWatch', () => {

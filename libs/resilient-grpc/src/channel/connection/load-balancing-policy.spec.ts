@@ -34,7 +34,7 @@ class Recorder implements PolicyDependencies {
   channel: Channel | undefined;
   readonly subchannels = new SocketSubchannels({
     clock: systemClock,
-    random: Math.random,
+    random: () => 0,
     credentials: credentials.createInsecure(),
     channel: () => this.channel!,
     connectTimeoutMs: () => 20_000,

@@ -33,7 +33,7 @@ async function start(options: ServerOptions = {}) {
   const channel = new Channel(`ipv4:${key}`, insecure, {});
   const pool = new SocketSubchannels({
     clock: systemClock,
-    random: Math.random,
+    random: () => 0,
     credentials: insecure,
     channel: () => channel,
     connectTimeoutMs: () => 20_000,

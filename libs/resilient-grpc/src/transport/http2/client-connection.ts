@@ -9,8 +9,6 @@ import { Http2Stream, type StreamKind } from './http2-stream.js';
 
 const { NO_ERROR, PROTOCOL_ERROR } = HTTP2_ERROR_CODES;
 
-/** Number of frames without an effect that a peer may send on a stream before it learns that this side has reset the stream. */
-const FRAMES_AFTER_RESET = 4;
 /** Number of streams at the start of the list of waiting ones that may have started before they are removed. */
 const MIN_STARTED = 64;
 /** Number of stream ids that are left when a connection asks to be replaced. */
@@ -143,7 +141,6 @@ export class ClientConnection extends Http2Connection {
     if (id === 0) this.pendingCancelled();
     if (id === 0 || isRemoteEnded) return;
     this.writer.reset(id, code);
-    this.uselessFrames.extend(FRAMES_AFTER_RESET);
     this.startPending();
     this.wake();
   }
@@ -186,11 +183,7 @@ export class ClientConnection extends Http2Connection {
     stream.isRemoteEnded = true;
     const isLocalEnded = stream.isLocalEnded;
     this.close(stream, true);
-    if (!isLocalEnded) {
-      this.writer.reset(stream.id, NO_ERROR);
-      // Servers reset a stream, too, that they have answered before the end of its requests.
-      this.uselessFrames.extend(FRAMES_AFTER_RESET);
-    }
+    if (!isLocalEnded) this.writer.reset(stream.id, NO_ERROR);
     this.startPending();
   }
 

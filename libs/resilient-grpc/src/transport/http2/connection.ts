@@ -37,6 +37,12 @@ const MAX_UNSENT_ACKNOWLEDGEMENTS = 1_000;
 /** Number of frames without an effect that are tolerated at once, and that are forgotten per second. */
 const MAX_USELESS_FRAMES = 10_000;
 const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
+/**
+ * Number of them that a peer may send for each stream, such as a reset after its answer, or window updates and priorities, and for each DATA
+ * frame.
+ */
+const FRAMES_PER_STREAM = 4;
+const FRAMES_PER_DATA = 1;
 /** Number of streams whose windows can be changed in the time that other frames need. */
 const STREAMS_PER_FRAME = 64;
 /** Number of streams at the start of the list of ready ones that may have been told before they are removed. */
@@ -425,7 +431,9 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
 
   data(bytes: Buffer, at: number, end: number): void {
     const stream = this.dataStream;
-    if (stream !== undefined && !stream.isClosed) stream.receiver.data(bytes, at, end);
+    if (stream === undefined || stream.isClosed) return;
+    this.uselessFrames.extend(FRAMES_PER_DATA);
+    stream.receiver.data(bytes, at, end);
   }
 
   dataEnds(isEnd: boolean): void {
@@ -603,6 +611,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.pending = undefined;
     this.stopPumping(stream);
     if (!this.streams.delete(stream.id)) return;
+    this.uselessFrames.extend(FRAMES_PER_STREAM);
     const { streamWindow } = this.settingsOfThisSide;
     this.extraWindow -= stream.window - streamWindow;
     if (stream.kind !== undefined && stream.receivedBytes > streamWindow) stream.kind.window = stream.window;

@@ -21,15 +21,13 @@ const MAX_UNSENT_BYTES = 262_144;
  * explains that cancels all its calls, whatever the limit of streams.
  */
 const MAX_RESETS = 50_000;
-const FORGOTTEN_RESETS_PER_SECOND = 5_000;
+const FORGOTTEN_RESETS_PER_SECOND = 15_000;
 /** Number of resets for which one counts that this side sends because of a violation (CVE-2025-8671): honest clients cause none. */
 const RESETS_PER_VIOLATION = 100;
 /** Size of a decoded header list above which the client is an attacker: a block of one byte per field is 4,000 times larger when decoded. */
 const MAX_DECODED_BYTES = 1_048_576;
 /** Size of a window update below which the sender wants many small frames (CVE-2019-9511), if the stream waits for it. */
 const MIN_INCREMENT = 64;
-/** Number of frames without an effect that a client may send on a stream before it learns that the stream has ended. */
-const FRAMES_AFTER_END = 4;
 /** Share of the memory by which the windows of a connection's streams may grow, and the most that they may grow. */
 const EXTRA_SHARE = 1 / 8;
 const MAX_EXTRA_WINDOW = 134_217_728;
@@ -449,8 +447,6 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   protected override close(stream: ServerStream): void {
     super.close(stream);
-    // What the client has sent on the stream before it knew.
-    this.uselessFrames.extend(FRAMES_AFTER_END);
     if (this.streams.size === 0) this.memory.addBusy(-1);
     stream.unreadBytes = 0;
     this.payOwed(stream, stream.owedBytes);

@@ -28,6 +28,8 @@ export interface SocketEnd extends ConnectionEnd {
  * may still end within this time; afterward, nothing can be expected of the peer.
  */
 export const CLOSE_TIMEOUT_MS = 2_000;
+/** Bytes per millisecond of a slow line: a ping waits behind what was sent before it. */
+const SLOW_LINE = 50;
 
 /** An HTTP/2 connection of either side and its socket. What is sent within a turn of the event loop leaves in one write. */
 export abstract class Http2Socket {
@@ -43,6 +45,9 @@ export abstract class Http2Socket {
   private pingTimer: Timer | undefined;
   /** True if reading has paused since the last ping. */
   protected hasPaused = false;
+  /** Time at which something was last received, in monotonic milliseconds, and what had been sent then. */
+  readAt = 0;
+  private sentBytes = 0;
   /** True if a ping was due while no call was open. */
   private isPingDue = false;
 
@@ -71,6 +76,7 @@ export abstract class Http2Socket {
     if (!isRead) {
       socket.on('data', (bytes) => {
         this.trace?.receive(bytes);
+        this.heard();
         this.received(bytes);
       });
     }
@@ -85,6 +91,11 @@ export abstract class Http2Socket {
       this.closeTimer?.clear();
       this.http2.lost(this.error?.message ?? 'the connection was closed');
     });
+  }
+
+  protected heard(): void {
+    this.readAt = this.clock.now();
+    this.sentBytes = this.socket?.bytesWritten ?? 0;
   }
 
   // ── keepalive ──
@@ -117,11 +128,14 @@ export abstract class Http2Socket {
     });
   }
 
+  /** Any byte is an answer (gRFC A8): on a slow line, the acknowledgement waits behind responses. */
   private awaitAnswer(timeoutMs: number): void {
     this.hasPaused = this.socket?.isPaused() === true;
-    this.pingTimer = new PeerTimer(this.clock, timeoutMs, () => {
+    const from = this.clock.now();
+    const aheadBytes = (this.socket?.bytesWritten ?? 0) - this.sentBytes;
+    this.pingTimer = new PeerTimer(this.clock, timeoutMs + aheadBytes / SLOW_LINE, () => {
       // The answer may be behind what was not read.
-      if (this.hasPaused) this.awaitAnswer(timeoutMs);
+      if (this.hasPaused || this.readAt > from) this.awaitAnswer(timeoutMs);
       else {
         this.isTimeout = true;
         this.http2.lost('the peer did not answer a keepalive ping');

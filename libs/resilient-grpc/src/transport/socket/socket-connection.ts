@@ -35,14 +35,12 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
     buffer: readBuffer,
     callback: (bytes: number, buffer: Uint8Array): boolean => {
       this.trace?.receive(buffer.subarray(0, bytes));
-      this.readAt = this.clock.now();
+      this.heard();
       // Safe: it is `readBuffer`.
       this.http2.receive(buffer as Buffer, 0, bytes);
       return true;
     },
   };
-  /** Time at which something was last received, in monotonic milliseconds. */
-  readAt = 0;
   private isDraining = false;
 
   constructor(
@@ -68,7 +66,6 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
   }
 
   protected received(bytes: Buffer): void {
-    this.readAt = this.clock.now();
     this.http2.receive(bytes);
   }
 

@@ -295,12 +295,10 @@ function rethrow(error: unknown): void {
   throw error;
 }
 
-/** Decodes a `grpc-message`. Malformed text stays as it is. */
+const ENCODED = /(?:%[0-9a-f]{2})+/gi;
+
+/** Decodes a `grpc-message` (gRPC over HTTP/2, Status-Message). What is malformed stays as it is, and what is no UTF-8 becomes U+FFFD. */
 function decoded(text: string): string {
   if (!text.includes('%')) return text;
-  try {
-    return decodeURI(text);
-  } catch {
-    return text;
-  }
+  return text.replace(ENCODED, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString());
 }

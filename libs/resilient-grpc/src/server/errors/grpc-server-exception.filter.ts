@@ -1,19 +1,23 @@
-import { Catch, HttpException, Injectable, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import { Catch, ForbiddenException, HttpException, Injectable, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
-import { BaseRpcExceptionFilter } from '@nestjs/microservices';
+import { BaseRpcExceptionFilter, RpcException } from '@nestjs/microservices';
 import { throwError } from 'rxjs';
 import { serverCallOf } from '../../nest/inbound/grpc-inbound-call.js';
 import { statusOfHttpException } from './http-exception-status.js';
 
+/** Text of the RpcException that Nest throws in a gRPC handler if a guard returns false; in an HTTP handler, it is a ForbiddenException. */
+const FORBIDDEN = 'Forbidden resource';
+
 /**
- * Maps an HttpException of a gRPC handler to the matching gRPC status; Nest's own filter maps each HttpException to UNKNOWN. Register it
+ * Maps an HttpException of a gRPC handler, and a guard that returns false, to the matching gRPC status; Nest's own filter maps both to
+ * UNKNOWN, and handles all other RpcExceptions here, too. Register it
  * with `{ provide: APP_FILTER, useClass: GrpcServerExceptionFilter }`, or with `@UseFilters` on a controller. Exceptions of HTTP handlers
  * and of other microservices in a hybrid application get Nest's default handling.
  */
 @Injectable()
-@Catch(HttpException)
-export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException> {
-  private readonly rpc = new BaseRpcExceptionFilter<HttpException>();
+@Catch(HttpException, RpcException)
+export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException | RpcException> {
+  private readonly rpc = new BaseRpcExceptionFilter<HttpException | RpcException>();
 
   /**
    * Pass `adapters` only if you create the filter yourself in a hybrid application:
@@ -21,19 +25,22 @@ export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException>
    */
   constructor(@Optional() private readonly adapters?: HttpAdapterHost) {}
 
-  catch(exception: HttpException, host: ArgumentsHost): unknown {
+  catch(thrown: HttpException | RpcException, host: ArgumentsHost): unknown {
     const kind = host.getType<string>();
+    const isForbidden = thrown instanceof RpcException && thrown.getError() === FORBIDDEN;
+    const exception = isForbidden ? new ForbiddenException(FORBIDDEN) : thrown;
     if (kind === 'rpc') {
-      if (serverCallOf(host.getArgs()) === undefined) return this.rpc.catch(exception, host);
+      if (serverCallOf(host.getArgs()) === undefined || exception instanceof RpcException)
+        return this.rpc.catch(thrown, host);
       const { code, details, metadata } = statusOfHttpException(exception);
       return throwError(() => ({ code, details, message: details, ...(metadata && { metadata }) }));
     }
     // Nest's own filter handles the exception, because an exception thrown by this filter would bypass Nest and reach the underlying
     // framework.
     if (kind === 'http' && this.adapters !== undefined) {
-      new BaseExceptionFilter(this.adapters.httpAdapter).catch(exception, host);
+      new BaseExceptionFilter(this.adapters.httpAdapter).catch(thrown, host);
       return undefined;
     }
-    throw exception;
+    throw thrown;
   }
 }

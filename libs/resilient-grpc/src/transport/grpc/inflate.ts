@@ -34,6 +34,8 @@ export async function inflate(
   message: Buffer,
   maxBytes: number,
 ): Promise<Buffer | 'too-large' | 'unreadable'> {
+  // As several servers send an empty list: no encoding has a form of 0 bytes.
+  if (message.length === 0) return message;
   const bytes = Math.min(maxBytes, MAX_RATIO * message.length);
   await new Promise<void>((start) => {
     waiting.add({ bytes, start });

@@ -43,6 +43,8 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   private foreign: HeaderBlock | undefined;
   private isBodyDropped = false;
   private isDone = false;
+  /** Headers that have a status, which some proxies let an empty DATA frame follow. */
+  private statusHead: HeaderBlock | undefined;
   /** The end that follows the messages for which there is no demand. */
   private heldEnd: HeaderBlock | ResponseFailure | undefined;
   /** @param maxMessageBytes maximum size of a message */
@@ -118,7 +120,10 @@ export class ResponseStream implements StreamReceiver, MessageSink {
         status !== 200 || (block.contentType !== undefined && !/^application\/grpc/i.test(block.contentType));
       if (isEnd) this.end(block, true);
       else if (isForeign) this.foreign = block;
-      else this.handler.headers(block);
+      else {
+        if (block.grpcStatus !== undefined) this.statusHead = block;
+        this.handler.headers(block);
+      }
     }
   }
 
@@ -135,6 +140,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     if (this.isDone || this.heldEnd !== undefined) return;
     if (!isEnd) this.credit();
     else if (this.foreign !== undefined) this.end(this.foreign, true);
+    else if (this.statusHead !== undefined) this.endIfRead(this.statusHead);
     else this.fail('no-trailers', 'the response ended without trailers');
   }
 

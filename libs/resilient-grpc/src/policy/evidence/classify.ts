@@ -297,9 +297,14 @@ function http(e: AttemptEvidence): Verdict {
   return { ...verdict('http', 'maybe', failureCode(e, StatusCode.UNKNOWN), details), retryableHttp };
 }
 
-/** True if a gRPC server or a gRPC proxy responded, even if its status does not show that the application received the request. */
+/**
+ * True if the peer responded, so that there is one: with a status, with any HTTP response, or by a reset of the stream alone. This does not
+ * show that the application received the request.
+ */
 export function isAnswered(e: AttemptEvidence, verdict: Verdict): boolean {
-  return !verdict.connectionLost && (verdict.reachedServer === 'yes' || isGrpcResponse(e));
+  if (e.wire?.httpStatus !== undefined) return true;
+  if (verdict.connectionLost) return e.wire?.resetCode !== undefined && !e.wire.acceptsNoStreams;
+  return verdict.reachedServer === 'yes' || isGrpcResponse(e);
 }
 
 export function isGrpcResponse({ contentType }: Pick<AttemptEvidence, 'contentType'>): boolean {

@@ -28,6 +28,11 @@ type Listener = experimental.ConnectivityStateListener;
 const { IDLE, CONNECTING, READY, TRANSIENT_FAILURE } = connectivityState;
 /** Buffer size from which a socket reports that it should get no more data. */
 const WRITE_HIGH_WATER = 262_144;
+/**
+ * Time in milliseconds after which a fresh socket connects beside one that has got no answer, and takes the place of an older one: TCP repeats
+ * a lost packet ever more rarely, so the first socket would find a path that is there again up to half a minute late.
+ */
+const FRESH_MS = 2_000;
 // Idle time in milliseconds before the first TCP keepalive probe. TCP detects an unreachable host in about this time. Servers count HTTP/2
 // pings and may reject them, but do not count or reject these probes.
 const TCP_KEEPALIVE_MS = 60_000;
@@ -346,7 +351,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
       const isRead = server === undefined && !this.isSecure;
       const opened =
         server === undefined
-          ? open(this.address, attempt.signal, isRead ? connection : undefined)
+          ? open(this.address, attempt.signal, isRead ? connection : undefined, clock)
           : openTunnel(this.address, options, attempt.signal);
       const tcp = await opened;
       tcp.setKeepAlive(true, TCP_KEEPALIVE_MS);
@@ -390,6 +395,7 @@ function open(
   address: SubchannelAddress,
   signal: AbortSignal,
   reader: SubchannelConnection | undefined,
+  clock: Clock,
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
@@ -400,11 +406,29 @@ function open(
       noDelay: true,
       writableHighWaterMark: WRITE_HIGH_WATER,
     };
-    const socket = connect(reader === undefined ? options : { ...options, onread: reader.socket.onread });
-    socket.once('error', reject);
-    socket.once('connect', () => {
-      socket.off('error', reject);
-      resolve(socket);
-    });
+    let sockets: readonly Socket[] = [];
+    let timer: Timer | undefined;
+    const end = (connected?: Socket): void => {
+      timer?.clear();
+      for (const socket of sockets) if (socket !== connected) socket.destroy();
+    };
+    const begin = (): void => {
+      const [older, newer] = sockets;
+      const socket = connect(reader === undefined ? options : { ...options, onread: reader.socket.onread });
+      if (newer !== undefined) older?.destroy();
+      sockets = [...sockets.slice(-1), socket];
+      const fail = (error: Error): void => {
+        end();
+        reject(error);
+      };
+      socket.once('error', fail);
+      socket.once('connect', () => {
+        socket.off('error', fail);
+        end(socket);
+        resolve(socket);
+      });
+      timer = clock.setTimer(begin, FRESH_MS);
+    };
+    begin();
   });
 }

@@ -152,6 +152,8 @@ class FrameConnection {
  */
 export class FrameServer {
   readonly connections: FrameConnection[] = [];
+  /** Number of requests by key. */
+  private readonly counts = new Map<string, number>();
 
   private constructor(readonly url: string) {}
 
@@ -171,7 +173,9 @@ export class FrameServer {
     const accept = (connection: FrameConnection, streamId: number, block: Buffer): void => {
       const key = /\{(\w+)\}/.exec(block.toString('latin1'))?.[1];
       if (key === undefined) throw new Error(`expected metadata ${KEY} in a request`);
-      const request = new FrameRequest(connection, streamId, key, server.requests(key).length + 1);
+      const number = (server.counts.get(key) ?? 0) + 1;
+      server.counts.set(key, number);
+      const request = new FrameRequest(connection, streamId, key, number);
       connection.requests.push(request);
       onRequest(request);
     };

@@ -68,6 +68,8 @@ class Scene implements ClientOwner, FrameHandler {
   readonly payload = new Map<number, Buffer[]>();
   readonly server = new FrameWriter();
   now = 1_000_000;
+  /** Number of streams that a test has opened. */
+  opened = 0;
   private readonly reader: FrameReader;
   private hasPreface = false;
   private dataId = 0;
@@ -704,6 +706,49 @@ describe('peers that violate the protocol', () => {
     scene.block(1, [...HEADERS, ...TRAILERS], true);
     scene.exchange();
     expect([scene.end, calls[0]!.events]).toEqual([undefined, ['trailers 0 only']]);
+  });
+
+  it.each<[what: string, honest: (scene: Scene, call: Call) => void]>([
+    [
+      'a few for each stream',
+      (scene) => {
+        const firstId = 2 * scene.opened + 1;
+        for (let index = 0; index < 250; index++, scene.opened++) new Call(scene.connection);
+        scene.exchange();
+        for (let id = firstId; id < firstId + 500; id += 2) {
+          scene.block(id, [...HEADERS, ...TRAILERS], true);
+          // RST_STREAM(NO_ERROR) after the answer, as nginx sends it, and what was under way.
+          scene.server.reset(id, 0);
+          for (let late = 0; late < 3; late++) scene.server.windowUpdate(id, 1);
+        }
+      },
+    ],
+    [
+      'one for each message',
+      (scene, call) => {
+        for (let index = 0; index < 1_000; index++) {
+          scene.message(1, 0);
+          scene.server.windowUpdate(3, 1);
+        }
+        call.messages.length = call.events.length = 0;
+      },
+    ],
+  ])('leave a connection alone with 10,000 frames per second without an effect: %s', (_what, honest) => {
+    const scene = Scene.started();
+    const call = new Call(scene.connection);
+    new Call(scene.connection).response.cancel();
+    scene.exchange();
+    scene.opened = 2;
+    scene.block(1, HEADERS);
+    for (let tenths = 0; tenths < 600 && scene.end === undefined; tenths++) {
+      scene.now += 100;
+      honest(scene, call);
+      scene.exchange();
+      scene.frames.length = scene.owner.length = 0;
+    }
+    scene.block(1, TRAILERS, true);
+    scene.exchange();
+    expect([scene.end, call.events.at(-1)]).toEqual([undefined, 'trailers 0']);
   });
 
   it.each([

@@ -476,6 +476,19 @@ describe('the client ends the connection', () => {
       /^HTTP\/1\.1 505 .*and the client has sent HTTP\/1\.\n$/s,
     ],
     ['TLS', Buffer.from([0x16, 3, 1, 0, 5, 1]), /TLS/, /./s],
+    [
+      'the PROXY protocol, version 1,',
+      Buffer.concat([Buffer.from('PROXY TCP4 10.0.0.1 10.0.0.2 40000 50051\r\n'), PREFACE]),
+      /^the load balancer sends the PROXY protocol, /,
+      /the PROXY protocol/,
+    ],
+    [
+      'the PROXY protocol, version 2,',
+      // A connection that the load balancer itself opens, such as a health check.
+      Buffer.concat([Buffer.from('\r\n\r\n\0\r\nQUIT\n\x20\0\0\0', 'latin1'), PREFACE]),
+      /^the load balancer sends the PROXY protocol, /,
+      /the PROXY protocol/,
+    ],
     ['something else', Buffer.from('hello'), /preface/, /./s],
   ])('by %s instead of the preface', (_what, bytes, details, answer) => {
     const scene = new Scene();
@@ -615,6 +628,17 @@ describe('cancelled calls', () => {
     expect(scene.end).toBeUndefined();
     scene.send(cancelled(10, 50_000));
     expect(scene.end).toMatchObject({ code: 11, details: 'more than 50000 cancelled or refused calls' });
+  });
+
+  it('leave the connection alone at 14,000 per second', () => {
+    const scene = Scene.started();
+    for (let tenths = 0; tenths < 100 && scene.end === undefined; tenths++) {
+      scene.now += 100;
+      scene.send(cancelled(1_400, 1_400 * tenths));
+      scene.calls.length = 0;
+    }
+    scene.send(request(280_001));
+    expect([scene.frames.at(-1), scene.end]).toEqual(['HEADERS 280001 0 END', undefined]);
   });
 
   it('that this side resets because of violations end the connection sooner', () => {

@@ -10,12 +10,14 @@ import {
   FRAME,
   FrameReader,
   PREFACE,
+  SETTING,
   frame,
   headers,
   numbers,
   ping,
   reset,
   settings,
+  windowUpdate,
 } from '../../../../../test/unit-support/frames.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
@@ -361,6 +363,44 @@ it('does not end a connection because of a ping whose answer it has not read', a
   client.pongs = false;
   await scene.clock.advanceAsync(5_000);
   expect(scene.ends).toMatchObject([{ isTimeout: true }]);
+});
+
+it('takes any bytes of a client for an answer to a ping, and ends the connection when no more arrive', async () => {
+  const scene = await Scene.start({ keepalive: { intervalMs: 10_000, timeoutMs: 5_000 } });
+  const client = scene.connect();
+  client.pongs = false;
+  client.socket.write(GREETING);
+  await waitFor(() => scene.sockets[0]?.bytesRead === GREETING.length);
+  await scene.clock.advanceAsync(10_000);
+  for (let second = 0; second < 60; second += 4) {
+    await scene.clock.advanceAsync(4_000);
+    client.socket.write(windowUpdate(0, 1));
+    await waitFor(() => scene.connections[0]?.readAt === scene.clock.now());
+  }
+  expect(scene.ends).toEqual([]);
+  await scene.clock.advanceAsync(10_100);
+  expect(scene.ends).toMatchObject([{ isTimeout: true }]);
+  await client.closed();
+});
+
+it('gives a slow line time for what was sent before a ping', async () => {
+  const scene = await Scene.start({ keepalive: { intervalMs: 10_000, timeoutMs: 5_000 } });
+  scene.onEnded = (stream) => {
+    stream.head(encodedBound(ANSWER), (target, at) => encodeFields(target, at, ANSWER));
+    stream.send(Buffer.alloc(1_000_000));
+  };
+  const client = scene.connect();
+  client.pongs = false;
+  const windows = [settings([SETTING.initialWindowSize, 2_000_000]), windowUpdate(0, 2_000_000)];
+  client.socket.write(Buffer.concat([PREFACE, ...windows, call()]));
+  await waitFor(() => client.socket.bytesRead > 1_000_000);
+  await scene.clock.advanceAsync(10_000);
+  // 50 bytes per millisecond.
+  await scene.clock.advanceAsync(5_000 + 20_000);
+  expect(scene.ends).toEqual([]);
+  await scene.clock.advanceAsync(500);
+  expect(scene.ends).toMatchObject([{ isTimeout: true }]);
+  await client.closed();
 });
 
 it('hands out the requests of one write over several turns', async () => {

@@ -6,7 +6,8 @@ import { waitFor } from '../../testing/wait-for.js';
 import { ResponseStream, type ResponseFailure } from '../grpc/response-stream.js';
 import { encodedBound, encodeFields } from '../hpack/hpack-encoder.js';
 import { FrameWriter } from '../http2/frame-writer.js';
-import { PREFACE } from '../http2/frames.js';
+import { PREFACE, Setting } from '../http2/frames.js';
+import type { Http2Stream } from '../http2/http2-stream.js';
 import type { Keepalive } from './http2-socket.js';
 import { SocketConnection, type SocketEnd, type SocketOwner } from './socket-connection.js';
 
@@ -28,6 +29,8 @@ class Scene implements SocketOwner {
   /** Types of the frames that the server has received, and the payloads of the PINGs among them. */
   types: number[] = [];
   pings: Buffer[] = [];
+  /** Number of bytes that the server has received. */
+  received = 0;
 
   private constructor(keepalive?: Keepalive) {
     this.connection = new SocketConnection(SETTINGS, this, this.clock, keepalive);
@@ -61,6 +64,7 @@ class Scene implements SocketOwner {
     let left = PREFACE.length;
     this.peer.on('error', () => undefined);
     this.peer.on('data', (bytes) => {
+      this.received += bytes.length;
       rest = Buffer.concat([rest, bytes.subarray(left)]);
       left = Math.max(0, left - bytes.length);
       for (let size = 0; rest.length >= 9; rest = rest.subarray(size)) {
@@ -77,8 +81,15 @@ class Scene implements SocketOwner {
     this.peer.write(Buffer.concat(this.frames.take()));
   }
 
-  /** Opens a call, and returns its ends. */
+  /** Sends a request, and returns the ends of its call. */
   call(): (string | undefined)[] {
+    const { ends, stream } = this.open();
+    stream.end();
+    return ends;
+  }
+
+  /** Opens a call. */
+  open(): { readonly ends: (string | undefined)[]; readonly stream: Http2Stream } {
     const ends: (string | undefined)[] = [];
     const end = (what: string | undefined): void => {
       ends.push(what);
@@ -98,8 +109,7 @@ class Scene implements SocketOwner {
       encodeFields(target, at, REQUEST),
     );
     this.connection.callStarted();
-    response.stream.end();
-    return ends;
+    return { ends, stream: response.stream };
   }
 
   answer(id: number): void {
@@ -245,6 +255,38 @@ describe('keepalive', () => {
     expect(scene.pings).toEqual([]);
     scene.call();
     await waitFor(() => scene.pings.length === 1);
+  });
+
+  it('takes any bytes for an answer, and ends the connection when no more arrive', async () => {
+    const scene = await Scene.start(KEEPALIVE);
+    const ends = scene.call();
+    await scene.clock.advanceAsync(10_000);
+    await waitFor(() => scene.pings.length === 1);
+    for (let second = 0; second < 60; second += 4) {
+      await scene.clock.advanceAsync(4_000);
+      scene.frames.windowUpdate(0, 1);
+      scene.flush();
+      await waitFor(() => scene.connection.readAt === scene.clock.now());
+    }
+    expect([scene.end, ends, scene.pings.length]).toEqual([undefined, [], 1]);
+    await scene.clock.advanceAsync(10_100);
+    expect(scene.end).toMatchObject({ isTimeout: true });
+  });
+
+  it('gives a slow line time for what was sent before the ping', async () => {
+    const scene = await Scene.start(KEEPALIVE);
+    scene.open().stream.send(Buffer.alloc(1_000_000));
+    scene.frames.settings([Setting.INITIAL_WINDOW_SIZE, 2_000_000]);
+    scene.frames.windowUpdate(0, 2_000_000);
+    scene.flush();
+    await waitFor(() => scene.received > 1_000_000);
+    await scene.clock.advanceAsync(10_000);
+    await waitFor(() => scene.pings.length === 1);
+    // 50 bytes per millisecond.
+    await scene.clock.advanceAsync(5_000 + 20_000);
+    expect(scene.end).toBeUndefined();
+    await scene.clock.advanceAsync(500);
+    expect(scene.end).toMatchObject({ isTimeout: true });
   });
 
   it('pings without calls if it is always on', async () => {

@@ -21,6 +21,7 @@ import {
   GrpcMethod,
   GrpcStreamCall,
   GrpcStreamMethod,
+  RpcException,
   Transport,
   type GrpcOptions,
 } from '@nestjs/microservices';
@@ -31,6 +32,9 @@ import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { NEVER, concat, firstValueFrom, ignoreElements, of, throwError, toArray, type Observable } from 'rxjs';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { startOrdersApp, type OrdersApp, ORDERS_PROTO } from '../support/orders-app.js';
+import { ParityClient } from './parity/client.js';
+import { KindsController } from './parity/handlers.js';
+import { SERVERS, startServer } from './parity/servers.js';
 
 /** Options of the server under test. */
 function serverOptions(url: string): GrpcOptions {
@@ -238,6 +242,58 @@ describe('GrpcServerExceptionFilter', () => {
     expect(await firstValueFrom(orders.create({ requestId: '1', item: 'tea', quantity: 1 }))).toMatchObject({
       sequence: '1',
     });
+  });
+});
+
+describe.each(SERVERS)('a guard that returns false in front of %s', (serverKind) => {
+  const METHODS = ['Unary', 'Watch', 'Collect', 'Chat'];
+
+  /** Returns the statuses of all methods of a server. */
+  async function statusesOf(configure: (app: INestApplication) => void): Promise<readonly string[]> {
+    const server = await startServer({
+      serverKind,
+      controllers: [KindsController],
+      inheritAppConfig: true,
+      // Safe: it is hybrid.
+      configure: (app) => configure(app as INestApplication),
+    });
+    closing.push(() => server.close());
+    const caller = new ParityClient(server.url);
+    closing.push(async () => caller.close());
+    const answers = await Promise.all(METHODS.map((method) => caller.call(`parity.v1.Kinds/${method}`)));
+    return answers.map(({ status }) => `${String(status.code)} ${status.details}`);
+  }
+
+  const guard = { canActivate: () => false };
+
+  it('answers PERMISSION_DENIED with GrpcServerExceptionFilter', async () => {
+    const statuses = await statusesOf((app) => {
+      app.useGlobalGuards(guard);
+      app.useGlobalFilters(new GrpcServerExceptionFilter());
+    });
+    expect(statuses).toEqual(METHODS.map(() => '7 Forbidden resource'));
+  });
+
+  it("answers UNKNOWN without it, as Nest's filter does", async () => {
+    expect(await statusesOf((app) => app.useGlobalGuards(guard))).toEqual(METHODS.map(() => '2 Forbidden resource'));
+  });
+
+  it('is the only source of an RpcException that GrpcServerExceptionFilter handles in another way', async () => {
+    const text = 'Forbidden';
+    for (const error of [text, { code: 9, message: text }, { code: 3, message: 'Forbidden resource', details: text }]) {
+      const throws = {
+        canActivate: () => {
+          throw new RpcException(error);
+        },
+      };
+      const plain = await statusesOf((app) => app.useGlobalGuards(throws));
+      const ours = await statusesOf((app) => {
+        app.useGlobalGuards(throws);
+        app.useGlobalFilters(new GrpcServerExceptionFilter());
+      });
+      expect(ours).toEqual(plain);
+      expect(new Set(plain).size).toBe(1);
+    }
   });
 });
 

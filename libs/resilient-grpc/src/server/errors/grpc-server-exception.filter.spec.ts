@@ -1,6 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
-import { Logger, NotFoundException } from '@nestjs/common';
+import { Logger, NotFoundException, type HttpException } from '@nestjs/common';
 import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
+import { RpcException } from '@nestjs/microservices';
 import { firstValueFrom, type Observable } from 'rxjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { GrpcServerExceptionFilter } from './grpc-server-exception.filter.js';
@@ -8,10 +9,17 @@ import { GrpcServerExceptionFilter } from './grpc-server-exception.filter.js';
 const exception = new NotFoundException('no order 7');
 const call = { metadata: new Metadata(), cancelled: false, getDeadline: () => Infinity, once: () => {} };
 
-function catchException(kind: string, args: unknown[]): Promise<unknown> {
+/** What Nest throws in a handler of a microservice if a guard returns false. */
+const forbidden = new RpcException('Forbidden resource');
+
+function catchException(
+  kind: string,
+  args: unknown[],
+  thrown: HttpException | RpcException = exception,
+): Promise<unknown> {
   const host = new ExecutionContextHost(args);
   host.setType(kind);
-  const failed = new GrpcServerExceptionFilter().catch(exception, host) as Observable<never>;
+  const failed = new GrpcServerExceptionFilter().catch(thrown, host) as Observable<never>;
   return firstValueFrom(failed).then(
     () => expect.unreachable(),
     (error: unknown) => error,
@@ -28,17 +36,39 @@ describe('GrpcServerExceptionFilter', () => {
     expect(await catchException('rpc', args)).toEqual({ code: 5, details: 'no order 7', message: 'no order 7' });
   });
 
-  it("lets Nest's own filter handle an exception from a handler of another transport", async () => {
-    expect(await catchException('rpc', [{ id: '7' }, { getPattern: () => 'orders' }])).toEqual({
-      status: 'error',
-      message: 'Internal server error',
-    });
+  it.each([
+    ['with the arguments (data, metadata, call)', [{ id: '7' }, call.metadata, call]],
+    ['with the arguments (call, callback)', [call, () => {}]],
+  ])('maps a guard that returns false to PERMISSION_DENIED before a handler %s', async (_, args) => {
+    const denied = { code: 7, details: 'Forbidden resource', message: 'Forbidden resource' };
+    expect(await catchException('rpc', args, forbidden)).toEqual(denied);
+  });
+
+  it.each([
+    ['a text', 'no order 7', { status: 'error', message: 'no order 7' }],
+    ['a status', { code: 9, message: 'sold' }, { code: 9, message: 'sold' }],
+    [
+      'the text of a guard inside a status',
+      { code: 16, message: 'Forbidden resource' },
+      { code: 16, message: 'Forbidden resource' },
+    ],
+  ])("lets Nest's own filter handle an RpcException with %s", async (_, error, expected) => {
+    expect(await catchException('rpc', [{}, call.metadata, call], new RpcException(error))).toEqual(expected);
+  });
+
+  it.each([
+    ['an HttpException', exception, 'Internal server error'],
+    ['a guard that returns false', forbidden, 'Forbidden resource'],
+  ])("lets Nest's own filter handle %s of a handler of another transport", async (_, thrown, message) => {
+    const args = [{ id: '7' }, { getPattern: () => 'orders' }];
+    expect(await catchException('rpc', args, thrown)).toEqual({ status: 'error', message });
   });
 
   it.each(['http', 'graphql', 'ws'])(
-    'rethrows an HttpException in a context of type %s if the filter has no HttpAdapterHost',
+    'rethrows an exception in a context of type %s if the filter has no HttpAdapterHost',
     (kind) => {
-      expect(() => catchException(kind, [{}, {}, {}])).toThrow(exception);
+      for (const thrown of [exception, forbidden])
+        expect(() => catchException(kind, [{}, {}, {}], thrown)).toThrow(thrown);
     },
   );
 });

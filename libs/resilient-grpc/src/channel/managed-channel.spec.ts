@@ -304,6 +304,30 @@ it('refuses only waiting calls with waitForReady: false when an outage begins', 
   expect([failing, byDefault, waiting]).toEqual([['outage'], [], []]);
 });
 
+it('connects within a second while calls fail, and keeps the backoff after the grace period without calls', async () => {
+  const clock = new VirtualClock();
+  const { channel } = openWithoutServer(clock);
+  const attempts = (): number => channel.connectivity.outage?.connectAttempts ?? 0;
+  let made = 1;
+  const failOne = async (waitForReady?: boolean): Promise<void> => {
+    const ends = waitFrom(channel, clock, waitForReady);
+    await clock.advanceAsync(1_000);
+    expect(ends).toEqual(['outage']);
+    await waitFor(() => attempts() > made);
+    expect(attempts()).toBe((made += 1));
+  };
+  waitFrom(channel, clock, false);
+  clock.advance(0);
+  await waitFor(() => attempts() === made);
+  await failOne(false);
+  await clock.advanceAsync(GRACE_MS);
+  for (const laterMs of [0, 60_000, 3_600_000]) {
+    await clock.advanceAsync(laterMs);
+    expect(attempts()).toBe(made);
+    for (let call = 0; call < 3; call++) await failOne();
+  }
+});
+
 it('releases waiting calls faster if the client made more calls before the outage', async () => {
   const withoutLoad = await countReleased(await openInOutage());
   const withLoad = await countReleased(await openInOutage(200));

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
+import { DEFAULT_CLIENT_SETTINGS } from '../../client/settings/client-options.js';
 import { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
 import type { Clock } from '../../time/clock.js';
@@ -210,5 +211,45 @@ describe('slow attempt to connect', () => {
     expect(reported).toEqual([]);
     await clock.advanceAsync(20);
     expect(reported).toEqual([REPORT]);
+  });
+});
+
+describe('outages that repeat', () => {
+  /** For each outage, the milliseconds for which a call that fails first may wait, up to the end of the outage. */
+  async function waits(count: number, downMs: number, upMs: number): Promise<number[]> {
+    const clock = new BusyClock();
+    const events = new EventHub({ client: 'orders' }, () => clock.epoch());
+    const dependencies = { waiting: { calls: 0, size: 0 }, connecting: () => undefined, connectTimeoutMs: 20_000 };
+    const { outageGraceMs } = DEFAULT_CLIENT_SETTINGS;
+    const load = new LoadBaseline(0);
+    const outage = new OutageWatch(outageGraceMs, { load, clock, events, ...dependencies }, () => undefined);
+    const waited: number[] = [];
+    for (let number = 0; number < count; number++) {
+      outage.attemptFailed('refused');
+      let waitMs = 0;
+      for (let ms = 0; ms < downMs; ms += 100) {
+        await clock.advanceAsync(100);
+        outage.attemptFailed('refused');
+        if (outage.insideGrace) waitMs += 100;
+      }
+      waited.push(waitMs);
+      outage.becameReady();
+      outage.answered();
+      await clock.advanceAsync(upMs);
+    }
+    expect(outage.past.map(({ durationMs }) => durationMs)).toEqual(Array<number>(count).fill(downMs));
+    outage.close();
+    return waited;
+  }
+
+  it.each([
+    [8, 1_500, 7_000],
+    [20, 3_000, 15_000],
+  ])('let calls wait until the end in each of %i outages of %i ms with %i ms between them', async (count, down, up) => {
+    expect(await waits(count, down, up)).toEqual(Array<number>(count).fill(down));
+  });
+
+  it('let calls wait less from the third one on if the server hardly serves between them', async () => {
+    expect(await waits(5, 3_000, 1_000)).toEqual([3_000, 3_000, 400, 400, 400]);
   });
 });

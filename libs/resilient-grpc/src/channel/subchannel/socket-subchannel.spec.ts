@@ -1,16 +1,24 @@
 import { once } from 'node:events';
 import { createServer, type ServerHttp2Session, type ServerHttp2Stream, type ServerOptions } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { Channel, connectivityState, credentials, Metadata, type StatusObject } from '@grpc/grpc-js';
+import {
+  Channel,
+  connectivityState,
+  credentials,
+  Metadata,
+  type ChannelOptions,
+  type StatusObject,
+} from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
+import type { Random } from '../../time/random.js';
 import { SocketSubchannels, type SocketSubchannel } from './socket-subchannel.js';
 
-const { IDLE, READY } = connectivityState;
+const { IDLE, READY, TRANSIENT_FAILURE } = connectivityState;
 
 /** A server that answers when a test ends its streams, and a subchannel to it. */
-async function start(options: ServerOptions = {}) {
+async function start(options: ServerOptions = {}, random: Random = () => 0, channelOptions: ChannelOptions = {}) {
   const sessions: ServerHttp2Session[] = [];
   const streams: ServerHttp2Stream[] = [];
   const server = createServer(options);
@@ -33,14 +41,14 @@ async function start(options: ServerOptions = {}) {
   const channel = new Channel(`ipv4:${key}`, insecure, {});
   const pool = new SocketSubchannels({
     clock: systemClock,
-    random: () => 0,
+    random,
     credentials: insecure,
     channel: () => channel,
     connectTimeoutMs: () => 20_000,
     holdOffMs: () => 0,
     keepaliveThrottled: () => undefined,
   });
-  const subchannel = pool.get(key, { host, port }, {});
+  const subchannel = pool.get(key, { host, port }, channelOptions);
   subchannel.ref();
   onTestFinished(() => {
     pool.isClosed = true;
@@ -49,7 +57,7 @@ async function start(options: ServerOptions = {}) {
     for (const session of sessions) session.destroy();
     server.close();
   });
-  return { subchannel, sessions, streams };
+  return { subchannel, sessions, streams, server };
 }
 
 async function connect(subchannel: SocketSubchannel): Promise<void> {
@@ -95,6 +103,31 @@ it('fails the calls of a lost connection, and becomes IDLE', async () => {
   await waitFor(() => ends.length === 1);
   expect(ends[0]).toMatchObject({ code: 14 });
   expect(subchannel.getConnectivityState()).toBe(IDLE);
+});
+
+it('draws the first backoff of each outage', async () => {
+  const draws = [0, 1, 0.5];
+  let drawn = 0;
+  const options = { 'grpc.initial_reconnect_backoff_ms': 40_000, 'grpc.max_reconnect_backoff_ms': 40_000 };
+  const { subchannel, sessions, server } = await start({}, () => draws[drawn++] ?? 0, options);
+  // Safe: the server listens on TCP.
+  const { port } = server.address() as AddressInfo;
+  const backoffs: number[] = [];
+  for (let outage = 0; outage < 3; outage++) {
+    await new Promise((resolve) => server.close(resolve));
+    const startedAt = Date.now();
+    subchannel.startConnecting();
+    await waitFor(() => subchannel.getConnectivityState() === TRANSIENT_FAILURE);
+    backoffs.push(Math.round((subchannel.backoffEndsAt! - startedAt) / 10_000));
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    subchannel.resetBackoff();
+    await waitFor(() => subchannel.getConnectivityState() === READY);
+    sessions.at(-1)!.destroy();
+    await waitFor(() => subchannel.getConnectivityState() === IDLE);
+  }
+  // 40 s, 20 s, and 30 s.
+  expect(backoffs).toEqual([4, 2, 3]);
 });
 
 it('reports a call as never sent if it is cancelled while it waits for a stream', async () => {

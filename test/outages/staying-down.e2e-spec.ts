@@ -265,12 +265,28 @@ describe.concurrent('server that stays down', () => {
 
 // These tests do not run concurrently, because they replace the timers of the process.
 describe('server that stays down', () => {
-  it('tries to connect only at the pace of the backoff while no call waits', async ({ onTestFinished }) => {
+  it('tries to connect only at the pace of the backoff while no call waits or fails', async ({ onTestFinished }) => {
+    const peer = await startPeer(onTestFinished);
+    const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 1_000 };
+    const app = await startApp(onTestFinished, { url: peer.url, channelOptions });
+    const { advance, until } = holdTimers();
+    await failing(() => app.orders.get({ id: '1' }, { waitForReady: false })).ended;
+    for (let passedMs = 0; passedMs < 8_000; passedMs += 20) {
+      await advance(20);
+      await until(() => app.client.connectivity.state !== 'CONNECTING');
+    }
+    // Only the failed call has caused an early attempt. The first backoff is 0.5 to 1 s, and each further one 1.6 times as long, ±20%.
+    expect(Math.min(...gaps(peer.acceptedAt).slice(1))).toBeGreaterThan(490);
+    expect(peer.acceptedAt.length).toBeGreaterThanOrEqual(4);
+    expect(peer.acceptedAt.length).toBeLessThanOrEqual(7);
+  });
+
+  it('tries to connect about four times per second while calls fail at once', async ({ onTestFinished }) => {
     const peer = await startPeer(onTestFinished);
     const app = await startApp(onTestFinished, {
       url: peer.url,
       methods: { '*': { waitForReady: false } },
-      channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1_000 },
+      channelOptions: FAR_BACKOFF,
     });
     const { advance, until } = holdTimers();
     const get = () => app.orders.get({ id: '1' });
@@ -280,9 +296,10 @@ describe('server that stays down', () => {
       await until(() => app.client.connectivity.state !== 'CONNECTING');
       await failsAtOnce(get);
     }
-    expect(Math.min(...gaps(peer.acceptedAt))).toBeGreaterThan(750);
-    expect(peer.acceptedAt.length).toBeGreaterThanOrEqual(4);
-    expect(peer.acceptedAt.length).toBeLessThanOrEqual(6);
+    // After 0.1 s, later after 0.25 s, ±50%.
+    expect(Math.min(...gaps(peer.acceptedAt))).toBeGreaterThanOrEqual(50);
+    expect(peer.acceptedAt.length).toBeGreaterThan(20);
+    expect(peer.acceptedAt.length).toBeLessThan(60);
     expect(aboveDebug(app)).toEqual([
       expect.stringMatching(/^warn: outage: .*; [1-9]\d* calls? failed, and none is waiting; to diagnose, run: \S/),
       expect.stringMatching(

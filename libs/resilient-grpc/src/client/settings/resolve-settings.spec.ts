@@ -2,7 +2,6 @@ import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { Metadata, credentials, experimental } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
 import { systemClock } from '../../time/clock.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { loadContract } from './contract.js';

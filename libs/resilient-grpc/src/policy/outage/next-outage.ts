@@ -78,11 +78,15 @@ function afterFailedAttempt(state: OutageState, at: number, graceMs: number): Ou
   if (current)
     return { ...state, current: { ...current, connectAttempts: current.connectAttempts + 1, readySince: undefined } };
 
-  const isFlapping = state.starts.length + 1 >= FLAP_COUNT && at - state.starts[0]! < FLAP_WINDOW_MS;
+  const [first] = state.starts;
+  const isFlapping = first !== undefined && state.starts.length + 1 >= FLAP_COUNT && at - first < FLAP_WINDOW_MS;
   // Outages of a flapping server share one grace period, and time without an outage gives it back: a server that restarts again and again
   // is worth waiting for as long as it serves in between, and callers of one that hardly does wait only once.
   const graceEndsAt = at + graceMs - (isFlapping ? usedMs(state, at) : 0);
-  return { ...state, current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping: isFlapping, readySince: undefined } };
+  return {
+    ...state,
+    current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping: isFlapping, readySince: undefined },
+  };
 }
 
 /** Milliseconds of the grace period that earlier outages have used and not given back. */

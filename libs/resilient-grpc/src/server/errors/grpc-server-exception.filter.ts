@@ -1,4 +1,12 @@
-import { Catch, ForbiddenException, HttpException, Injectable, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import {
+  Catch,
+  ForbiddenException,
+  HttpException,
+  Injectable,
+  Optional,
+  type ArgumentsHost,
+  type ExceptionFilter,
+} from '@nestjs/common';
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { BaseRpcExceptionFilter, RpcException } from '@nestjs/microservices';
 import { throwError } from 'rxjs';

@@ -45,9 +45,9 @@ export abstract class Http2Socket {
   private pingTimer: Timer | undefined;
   /** True if reading has paused since the last ping. */
   protected hasPaused = false;
-  /** Time at which something was last received, in monotonic milliseconds, and what had been sent then. */
+  /** Time at which something was last received, in monotonic milliseconds, and bytes that were sent since then. */
   readAt = 0;
-  private sentBytes = 0;
+  protected aheadBytes = 0;
   /** True if a ping was due while no call was open. */
   private isPingDue = false;
 
@@ -76,7 +76,8 @@ export abstract class Http2Socket {
     if (!isRead) {
       socket.on('data', (bytes) => {
         this.trace?.receive(bytes);
-        this.heard();
+        this.readAt = this.clock.now();
+        this.aheadBytes = 0;
         this.received(bytes);
       });
     }
@@ -91,11 +92,6 @@ export abstract class Http2Socket {
       this.closeTimer?.clear();
       this.http2.lost(this.error?.message ?? 'the connection was closed');
     });
-  }
-
-  protected heard(): void {
-    this.readAt = this.clock.now();
-    this.sentBytes = this.socket?.bytesWritten ?? 0;
   }
 
   // ── keepalive ──
@@ -132,8 +128,7 @@ export abstract class Http2Socket {
   private awaitAnswer(timeoutMs: number): void {
     this.hasPaused = this.socket?.isPaused() === true;
     const from = this.clock.now();
-    const aheadBytes = (this.socket?.bytesWritten ?? 0) - this.sentBytes;
-    this.pingTimer = new PeerTimer(this.clock, timeoutMs + aheadBytes / SLOW_LINE, () => {
+    this.pingTimer = new PeerTimer(this.clock, timeoutMs + this.aheadBytes / SLOW_LINE, () => {
       // The answer may be behind what was not read.
       if (this.hasPaused || this.readAt > from) this.awaitAnswer(timeoutMs);
       else {
@@ -154,7 +149,10 @@ export abstract class Http2Socket {
     const { socket, http2 } = this;
     if (socket?.writable !== true) return;
     const chunks = http2.takeOutput();
-    if (this.trace !== undefined) for (const chunk of chunks) this.trace.send(chunk);
+    for (const chunk of chunks) {
+      this.aheadBytes += chunk.length;
+      this.trace?.send(chunk);
+    }
     // Over TLS, a write ends later.
     const written = this.isSecure ? this.written : undefined;
     if (chunks.length === 1) socket.write(chunks[0]!, written);

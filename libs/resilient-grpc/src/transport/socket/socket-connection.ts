@@ -35,7 +35,8 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
     buffer: readBuffer,
     callback: (bytes: number, buffer: Uint8Array): boolean => {
       this.trace?.receive(buffer.subarray(0, bytes));
-      this.heard();
+      this.readAt = this.clock.now();
+      this.aheadBytes = 0;
       // Safe: it is `readBuffer`.
       this.http2.receive(buffer as Buffer, 0, bytes);
       return true;

@@ -90,7 +90,9 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   /** True while the socket takes nothing more. */
   protected isBlocked = false;
   private unsentAcknowledgements = 0;
-  protected readonly uselessFrames: Allowance;
+  private readonly uselessFrames: Allowance;
+  /** Number of frames without an effect that are tolerated besides. */
+  private excused = 0;
   private pings: SentPing[] = [];
   private sentPings = 0;
   /** The stream of the DATA frame that is being received; `undefined` if the payload is dropped. */
@@ -432,7 +434,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   data(bytes: Buffer, at: number, end: number): void {
     const stream = this.dataStream;
     if (stream === undefined || stream.isClosed) return;
-    this.uselessFrames.extend(FRAMES_PER_DATA);
+    this.excused += FRAMES_PER_DATA;
     stream.receiver.data(bytes, at, end);
   }
 
@@ -571,6 +573,8 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   }
 
   useless(frame: string, count = 1): void {
+    this.uselessFrames.extend(this.excused);
+    this.excused = 0;
     if (!this.uselessFrames.take(count))
       throw new ConnectionError(ENHANCE_YOUR_CALM, `too many frames without an effect (${frame})`);
   }
@@ -611,7 +615,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.pending = undefined;
     this.stopPumping(stream);
     if (!this.streams.delete(stream.id)) return;
-    this.uselessFrames.extend(FRAMES_PER_STREAM);
+    this.excused += FRAMES_PER_STREAM;
     const { streamWindow } = this.settingsOfThisSide;
     this.extraWindow -= stream.window - streamWindow;
     if (stream.kind !== undefined && stream.receivedBytes > streamWindow) stream.kind.window = stream.window;

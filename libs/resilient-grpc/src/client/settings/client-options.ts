@@ -300,7 +300,8 @@ export interface KeepaliveOptions {
    */
   readonly keepaliveTimeMs?: number | undefined;
   /**
-   * Time in milliseconds, from 1 to 2,147,483,647, to wait for the response to a ping before the connection is closed.
+   * Time in milliseconds, from 1 to 2,147,483,647, in which some byte must arrive after a ping; otherwise, the connection is closed. It is
+   * longer by 20 ms for each KB that was sent after the last byte arrived.
    * @defaultValue 20000
    */
   readonly keepaliveTimeoutMs?: number | undefined;

@@ -1,5 +1,5 @@
 import { type ChannelCredentials, type ChannelOptions, experimental } from '@grpc/grpc-js';
-import { firstBackoffMs } from '../../policy/reconnect/reconnect-times.js';
+import { FIRST_BACKOFF_MS, firstBackoffMs } from '../../policy/reconnect/reconnect-times.js';
 import type { Random } from '../../time/random.js';
 import { targetUri } from '../connection/address-key.js';
 
@@ -22,7 +22,10 @@ export function areSecure(credentials: ChannelCredentials): boolean {
 export function createBackoff(ended: () => void, options: ChannelOptions, random: Random): experimental.BackoffTimeout {
   const { 'grpc.initial_reconnect_backoff_ms': firstMs, 'grpc.max_reconnect_backoff_ms': maxDelay } = options;
   const backoff = new experimental.BackoffTimeout(ended, {
-    ...(firstMs !== undefined && { initialDelay: firstBackoffMs(firstMs, random) }),
+    // What an application sets is exact.
+    ...(firstMs !== undefined && {
+      initialDelay: firstMs === FIRST_BACKOFF_MS ? firstBackoffMs(firstMs, random) : firstMs,
+    }),
     ...(maxDelay !== undefined && { maxDelay }),
   });
   backoff.unref();

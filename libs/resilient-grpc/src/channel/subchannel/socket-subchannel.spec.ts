@@ -13,6 +13,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
+import { createBackoff } from '../quirks/secure-connector.js';
 import { SocketSubchannels, type SocketSubchannel } from './socket-subchannel.js';
 
 const { IDLE, READY, TRANSIENT_FAILURE } = connectivityState;
@@ -105,10 +106,10 @@ it('fails the calls of a lost connection, and becomes IDLE', async () => {
   expect(subchannel.getConnectivityState()).toBe(IDLE);
 });
 
-it('draws the first backoff of each outage', async () => {
+it('draws the first backoff of each outage, unless the application sets it', async () => {
   const draws = [0, 1, 0.5];
   let drawn = 0;
-  const options = { 'grpc.initial_reconnect_backoff_ms': 40_000, 'grpc.max_reconnect_backoff_ms': 40_000 };
+  const options = { 'grpc.initial_reconnect_backoff_ms': 1_000, 'grpc.max_reconnect_backoff_ms': 40_000 };
   const { subchannel, sessions, server } = await start({}, () => draws[drawn++] ?? 0, options);
   // Safe: the server listens on TCP.
   const { port } = server.address() as AddressInfo;
@@ -118,7 +119,7 @@ it('draws the first backoff of each outage', async () => {
     const startedAt = Date.now();
     subchannel.startConnecting();
     await waitFor(() => subchannel.getConnectivityState() === TRANSIENT_FAILURE);
-    backoffs.push(Math.round((subchannel.backoffEndsAt! - startedAt) / 10_000));
+    backoffs.push(Math.round((subchannel.backoffEndsAt! - startedAt) / 250));
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     subchannel.resetBackoff();
@@ -126,8 +127,16 @@ it('draws the first backoff of each outage', async () => {
     sessions.at(-1)!.destroy();
     await waitFor(() => subchannel.getConnectivityState() === IDLE);
   }
-  // 40 s, 20 s, and 30 s.
+  // 1 s, 0.5 s, and 0.75 s.
   expect(backoffs).toEqual([4, 2, 3]);
+  const exact = createBackoff(
+    () => undefined,
+    { 'grpc.initial_reconnect_backoff_ms': 40_000 },
+    () => 1,
+  );
+  exact.runOnce();
+  onTestFinished(() => exact.stop());
+  expect(exact.getEndTime().getTime() - Date.now()).toBeGreaterThan(39_000);
 });
 
 it('reports a call as never sent if it is cancelled while it waits for a stream', async () => {

@@ -303,8 +303,8 @@ function http(e: AttemptEvidence): Verdict {
  */
 export function isAnswered(e: AttemptEvidence, verdict: Verdict): boolean {
   if (e.wire?.httpStatus !== undefined) return true;
-  if (verdict.connectionLost) return e.wire?.resetCode !== undefined && !e.wire.acceptsNoStreams;
-  return verdict.reachedServer === 'yes' || isGrpcResponse(e);
+  if (e.wire?.resetCode !== undefined && !e.wire.acceptsNoStreams) return true;
+  return !verdict.connectionLost && (verdict.reachedServer === 'yes' || isGrpcResponse(e));
 }
 
 export function isGrpcResponse({ contentType }: Pick<AttemptEvidence, 'contentType'>): boolean {

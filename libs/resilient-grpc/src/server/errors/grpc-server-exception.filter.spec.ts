@@ -1,5 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
-import { Logger, NotFoundException, type HttpException } from '@nestjs/common';
+import { Logger, NotFoundException, type HttpException, type Type } from '@nestjs/common';
+import { FILTER_CATCH_EXCEPTIONS } from '@nestjs/common/constants.js';
 import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
 import { RpcException } from '@nestjs/microservices';
 import { firstValueFrom, type Observable } from 'rxjs';
@@ -44,16 +45,16 @@ describe('GrpcServerExceptionFilter', () => {
     expect(await catchException('rpc', args, forbidden)).toEqual(denied);
   });
 
-  it.each([
-    ['a text', 'no order 7', { status: 'error', message: 'no order 7' }],
-    ['a status', { code: 9, message: 'sold' }, { code: 9, message: 'sold' }],
-    [
-      'the text of a guard inside a status',
-      { code: 16, message: 'Forbidden resource' },
-      { code: 16, message: 'Forbidden resource' },
-    ],
-  ])("lets Nest's own filter handle an RpcException with %s", async (_, error, expected) => {
-    expect(await catchException('rpc', [{}, call.metadata, call], new RpcException(error))).toEqual(expected);
+  it('leaves other RpcExceptions to other filters', () => {
+    const caught = Reflect.getMetadata(FILTER_CATCH_EXCEPTIONS, GrpcServerExceptionFilter) as readonly Type[];
+    const isCaught = (thrown: unknown) => caught.some((type) => thrown instanceof type);
+    const others = ['no order 7', { code: 9, message: 'sold' }, { code: 16, message: 'Forbidden resource' }];
+    expect([forbidden, ...others.map((error) => new RpcException(error))].map(isCaught)).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
   });
 
   it.each([

@@ -16,14 +16,20 @@ import { statusOfHttpException } from './http-exception-status.js';
 /** Text of the RpcException that Nest throws in a gRPC handler if a guard returns false; in an HTTP handler, it is a ForbiddenException. */
 const FORBIDDEN = 'Forbidden resource';
 
+/** Matches only that exception, so that other filters get the other RpcExceptions. */
+class ForbiddenCall extends RpcException {
+  static override [Symbol.hasInstance](thrown: unknown): boolean {
+    return thrown instanceof RpcException && thrown.getError() === FORBIDDEN;
+  }
+}
+
 /**
  * Maps an HttpException of a gRPC handler, and a guard that returns false, to the matching gRPC status; Nest's own filter maps both to
- * UNKNOWN, and handles all other RpcExceptions here, too. Register it
- * with `{ provide: APP_FILTER, useClass: GrpcServerExceptionFilter }`, or with `@UseFilters` on a controller. Exceptions of HTTP handlers
- * and of other microservices in a hybrid application get Nest's default handling.
+ * UNKNOWN. Register it with `{ provide: APP_FILTER, useClass: GrpcServerExceptionFilter }`, or with `@UseFilters` on a controller. Exceptions
+ * of HTTP handlers and of other microservices in a hybrid application get Nest's default handling.
  */
 @Injectable()
-@Catch(HttpException, RpcException)
+@Catch(HttpException, ForbiddenCall)
 export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException | RpcException> {
   private readonly rpc = new BaseRpcExceptionFilter<HttpException | RpcException>();
 
@@ -35,11 +41,9 @@ export class GrpcServerExceptionFilter implements ExceptionFilter<HttpException 
 
   catch(thrown: HttpException | RpcException, host: ArgumentsHost): unknown {
     const kind = host.getType<string>();
-    const isForbidden = thrown instanceof RpcException && thrown.getError() === FORBIDDEN;
-    const exception = isForbidden ? new ForbiddenException(FORBIDDEN) : thrown;
     if (kind === 'rpc') {
-      if (serverCallOf(host.getArgs()) === undefined || exception instanceof RpcException)
-        return this.rpc.catch(thrown, host);
+      if (serverCallOf(host.getArgs()) === undefined) return this.rpc.catch(thrown, host);
+      const exception = thrown instanceof HttpException ? thrown : new ForbiddenException(FORBIDDEN);
       const { code, details, metadata } = statusOfHttpException(exception);
       return throwError(() => ({ code, details, message: details, ...(metadata && { metadata }) }));
     }

@@ -28,8 +28,12 @@ export interface SocketEnd extends ConnectionEnd {
  * may still end within this time; afterward, nothing can be expected of the peer.
  */
 export const CLOSE_TIMEOUT_MS = 2_000;
-/** Bytes per millisecond of a slow line: a ping waits behind what was sent before it. */
+/**
+ * Bytes per millisecond of a slow line, and bytes that a line and the buffers on its way may hold: a ping waits behind what was sent before
+ * it.
+ */
 const SLOW_LINE = 50;
+const MAX_AHEAD_BYTES = 4_194_304;
 
 /** An HTTP/2 connection of either side and its socket. What is sent within a turn of the event loop leaves in one write. */
 export abstract class Http2Socket {
@@ -45,9 +49,10 @@ export abstract class Http2Socket {
   private pingTimer: Timer | undefined;
   /** True if reading has paused since the last ping. */
   protected hasPaused = false;
-  /** Time at which something was last received, in monotonic milliseconds, and bytes that were sent since then. */
+  /** Time at which something was last received, in monotonic milliseconds. */
   readAt = 0;
-  protected aheadBytes = 0;
+  /** Bytes that were sent since the latest answer to a ping. */
+  private aheadBytes = 0;
   /** True if a ping was due while no call was open. */
   private isPingDue = false;
 
@@ -77,7 +82,6 @@ export abstract class Http2Socket {
       socket.on('data', (bytes) => {
         this.trace?.receive(bytes);
         this.readAt = this.clock.now();
-        this.aheadBytes = 0;
         this.received(bytes);
       });
     }
@@ -118,6 +122,7 @@ export abstract class Http2Socket {
     if (keepalive === undefined || this.http2.isEnded) return;
     this.awaitAnswer(keepalive.timeoutMs);
     this.http2.ping(() => {
+      this.aheadBytes = 0;
       this.pingTimer?.clear();
       this.pingTimer = undefined;
       this.pingLater();
@@ -128,7 +133,8 @@ export abstract class Http2Socket {
   private awaitAnswer(timeoutMs: number): void {
     this.hasPaused = this.socket?.isPaused() === true;
     const from = this.clock.now();
-    this.pingTimer = new PeerTimer(this.clock, timeoutMs + this.aheadBytes / SLOW_LINE, () => {
+    const aheadMs = Math.min(this.aheadBytes, MAX_AHEAD_BYTES) / SLOW_LINE;
+    this.pingTimer = new PeerTimer(this.clock, timeoutMs + aheadMs, () => {
       // The answer may be behind what was not read.
       if (this.hasPaused || this.readAt > from) this.awaitAnswer(timeoutMs);
       else {

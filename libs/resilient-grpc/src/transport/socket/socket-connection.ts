@@ -36,7 +36,6 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
     callback: (bytes: number, buffer: Uint8Array): boolean => {
       this.trace?.receive(buffer.subarray(0, bytes));
       this.readAt = this.clock.now();
-      this.aheadBytes = 0;
       // Safe: it is `readBuffer`.
       this.http2.receive(buffer as Buffer, 0, bytes);
       return true;

@@ -79,8 +79,8 @@ describe('ResilientGrpcServer', () => {
     await listen();
     clock.advance(60_000);
     expect(lines).toEqual([
-      expect.stringMatching(/^methods without a handler \(UNIMPLEMENTED\): \/orders\.v1\.Orders\/Get, /),
       expect.stringMatching(/^listening on/),
+      expect.stringMatching(/^methods without a handler \(UNIMPLEMENTED\): \/orders\.v1\.Orders\/Get, /),
     ]);
     await server.close();
   });

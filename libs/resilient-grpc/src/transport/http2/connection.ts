@@ -31,7 +31,7 @@ const MAX_OUTPUT_BYTES = 131_072;
 /** Bytes of unsent output above which senders should wait. */
 const HIGH_WATER_BYTES = 65_536;
 /** Bytes that wait for the window of a stream above which its sender should wait, too: with fewer, each message would cost a frame and a turn. */
-const MAX_QUEUED_BYTES = 16_384;
+const MAX_QUEUED_BYTES = 32_768;
 /** Number of acknowledgements that may wait for the socket: a peer that sends more than it reads would fill the memory. */
 const MAX_UNSENT_ACKNOWLEDGEMENTS = 1_000;
 /** Number of frames without an effect that are tolerated at once, and that are forgotten per second. */

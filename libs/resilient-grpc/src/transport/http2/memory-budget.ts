@@ -25,6 +25,8 @@ const REFUSED_ABOVE = 3 / 4;
 const RELIEVED_BELOW = 7 / 8;
 /** Share that requests may take which handlers have got: they are let go when their handlers end, and by nothing else. */
 const DELIVERED = 1 / 2;
+/** Share above which one response per stream waits for its client. */
+const AMPLE = 1 / 2;
 /** Share above which messages are received one at a time per connection. */
 const ROOM = 1 / 4;
 
@@ -123,6 +125,11 @@ export class MemoryBudget {
 
   private get details(): string {
     return `the connections of this process hold more than ${String(Math.round(this.maxBytes))} bytes`;
+  }
+
+  /** True if so much is free that senders may be ahead of their clients. */
+  get isAmple(): boolean {
+    return this.usedBytes <= AMPLE * this.maxBytes;
   }
 
   /** True if the messages of a connection that has buffered `bytes` need not wait for each other. */

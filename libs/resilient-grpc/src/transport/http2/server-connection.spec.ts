@@ -1027,10 +1027,10 @@ describe('memory', () => {
     scene.onEnded = (call) => call.head();
     scene.send(request(1));
     const { stream, events } = scene.call(0);
-    // With 16 KiB in its queue; fewer would cost a frame and a turn for each message.
-    for (let sent = 0; sent < 16; sent++) expect(stream.send(Buffer.alloc(1_000))).toBe(true);
+    // With 32 KiB in its queue; fewer would cost a frame and a turn for each message.
+    for (let sent = 0; sent < 32; sent++) expect(stream.send(Buffer.alloc(1_000))).toBe(true);
     expect(stream.send(Buffer.alloc(1_000))).toBe(false);
-    scene.send(windowUpdate(1, 20_000));
+    scene.send(windowUpdate(1, 40_000));
     expect(events.at(-1)).toBe('drained');
   });
 

@@ -572,7 +572,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   /** Where memory is scarce, one message waits per stream. */
   protected override get maxQueuedBytes(): number {
-    return this.memory.hasRoom(this.bufferedBytes) ? super.maxQueuedBytes : 1;
+    return this.memory.isAmple ? super.maxQueuedBytes : 1;
   }
 
   consumed(stream: ServerStream, unreadBytes: number, assembledBytes: number): void {

@@ -86,15 +86,6 @@ describe('a status in headers that an empty DATA frame follows', () => {
     expect(await failureOf(echo.unary({}, OPTIONS))).toMatchObject(EXPECTED);
   });
 
-  it('ends a call whose stream the DATA frame ends later', async () => {
-    const { echo } = await startPeer((request) => {
-      const { connection } = request;
-      connection.write(request.headers(REFUSED));
-      void connection.waitUntilRead().then(() => connection.write(request.end()));
-    });
-    expect(await failureOf(echo.unary({}, OPTIONS))).toMatchObject(EXPECTED);
-  });
-
   it('ends the call after its messages', async () => {
     const { echo } = await startPeer((request) => {
       request.connection.write(request.headers(REFUSED), request.message(), request.end());

@@ -13,6 +13,7 @@ import {
   type Contender,
   type Figures,
 } from '../../transport/hostile/attack-run.js';
+import { SERVER_ATTACKS } from '../../transport/hostile/attacks.js';
 import { Sentinel } from '../sentinel.js';
 import { tableOf } from '../table.js';
 import { exitWithUsage } from '../usage.js';
@@ -95,9 +96,10 @@ function judge(attack: string, ours: Figures, theirs: Figures): Judgment[] {
     ...(Number.isNaN(theirShare)
       ? []
       : [
-          theirShare > 1
+          // A server sends what its client asks for, so the bytes of attacks on clients differ.
+          theirShare > 1 && attack in SERVER_ATTACKS
             ? row('CPU per byte, relative to theirs', ratio, { atMost: 2 }, true)
-            : row('CPU, % of a core (theirs below 1)', share, { atMost: 2 }, true),
+            : row('CPU, % of a core', share, { atMost: 2 * Math.max(1, theirShare) }, true),
           row('p99 of honest calls, ms', ours['p99, ms'], { atMost: 2 * Math.max(1, Number(theirs['p99, ms'])) }, true),
         ]),
   ];

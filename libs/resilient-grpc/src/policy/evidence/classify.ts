@@ -298,12 +298,11 @@ function http(e: AttemptEvidence): Verdict {
 }
 
 /**
- * True if the peer responded, so that there is one: with a status, with any HTTP response, or by a reset of the stream alone. This does not
- * show that the application received the request.
+ * True if the peer responded, so that there is one: with a status, or with any HTTP response. This does not show that the application received
+ * the request. A reset proves nothing: peers that close each connection reset its streams first.
  */
 export function isAnswered(e: AttemptEvidence, verdict: Verdict): boolean {
   if (e.wire?.httpStatus !== undefined) return true;
-  if (e.wire?.resetCode !== undefined && !e.wire.acceptsNoStreams) return true;
   return !verdict.connectionLost && (verdict.reachedServer === 'yes' || isGrpcResponse(e));
 }
 

@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import ts from 'typescript';
 import { expect, it } from 'vitest';
 
@@ -6,10 +7,9 @@ import { expect, it } from 'vitest';
 const MISSING = [2305, 2307, 2613, 2614, 2724];
 
 it('resolves the imports of programs that are no TypeScript', { timeout: 120_000 }, () => {
-  const paths = ['bench', 'tools'].flatMap((folder) =>
-    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((path) => `${folder}/${path}`),
-  );
-  const files = paths.filter((path) => path.endsWith('.mjs'));
+  const files = ['bench', 'tools']
+    .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((path) => join(folder, path)))
+    .filter((path) => path.endsWith('.mjs'));
   const { config } = ts.readConfigFile('tsconfig.base.json', (path) => ts.sys.readFile(path));
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, '.');
   const program = ts.createProgram(files, { ...options, allowJs: true, checkJs: true, noEmit: true });

@@ -267,7 +267,7 @@ describe.concurrent('server that stays down', () => {
 describe('server that stays down', () => {
   it('tries to connect only at the pace of the backoff while no call waits or fails', async ({ onTestFinished }) => {
     const peer = await startPeer(onTestFinished);
-    const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 1_100 };
+    const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 1_000 };
     const app = await startApp(onTestFinished, { url: peer.url, channelOptions });
     const { advance, until } = holdTimers();
     await failing(() => app.orders.get({ id: '1' }, { waitForReady: false })).ended;
@@ -399,7 +399,7 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
       async ({ task, onTestFinished }) => {
         const proxy = await startProxy(onTestFinished);
         await proxy.staySilent();
-        const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 1_100 };
+        const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 1_000 };
         const app = await startApp(onTestFinished, {
           url: proxy.url,
           connections: { connectTimeoutMs: 500 },

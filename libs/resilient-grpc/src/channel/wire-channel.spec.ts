@@ -1,16 +1,16 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createSecureServer, createServer as createHttp2Server } from 'node:http2';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { Metadata, credentials, type ChannelCredentials, type StatusObject } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { startFullListener } from '../../../../test/unit-support/full-listener.js';
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { waitFor } from '../testing/wait-for.js';
 import { systemClock } from '../time/clock.js';
 import { WireCall } from './attempt/wire-call.js';
-import { WireChannel, type ConnectionEvent } from './wire-channel.js';
+import { WireChannel, type ConnectionEvent, type WireChannelSettings } from './wire-channel.js';
 
 const TIMEOUT_MS = 200;
 const TLS = new URL('../../../../test/fixtures/tls/', import.meta.url);
@@ -50,32 +50,17 @@ async function startSilentPeer() {
 
 /** Starts a peer with a full backlog, so that the kernel accepts no more connections. */
 async function startFullPeer(): Promise<string> {
-  const code = `
-    const server = require('node:net').createServer();
-    server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
-      require('node:fs').writeSync(1, server.address().port + '\\n');
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-    });`;
-  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const fillers: Socket[] = [];
-  onTestFinished(async () => {
-    for (const socket of fillers) socket.destroy();
-    child.kill('SIGKILL');
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-  });
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
-  const port = Number(line.toString());
-  // Linux accepts one connection more than the backlog. Further connections get no response.
-  for (let taken = 0; taken < 2; taken++) {
-    const socket = connect({ port, host: '127.0.0.1' }).on('error', () => undefined);
-    fillers.push(socket);
-    await once(socket, 'connect');
-  }
-  return `127.0.0.1:${port}`;
+  return `127.0.0.1:${(await startFullListener()).port}`;
 }
 
 /** Connects a channel and records its events. Checks for leaks at the end of the test. */
-function open(target: string, creds: ChannelCredentials, timeoutMs = TIMEOUT_MS) {
+function open(
+  target: string,
+  creds: ChannelCredentials,
+  timeoutMs = TIMEOUT_MS,
+  more: Partial<WireChannelSettings> = {},
+  random = 0.5,
+) {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const events: ConnectionEvent[] = [];
@@ -94,18 +79,30 @@ function open(target: string, creds: ChannelCredentials, timeoutMs = TIMEOUT_MS)
       loadBalancing: [{ pick_first: {} }],
       connectTimeoutMs: () => timeoutMs,
       maxConnectionsPerEndpoint: () => 1,
+      ...more,
     },
     (_, event) => {
       events.push(event);
       if (event.type === 'connect-failed') failures.push(event.failure.message);
     },
     systemClock,
-    () => 0.5,
+    () => random,
   );
   onTestFinished(() => channel.close());
   channel.connect();
   return { channel, events, failures, leaks };
 }
+
+it("draws the first backoff of a channel on grpc-js's transport, which uses the same for each outage", () => {
+  const firstMs = (random: number, given = {}): unknown => {
+    const channelOptions = { 'grpc.max_reconnect_backoff_ms': 5_000, ...given };
+    const { channel } = open('127.0.0.1:1', PLAIN[1](), TIMEOUT_MS, { transport: 'grpc-js', channelOptions }, random);
+    const { internalChannel } = channel.channel as unknown as { internalChannel: { options: Record<string, unknown> } };
+    return internalChannel.options['grpc.initial_reconnect_backoff_ms'];
+  };
+  expect([firstMs(0), firstMs(0.5), firstMs(0, { 'grpc.max_reconnect_backoff_ms': 300 })]).toEqual([1_000, 750, 300]);
+  expect(firstMs(0.5, { 'grpc.initial_reconnect_backoff_ms': 2_000 })).toBe(2_000);
+});
 
 describe('connect timeout', () => {
   it('aborts an attempt to connect over TCP at the connect timeout, and gives the next attempt the full timeout', async () => {

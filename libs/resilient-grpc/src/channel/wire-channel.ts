@@ -8,6 +8,7 @@ import {
 } from '../call/connectivity.js';
 import { maskAddress } from '../errors/error-message.js';
 import { CONNECT_FAILURES, withDoctor } from '../policy/connect-failure/connect-failures.js';
+import { firstBackoffMs } from '../policy/reconnect/reconnect-times.js';
 import { silenceRemedy } from '../policy/deadline/silent-peer.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -163,7 +164,10 @@ export class WireChannel {
     this.loads = this.policy?.loads;
     const loadBalancingConfig =
       this.policy?.loadBalancingConfig ?? settings.loadBalancing.map((policy) => supported(policy, false));
+    const { 'grpc.max_reconnect_backoff_ms': maxBackoffMs = Infinity } = settings.channelOptions;
     const channelOptions = {
+      // This library's transport draws it for each outage.
+      ...(!isOwn && { 'grpc.initial_reconnect_backoff_ms': firstBackoffMs(maxBackoffMs, random) }),
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
       ...(hasLibraryResolver(settings.target) && { [WATCH_OPTION]: this.watchReceiver() }),

@@ -181,7 +181,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   /** Returns a form that is safe to log. It omits the settings, because they contain credentials and metadata. */
   toJSON(): object {
-    return { name: this.name, target: this.target, state: this.connectivity.state };
+    return { name: this.name, target: this.target, state: this.channel.connectivity.state };
   }
 
   [inspect.custom](): string {

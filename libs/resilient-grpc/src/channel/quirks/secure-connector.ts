@@ -1,5 +1,5 @@
 import { type ChannelCredentials, type ChannelOptions, experimental } from '@grpc/grpc-js';
-import { FIRST_BACKOFF_MS, firstBackoffMs } from '../../policy/reconnect/reconnect-times.js';
+import { firstBackoffMs } from '../../policy/reconnect/reconnect-times.js';
 import type { Random } from '../../time/random.js';
 import { targetUri } from '../connection/address-key.js';
 
@@ -20,13 +20,12 @@ export function areSecure(credentials: ChannelCredentials): boolean {
 
 /** Creates the backoff between the attempts to connect of one outage. It does not keep the process alive. */
 export function createBackoff(ended: () => void, options: ChannelOptions, random: Random): experimental.BackoffTimeout {
-  const { 'grpc.initial_reconnect_backoff_ms': firstMs, 'grpc.max_reconnect_backoff_ms': maxDelay } = options;
+  const { 'grpc.max_reconnect_backoff_ms': maxDelay = Infinity } = options;
+  // What an application sets is exact.
+  const initialDelay = options['grpc.initial_reconnect_backoff_ms'] ?? firstBackoffMs(maxDelay, random);
   const backoff = new experimental.BackoffTimeout(ended, {
-    // What an application sets is exact.
-    ...(firstMs !== undefined && {
-      initialDelay: firstMs === FIRST_BACKOFF_MS ? firstBackoffMs(firstMs, random) : firstMs,
-    }),
-    ...(maxDelay !== undefined && { maxDelay }),
+    initialDelay,
+    ...(maxDelay !== Infinity && { maxDelay }),
   });
   backoff.unref();
   return backoff;

@@ -109,7 +109,7 @@ it('fails the calls of a lost connection, and becomes IDLE', async () => {
 it('draws the first backoff of each outage, unless the application sets it', async () => {
   const draws = [0, 1, 0.5];
   let drawn = 0;
-  const options = { 'grpc.initial_reconnect_backoff_ms': 1_000, 'grpc.max_reconnect_backoff_ms': 40_000 };
+  const options = { 'grpc.max_reconnect_backoff_ms': 40_000 };
   const { subchannel, sessions, server } = await start({}, () => draws[drawn++] ?? 0, options);
   // Safe: the server listens on TCP.
   const { port } = server.address() as AddressInfo;

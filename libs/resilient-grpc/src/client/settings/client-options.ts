@@ -301,7 +301,7 @@ export interface KeepaliveOptions {
   readonly keepaliveTimeMs?: number | undefined;
   /**
    * Time in milliseconds, from 1 to 2,147,483,647, in which some byte must arrive after a ping; otherwise, the connection is closed. It is
-   * longer by 20 ms for each KB that was sent after the last byte arrived.
+   * longer by 20 ms for each KB that was sent since the latest answer to a ping, up to 4 MB.
    * @defaultValue 20000
    */
   readonly keepaliveTimeoutMs?: number | undefined;

@@ -18,7 +18,7 @@ import { problemMessage } from '../../policy/options/describe-value.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/connect-failures.js';
 import { DEFAULT_EJECTION } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-pace.js';
-import { FIRST_BACKOFF_MS, firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/reconnect-times.js';
+import { MAX_BACKOFF_MS } from '../../policy/reconnect/reconnect-times.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { MAX_TIMER_MS } from '../../time/clock.js';
 import { jitter, type Random } from '../../time/random.js';
@@ -205,7 +205,7 @@ export function resolveChannelSettings(
     connectTimeoutMs,
     maxConnectionAgeMs: maxAgeMs,
     ejection: settings.ejectUnhealthy === true ? DEFAULT_EJECTION : undefined,
-    channelOptions: Object.freeze(grpcOptions(settings, layers, transport, random, warn)),
+    channelOptions: Object.freeze(grpcOptions(settings, layers, transport, warn)),
   });
 }
 
@@ -248,7 +248,6 @@ function grpcOptions(
   settings: GrpcClientSettings,
   layers: readonly GrpcClientDefaults[],
   transport: Transport,
-  random: Random,
   warn: (message: string) => void,
 ): ChannelOptions {
   const { dnsRefreshMs } = settings;
@@ -275,9 +274,6 @@ function grpcOptions(
       `keepaliveTimeMs was raised from ${String(pings)} to ${String(MIN_KEEPALIVE_TIME_MS)}; servers reject faster pings with too_many_pings`,
     );
   }
-  const firstMs = Math.min(FIRST_BACKOFF_MS, Number(options['grpc.max_reconnect_backoff_ms']));
-  // The library's transport draws it for each outage.
-  options['grpc.initial_reconnect_backoff_ms'] ??= transport === 'socket' ? firstMs : firstBackoffMs(firstMs, random);
   return options;
 }
 

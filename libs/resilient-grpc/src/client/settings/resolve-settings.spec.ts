@@ -43,7 +43,6 @@ describe('default settings', () => {
         'grpc.use_local_subchannel_pool': 1,
         'grpc.dns_min_time_between_resolutions_ms': 5_000,
         'grpc.service_config_disable_resolution': 1,
-        'grpc.initial_reconnect_backoff_ms': 1_000,
         'grpc.max_reconnect_backoff_ms': 5_000,
         'grpc.per_rpc_retry_buffer_size': 65_536,
         'grpc.client_idle_timeout_ms': 200_000,
@@ -205,16 +204,6 @@ describe('channel options', () => {
     expect(resolved({ channelOptions: { [key]: 5 } })).toBe(5);
     expect(resolved({}, { [name]: 7 })).toBe(7);
     expect(resolved({}, { [name]: 0, channelOptions: { [key]: 9 } })).toBe(9);
-  });
-
-  it('randomizes the first reconnect backoff of grpc-js, which uses the same for each outage', () => {
-    const first = (random: number, channelOptions = {}, transport?: 'grpc-js') =>
-      resolve({ channelOptions, transport }, undefined, () => random).settings.channel.channelOptions[
-        'grpc.initial_reconnect_backoff_ms'
-      ];
-    expect([first(0, {}, 'grpc-js'), first(0.5, {}, 'grpc-js'), first(0.5)]).toEqual([1_000, 750, 1_000]);
-    expect(first(0, { 'grpc.initial_reconnect_backoff_ms': 2_000 })).toBe(2_000);
-    expect(first(0, { 'grpc.max_reconnect_backoff_ms': 300 })).toBe(300);
   });
 
   describe.each<[key: string, byName: (value: number) => GrpcClientDefaults, value: (given: number) => unknown]>([

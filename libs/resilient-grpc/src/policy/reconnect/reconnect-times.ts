@@ -3,7 +3,7 @@ import { backoffMs } from '../retry/retry-policy.js';
 import { StatusCode } from '../../status/status-code.js';
 
 /** Maximum backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 after each further failure. */
-export const FIRST_BACKOFF_MS = 1_000;
+const FIRST_BACKOFF_MS = 1_000;
 /** Largest share by which it is shorter. */
 const FIRST_BACKOFF_JITTER = 0.5;
 /** Maximum backoff in milliseconds, before grpc-js's jitter of ±20%. */
@@ -14,11 +14,11 @@ const GROWTH = 1.6;
 export const SHORT_LIVED_MS = 1_000;
 
 /**
- * Returns the first backoff of an outage, in milliseconds: `maxMs` or less. grpc-js itself does not jitter the first backoff, so the clients
+ * Returns the first backoff of an outage, in milliseconds, which is at most `maxMs`. grpc-js itself does not jitter the first backoff, so the clients
  * of one server would otherwise reconnect at the same moment.
  */
 export function firstBackoffMs(maxMs: number, random: Random): number {
-  return Math.round(maxMs * (1 - FIRST_BACKOFF_JITTER * random()));
+  return Math.round(Math.min(FIRST_BACKOFF_MS, maxMs) * (1 - FIRST_BACKOFF_JITTER * random()));
 }
 
 /**

@@ -146,7 +146,7 @@ describe('connectionAgeMs', () => {
 
 describe('firstBackoffMs', () => {
   it.each([
-    [0, 1_000, 1_000],
+    [0, 5_000, 1_000],
     [0.5, 1_000, 750],
     [1, 1_000, 500],
     [1, 300, 150],

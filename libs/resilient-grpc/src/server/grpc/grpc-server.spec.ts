@@ -556,6 +556,27 @@ describe('server on the transport of this library', () => {
     expect(seen.slice(2)).toEqual([true, false]);
   });
 
+  it('refuses a large request while handlers hold as much as the memory allows, before a handler runs', async () => {
+    const answers: (() => void)[] = [];
+    const scene = await Scene.start({ Unary: (_call, answer) => answers.push(() => answer(null, 'done')) });
+    const { memory } = transportSettings({}, Infinity);
+    const { maxBytes } = memory;
+    onTestFinished(() => void (memory.maxBytes = maxBytes));
+    memory.maxBytes = 4 * 1_048_576 * memory.heapFactor;
+    const large = 'x'.repeat(1_500_000);
+    const first = scene.unary(large);
+    await waitFor(() => answers.length === 1);
+    expect((await scene.unary(large)).error).toMatchObject({ code: status.UNAVAILABLE });
+    const small = scene.unary('x');
+    await waitFor(() => answers.length === 2);
+    for (const answer of answers.splice(0)) answer();
+    expect([(await first).value, (await small).value]).toEqual(['done', 'done']);
+    const next = scene.unary(large);
+    await waitFor(() => answers.length === 1);
+    answers[0]!();
+    expect((await next).value).toBe('done');
+  });
+
   it('waits for a client that does not read', async () => {
     let written = 0;
     const scene = await Scene.start({

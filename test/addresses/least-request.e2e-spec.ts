@@ -112,6 +112,7 @@ describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) =
     expect(server.accepted).toBe(3);
     source.resolve([]);
     await waitFor(() => client.connectivity.state !== 'READY');
+    source.fail('the name service is down');
     source.resolve(addresses.slice(1));
     await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
     expect(server.accepted).toBe(3);

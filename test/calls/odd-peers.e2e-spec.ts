@@ -1,11 +1,13 @@
 import { connect } from 'node:http2';
-import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { GrpcCallError, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, tap } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { serveOrders, startServers } from '../server/served-orders.js';
 import { FrameServer, keyed, type FrameRequest } from '../support/frame-server.js';
-import { FRAME, frame } from '../unit-support/frames.js';
-import { failureOf, startClient, type EchoService, type EchoStub } from './support.js';
+import { repeatUntil } from '../support/repeat-until.js';
+import { FLAG, FRAME, fieldBlock, frame } from '../unit-support/frames.js';
+import { failureOf, startClient, startServer, type EchoService, type EchoStub } from './support.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -14,10 +16,11 @@ const OPTIONS = { metadata: keyed('call') };
 
 async function startPeer(
   onRequest: (request: FrameRequest) => void,
-): Promise<{ readonly server: FrameServer; readonly echo: EchoStub }> {
-  const server = await FrameServer.start(onRequest);
+  options: Parameters<typeof FrameServer.start>[1] = {},
+): Promise<{ readonly server: FrameServer; readonly client: ResilientGrpcClient; readonly echo: EchoStub }> {
+  const server = await FrameServer.start(onRequest, options);
   const client = await startClient({ url: server.url });
-  return { server, echo: client.getService<EchoService>('Echo') };
+  return { server, client, echo: client.getService<EchoService>('Echo') };
 }
 
 /** Makes `count` calls, of which `atOnce` run at once, and counts how they failed. */
@@ -53,6 +56,80 @@ describe('a proxy that renews its connection after each 50 requests', () => {
     });
     expect(await failures(echo, 1_000, 5)).toEqual({ 'UNIMPLEMENTED http': 1_000 });
     expect(server.connections.length).toBeGreaterThanOrEqual(20);
+  });
+
+  it('is no outage if it resets each stream', async () => {
+    const { server, echo } = await startPeer((request) => {
+      const { connection } = request;
+      connection.write(request.reset(11));
+      if (connection.requests.length === 50) connection.goaway(request.streamId);
+    });
+    const ends = await failures(echo, 1_000, 5);
+    expect(Object.keys(ends)).not.toContain('UNAVAILABLE outage');
+    expect(server.connections.length).toBeGreaterThanOrEqual(20);
+  });
+});
+
+it('ends only the call whose trailers are far too large', async () => {
+  const { server, echo } = await startPeer((request) => {
+    const { connection, streamId } = request;
+    if (request.key === 'other') return;
+    const block = fieldBlock({ 'grpc-status': '13', 'x-stack': 's'.repeat(1_000_000) });
+    const parts = Array.from({ length: Math.ceil(block.length / 16_384) }, (_, i) =>
+      block.subarray(16_384 * i, 16_384 * (i + 1)),
+    );
+    const frames = parts.map((part, i) => {
+      const flags = (i === 0 ? FLAG.endStream : 0) | (i === parts.length - 1 ? FLAG.endHeaders : 0);
+      return frame(i === 0 ? FRAME.headers : FRAME.continuation, flags, streamId, part);
+    });
+    connection.write(request.headers(), ...frames);
+    for (const other of connection.requests) if (other.key === 'other') connection.write(other.success());
+  });
+  const other = firstValueFrom(echo.unary({}, { metadata: keyed('other') }));
+  await waitFor(() => server.requests('other').length === 1);
+  const error = await failureOf(echo.unary({}, OPTIONS));
+  expect(error).toMatchObject({ codeName: 'RESOURCE_EXHAUSTED', reason: 'protocol' });
+  expect(await other).toEqual({});
+  expect(server.connections).toHaveLength(1);
+});
+
+it('blames the number of metadata fields, and not the load, if a server on Node refuses them', async () => {
+  const server = await startServer();
+  const client = await startClient({ url: server.url });
+  const metadata = Object.fromEntries(Array.from({ length: 130 }, (_, i) => [`x-${String(i)}`, 'v']));
+  const error = await failureOf(client.getService<EchoService>('Echo').unary({}, { metadata }));
+  expect(error).toMatchObject({ codeName: 'RESOURCE_EXHAUSTED', reason: 'not-sent', notRetriedBecause: 'local' });
+  expect(error.message).toContain('has 139 header fields; servers on Node take at most 128');
+});
+
+describe('a server that gives no window of the connection', () => {
+  it('is named in the error and in the open calls, and replaced', async () => {
+    const { server, echo, client } = await startPeer(
+      (request) => {
+        request.connection.write(request.success());
+      },
+      { connectionWindow: 0, atEnd: true },
+    );
+    const large = { text: 'x'.repeat(1_000) };
+    const errors: GrpcCallError[] = [];
+    const call = async (): Promise<void> => {
+      const end = await firstValueFrom(echo.unary(large, { ...OPTIONS, timeoutMs: 500 })).catch(
+        (error: unknown) => error,
+      );
+      if (end instanceof GrpcCallError) errors.push(end);
+    };
+    while (errors.length === 0) await call();
+    expect(errors[0]?.message).toContain('no window of the connection');
+    const waiting = call();
+    await waitFor(() => client.activeCalls()[0]?.stalledBy === 'connection-window');
+    await waiting;
+    await repeatUntil('another connection', async () => {
+      await call();
+      return server.connections.length > 1;
+    });
+    const before = errors.length;
+    await call();
+    expect(errors).toHaveLength(before);
   });
 });
 

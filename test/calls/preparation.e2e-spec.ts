@@ -160,7 +160,9 @@ describe('a call that waits for call credentials', () => {
       const { plugin } = slowCredentials();
       const error = await failureOf(callOnce(echo, method, { credentials: plugin, timeoutMs: 200 }));
       expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no' });
-      expect(error.message).toMatch(/, waiting for call credentials$|the call credentials did not respond/);
+      expect(error.message).toMatch(
+        /, waiting for call credentials \(timeoutMs 200 of the call\)$|the call credentials did not respond/,
+      );
     },
   );
 

@@ -83,6 +83,13 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       ]);
     });
 
+    it('maps a request above the limit of the server to HTTP 413, because it would be refused again', async () => {
+      const details = 'Received message larger than max (5000000 vs 4194304)';
+      server.script('Create', { status: 'RESOURCE_EXHAUSTED', details });
+      const { body, status } = await gateway.get('observable/7');
+      expect([status, body]).toMatchObject([413, { statusCode: 413, code: 'RESOURCE_EXHAUSTED' }]);
+    });
+
     it.each<[code: string, status: number, error: string]>([
       ['INVALID_ARGUMENT', 400, 'Bad Request'],
       ['NOT_FOUND', 404, 'Not Found'],

@@ -302,9 +302,7 @@ describe('server that stays down', () => {
     expect(peer.acceptedAt.length).toBeLessThan(60);
     expect(aboveDebug(app)).toEqual([
       expect.stringMatching(/^warn: outage: .*; [1-9]\d* calls? failed, and none is waiting; to diagnose, run: \S/),
-      expect.stringMatching(
-        /^warn: outage has lasted \d(\.\d)? s: .*; calls without waitForReady fail immediately \(UNAVAILABLE\)/,
-      ),
+      expect.stringMatching(/^warn: outage has lasted \d(\.\d)? s: .*; calls fail immediately \(UNAVAILABLE\)/),
     ]);
   });
 

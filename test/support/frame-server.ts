@@ -94,6 +94,7 @@ class FrameConnection {
   readonly resets: { readonly streamId: number; readonly code: number }[] = [];
   /** The lowest last stream ID of the GOAWAYs sent. The server's application never receives a stream above it. */
   lastStreamId = Infinity;
+  private readonly heads = new Map<number, Buffer>();
   private pingsAnswered = 0;
   private pingsSent = 0;
   private readonly reader = new FrameReader(PREFACE.length, (read) => {
@@ -104,6 +105,8 @@ class FrameConnection {
     readonly socket: Socket,
     private readonly onRequest: (connection: FrameConnection, streamId: number, block: Buffer) => void,
     maxConcurrentStreams: number,
+    connectionWindow: number,
+    private readonly atEnd: boolean,
   ) {
     socket.on('error', () => undefined);
     socket.on('data', (bytes) => {
@@ -112,7 +115,7 @@ class FrameConnection {
     // Without a dynamic table, the client sends the key of each request in full.
     this.write(
       settings([SETTING.headerTableSize, 0], [SETTING.maxConcurrentStreams, maxConcurrentStreams]),
-      windowUpdate(0, WINDOW_INCREMENT_BYTES),
+      ...(connectionWindow > 0 ? [windowUpdate(0, connectionWindow)] : []),
     );
   }
 
@@ -136,7 +139,10 @@ class FrameConnection {
 
   private onFrame({ type, flags, stream, payload }: ReadFrame): void {
     const isAck = (flags & FLAG.ack) !== 0;
-    if (type === FRAME.headers) this.onRequest(this, stream, payload);
+    if (type === FRAME.headers) this.heads.set(stream, payload);
+    const isDue =
+      type === FRAME.data ? this.atEnd && (flags & FLAG.endStream) !== 0 : type === FRAME.headers && !this.atEnd;
+    if (isDue) this.onRequest(this, stream, this.heads.get(stream) ?? payload);
     if (type === FRAME.reset) this.resets.push({ streamId: stream, code: payload.readUInt32BE(0) });
     if (type === FRAME.settings && !isAck) this.write(settingsAck());
     if (type === FRAME.ping && !isAck) this.write(ping(payload, FLAG.ack));
@@ -164,11 +170,18 @@ export class FrameServer {
    */
   static async start(
     onRequest: (request: FrameRequest) => void,
-    options: { readonly maxConcurrentStreams?: number } = {},
+    options: {
+      readonly maxConcurrentStreams?: number;
+      /** Window of the connection in addition to its default; more is never given. */
+      readonly connectionWindow?: number;
+      /** True if `onRequest` is called when a request has ended. */
+      readonly atEnd?: boolean;
+    } = {},
   ): Promise<FrameServer> {
     // Without `noDelay`, a second small write waits up to 40 ms for the ACK of the first.
     const listener = createServer({ noDelay: true }, (socket) => {
-      server.connections.push(new FrameConnection(socket, accept, options.maxConcurrentStreams ?? 100));
+      const { maxConcurrentStreams = 100, connectionWindow = WINDOW_INCREMENT_BYTES, atEnd = false } = options;
+      server.connections.push(new FrameConnection(socket, accept, maxConcurrentStreams, connectionWindow, atEnd));
     });
     const accept = (connection: FrameConnection, streamId: number, block: Buffer): void => {
       const key = /\{(\w+)\}/.exec(block.toString('latin1'))?.[1];

@@ -26,6 +26,14 @@ export const REASONS = {
   overloaded: 'refused by an overloaded server',
 };
 
+/** What the requests of a stream wait for. */
+const STALLS = {
+  'stream-limit': 'waiting for a free stream',
+  'stream-window': 'server does not read',
+  'connection-window': 'server reads nothing on the connection',
+  socket: 'peer takes no bytes',
+};
+
 /** Creates a table. `itemsOf` reads the items of the table from a snapshot; if `itemsOf` returns `undefined`, the table is empty. */
 function tableOf(itemsOf, options) {
   return Object.assign(new Table(options), { itemsOf: (snapshot) => itemsOf(snapshot) ?? [] });
@@ -234,13 +242,15 @@ export function connectionTables() {
         {
           title: 'last message',
           number: true,
-          text: ({ lastMessageAt, waiting }, now) =>
+          text: ({ lastMessageAt, waiting, stalledBy }, now) =>
             waiting
               ? 'waiting for a connection'
-              : lastMessageAt
-                ? `${age(now - Date.parse(lastMessageAt))} ago`
-                : 'none yet',
-          tone: ({ waiting }) => (waiting ? 'warn' : ''),
+              : stalledBy
+                ? STALLS[stalledBy]
+                : lastMessageAt
+                  ? `${age(now - Date.parse(lastMessageAt))} ago`
+                  : 'none yet',
+          tone: ({ waiting, stalledBy }) => (waiting || stalledBy ? 'warn' : ''),
         },
         number('sent', ({ sent }) => sent),
         number('received', ({ received }) => received),

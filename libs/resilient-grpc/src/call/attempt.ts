@@ -1,5 +1,6 @@
 import type { CallOptions, InterceptingCall, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { AttemptEvidence } from '../policy/evidence/classify.js';
+import type { SendObstacle } from '../transport/http2/http2-stream.js';
 import type { CallTelemetry } from './call-telemetry.js';
 import type { MethodDescriptor } from './method.js';
 
@@ -70,6 +71,8 @@ export interface Attempt {
   readonly peer: string | undefined;
   /** Certificate of the server; absent until a connection is picked. */
   readonly authContext?: ReturnType<InterceptingCall['getAuthContext']> | undefined;
+  /** What the requests wait for; absent if they do not wait, or if it is unknown. */
+  readonly obstacle?: SendObstacle | undefined;
   /**
    * Reason why no part of the attempt has been sent, such as 'waiting for an interceptor'. Nothing is sent later if the attempt is
    * abandoned before the next microtask. `undefined` if something may have been sent.

@@ -68,6 +68,13 @@ export type GrpcServerEvent = {
    * false), new connections are closed.
    */
   | { readonly type: 'tls-reload'; readonly problem: string; readonly isInUse: boolean }
+  /** The TLS certificate of the server has expired, or will within 14 days. Emitted at the start and once a day. */
+  | { readonly type: 'certificate-expiry'; readonly expiresAt: Date; readonly isExpired: boolean }
+  /**
+   * This process did not run for at least a second, because a handler blocked the event loop or the process was stopped. All calls waited
+   * meanwhile.
+   */
+  | { readonly type: 'process-paused'; readonly pausedMs: number }
   /**
    * The memory for connections is used up: new calls are refused with UNAVAILABLE (`consequence` 'refused'), or calls that hold much were
    * ended ('ended'). Emitted at most once a second for each.
@@ -94,8 +101,11 @@ export type GrpcServerEvent = {
    * announces none. The code is always sent; error details go first, then the other trailers, then the end of the message.
    */
   | { readonly type: 'trailers-omitted'; readonly path: string }
-  /** A request could not be deserialized, so its handler did not receive it. The caller received INTERNAL. */
-  | { readonly type: 'request-unreadable'; readonly path: string; readonly error: unknown }
+  /**
+   * A request could not be deserialized, so its handler did not receive it. The caller received `code`: INTERNAL, or RESOURCE_EXHAUSTED if the
+   * request exceeds `maxReceiveMessageLength`.
+   */
+  | { readonly type: 'request-unreadable'; readonly path: string; readonly error: unknown; readonly code: StatusCode }
   /**
    * An overload began or ended. During an overload, the server refuses calls that it cannot start in time. `limit` is the
    * `maxConcurrentCalls` limit that calls wait for; absent if calls wait because handlers use the CPU without a pause.

@@ -108,6 +108,13 @@ describe('syntax of a target', () => {
   });
 });
 
+it.each(['unix-abstract', 'vsock'])('rejects a target with the scheme %s, which has no resolver', (scheme) => {
+  const target = `${scheme}:orders`;
+  expect(targetProblem(target)).toBe(
+    `expected a scheme that has a resolver (dns, ipv4, ipv6, unix, kubernetes, or a registered one), got '${scheme}' in '${target}'`,
+  );
+});
+
 describe('target with credentials', () => {
   it.each(['redis://me:hush@cache:1/0', 'dns:///me:hush@orders:1', 'hush:hush@orders:1'])(
     'rejects credentials in the target %s, and masks them in the message',
@@ -149,7 +156,6 @@ it.each([
 it.each([
   'unix:/run/orders:99999',
   'unix:///run/orders:99999',
-  'unix-abstract:orders:99999',
   'ipv4:10.0.0.1:50051,10.0.0.2:50051',
   'ipv6:[::1]:50051',
   'xds:///orders:99999',

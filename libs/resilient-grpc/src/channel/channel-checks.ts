@@ -18,6 +18,8 @@ const MAX_POLICIES = 3;
 const MAX_REASON_LENGTH = 200;
 /** IP version and list of an `ipv4:` or `ipv6:` target. Like grpc-js, accepts and ignores an authority that is followed by a slash. */
 const IP_TARGET = /^ipv([46]):(?:\/\/[^/]*\/)?(.+)$/;
+/** Schemes of gRPC's naming document that grpc-js looks up as hosts. An application may register others after this check. */
+const SCHEME = /^(unix-abstract|vsock):/i;
 
 /**
  * Describes why grpc-js could not create a channel for `url`, or would never connect; `undefined` if `url` is a usable target.
@@ -43,6 +45,9 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
     return `expected a target without credentials, got '${shown}'; send them as \`metadata\``;
   }
   if (url.startsWith('kubernetes:')) return kubernetesProblem(url);
+  const [, own] = SCHEME.exec(url) ?? [];
+  if (own !== undefined && isUnresolvable(url))
+    return `expected a scheme that has a resolver (dns, ipv4, ipv6, unix, kubernetes, or a registered one), got '${own}' in '${url}'`;
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
   if (authority !== undefined && !isNameServer(authority))
     return `expected the IP address of a name server with an optional port, got '${authority}' in '${url}'`;
@@ -85,6 +90,16 @@ function hasCustomResolver(url: string): boolean {
   }
 }
 
+/** True if grpc-js would look up `url`, which has a scheme, as a host, because no resolver is registered for the scheme. */
+function isUnresolvable(url: string): boolean {
+  try {
+    registeredResolver(url);
+    return false;
+  } catch (error) {
+    return (error as Error).message.startsWith('No resolver');
+  }
+}
+
 /** Describes why no resolver accepts a `kubernetes:` target; `undefined` if one does. */
 function kubernetesProblem(url: string): string | undefined {
   try {
@@ -92,8 +107,7 @@ function kubernetesProblem(url: string): string | undefined {
     return undefined;
   } catch (error) {
     const { message } = error as Error;
-    // grpc-js has no resolver for the scheme.
-    if (message.startsWith('No resolver'))
+    if (isUnresolvable(url))
       return "expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() from nestjs-resilient-grpc/kubernetes before the module that contains this client is configured";
     return message;
   }
@@ -223,7 +237,7 @@ export function isSecure(value: ChannelCredentials): boolean {
 function addressOf(url: string): string | undefined {
   const match = /^(?:dns:(?:\/\/[^/]*\/)?)?([^/]+)$/.exec(url);
   const address = match?.[1];
-  if (address === undefined || /^(unix|unix-abstract|xds|ipv4|ipv6|google-c2p):/.test(address)) return undefined;
+  if (address === undefined || /^(unix|xds|ipv4|ipv6|google-c2p):/.test(address)) return undefined;
   return hasCustomResolver(url) ? undefined : address;
 }
 

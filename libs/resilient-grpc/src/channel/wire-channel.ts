@@ -85,6 +85,8 @@ const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
 const RELEASE_INTERVAL_MS = 1_000;
 /** Details of a call that waits on a channel that is closed, as in grpc-js. */
 const CLOSED = 'Channel closed before call started';
+/** A target whose scheme grpc-js does not know, as it looks it up. */
+const UNKNOWN_SCHEME = /^dns:([a-z][\w+.-]*):\/\//i;
 /** The 'streams' event. Created once, because it may follow the end of each call. */
 const STREAMS: ConnectionEvent = { type: 'streams' };
 
@@ -462,6 +464,11 @@ export class WireChannel {
   private resolutionFailure(reason = ''): ConnectFailure {
     const target = maskAddress(this.channel.getTarget());
     const name = dnsNameOf(target)?.host;
+    const [, scheme] = UNKNOWN_SCHEME.exec(target) ?? [];
+    if (scheme !== undefined) {
+      const cause = `no resolver is registered for the scheme '${scheme}' of ${target.slice('dns:'.length)}`;
+      return otherFailure('target-not-resolved', `${cause}, so grpc-js looks it up as a host`);
+    }
     if (name === undefined) {
       return otherFailure('target-not-resolved', `${target} cannot be resolved${reason === '' ? '' : ` (${reason})`}`);
     }

@@ -22,6 +22,11 @@ export interface ActiveCall {
   readonly received: number;
   /** True if the call is waiting for the channel, or if the resumable stream is waiting for its next call. */
   readonly waiting: boolean;
+  /**
+   * What the requests of the call wait for: the server's limit of streams, window of the stream or the connection (the server, or a proxy,
+   * does not read), or the socket. Absent if they do not wait, and with `transport: 'grpc-js'`.
+   */
+  readonly stalledBy?: 'stream-limit' | 'stream-window' | 'connection-window' | 'socket';
   /** Number of times the stream was resumed; present only for resumable streams. */
   readonly resumes?: number;
   /** 'file:line' of the application code that made the call; present for streams. In production, absent until the client has reported an unread stream. */

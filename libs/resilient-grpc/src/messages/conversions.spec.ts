@@ -93,6 +93,7 @@ describe('conversions', () => {
       { int64List: [1n], int64Map: { a: -2n } },
       { int64List: ['1'], int64Map: { a: '-2' } },
     ],
+    ['the key false', { byBool: { true: 1, false: 2 } }, { byBool: { true: 1, false: 2 } }],
     ['spaces around a long number', { int64: ' 1234567890123 ' }, { int64: '1234567890123' }],
     [
       'a Date in a list',
@@ -216,7 +217,7 @@ describe('conversions', () => {
   });
 
   it.each([
-    ['byBool', 'false', 'expected a boolean, got a string of length 5'],
+    ['byBool', 'no', 'expected a boolean, got a string of length 2'],
     ['byInt', 'x', 'expected a number, got a string of length 1'],
     ['byLong', '-1', 'expected an integer from 0 to 2^64-1, got a string of length 2'],
   ])('reports the key of the map %s that is not of its type: %s', (field, key, problem) => {

@@ -219,10 +219,18 @@ class Inspector {
     const keys: Iterable<string | number> = isList ? (value as unknown[]).keys() : Object.keys(elements);
     let copy: Record<string | number, unknown> | undefined;
     for (const key of keys) {
-      if (field.holds === 'map') this.report(path, owner, key, replacedValue(key, field.keys));
       const element = elements[key];
       const sent = this.elementOf(element, field, owner, path, depth + 1);
       if (sent !== element) (copy ??= copyOfElements(elements))[key] = sent;
+      if (field.holds !== 'map') continue;
+      if (field.keys.kind !== 'boolean' || key !== 'false')
+        this.report(path, owner, key, replacedValue(key, field.keys));
+      else {
+        // The serializer writes the empty key as false, and any other as true.
+        copy ??= copyOfElements(elements);
+        Reflect.deleteProperty(copy, key);
+        copy[''] = sent;
+      }
     }
     return copy ?? value;
   }

@@ -64,7 +64,7 @@ export class GrpcJsServer extends Server {
       try {
         return read(bytes);
       } catch (error) {
-        conversions.onUnreadable(path, error);
+        conversions.onUnreadable(path, error, StatusCode.INTERNAL);
         throw error;
       }
     };

@@ -64,6 +64,7 @@ import {
   type CallHook,
   type NativeMethod,
 } from './served-methods.js';
+import { ProcessPauses } from './process-pauses.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent, ServerOverload } from '../call/server-event.js';
 import { SERVER_LINES } from './server-lines.js';
@@ -148,6 +149,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private listening: Promise<void> | undefined;
   private readonly ownLogger = new LibraryLogger('ResilientGrpcServer');
   private readonly log: EventLog<GrpcServerEvent>;
+  private readonly pauses: ProcessPauses;
   private closed = false;
   /** Timer of the check that the server has started; `undefined` if the check is not needed. */
   private startCheck: Timer | undefined;
@@ -190,6 +192,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     }, false);
     this.health = new GrpcServerHealth(this.serviceStreams);
     this.calls = new ServerCalls(clock, events);
+    this.pauses = new ProcessPauses(clock, events);
     this.overloadState = new OverloadState(clock, events);
     this.gate = new OverloadGate(clock, events, this.overloadState, eventLoopIdleMs);
     this.serverLimit = this.limitOf(resolved);
@@ -257,6 +260,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.ownLogger.write('log', `listening on ${address}`, { event: 'listening', address });
     if (this.connections === undefined) this.ownLogger.write('log', ON_GRPC_JS_MESSAGE, { event: 'configuration' });
     this.reportHandlers();
+    this.pauses.start();
     callback();
   }
 
@@ -312,6 +316,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       this.grpcClient = null;
       this.boundPort = undefined;
       this.stopTelemetry?.();
+      this.pauses.stop();
       this.calls.close();
       this.overloadState.close();
       this.log.close();
@@ -528,8 +533,8 @@ export class ResilientGrpcServer extends ServerGrpc {
       delete failure.stack;
       this.events.emit({ type: 'handler-failed', path, error: failure });
     },
-    onUnreadable: (path, error) => {
-      if (this.events.wanted) this.events.emit({ type: 'request-unreadable', path, error });
+    onUnreadable: (path, error, code) => {
+      if (this.events.wanted) this.events.emit({ type: 'request-unreadable', path, error, code });
     },
   };
 

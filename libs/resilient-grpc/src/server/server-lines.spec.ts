@@ -41,8 +41,24 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
     'warn /orders.v1.Orders/Watch: a part of a status was not sent: HTTP/2 or gRPC forbids some of its trailers, or it exceeds the limit of the client (8 KiB if it announces none); remove or shorten its trailers and its message',
   ],
   [
-    { type: 'request-unreadable', path, error: new RangeError('index out of range: 11 + 1 > 11') },
+    { type: 'request-unreadable', path, error: new RangeError('index out of range: 11 + 1 > 11'), code: 13 },
     'warn /orders.v1.Orders/Watch: a request cannot be deserialized: index out of range: 11 + 1 > 11; the caller received INTERNAL; compare the .proto files of the client and this server',
+  ],
+  [
+    { type: 'request-unreadable', path, error: 'Received message larger than max (5000005 vs 4194304)', code: 8 },
+    'warn /orders.v1.Orders/Watch: a request was refused: Received message larger than max (5000005 vs 4194304); the caller received RESOURCE_EXHAUSTED; raise maxReceiveMessageLength of this server, or have the client send less at once',
+  ],
+  [
+    { type: 'certificate-expiry', expiresAt: new Date(1e12), isExpired: true },
+    'warn the TLS certificate expired on 2001-09-09T01:46:40.000Z: clients do not connect; renew it',
+  ],
+  [
+    { type: 'certificate-expiry', expiresAt: new Date(1e12), isExpired: false },
+    'warn the TLS certificate expires on 2001-09-09T01:46:40.000Z, and clients do not connect from then on; renew it',
+  ],
+  [
+    { type: 'process-paused', pausedMs: 6_012 },
+    'warn this process did not run for 6 s, and all calls waited: a handler blocked the event loop, or the process was stopped; to find the handler, run node with --cpu-prof',
   ],
   [
     { type: 'memory-limit', consequence: 'refused' },
@@ -71,7 +87,7 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
   ],
   [
     { type: 'handshake-failed', reason: 'no-tls', code: 'ERR_SSL_HTTP_REQUEST', peer: 'unknown' },
-    'warn connection rejected in the TLS handshake: the client does not use TLS (ERR_SSL_HTTP_REQUEST); set tls: {} in the client, or enable TLS in the health check or proxy that connected',
+    'warn connection rejected in the TLS handshake: the client does not use TLS (ERR_SSL_HTTP_REQUEST); set tls: {} in the client, or enable TLS, and turn off the PROXY protocol, in the health check or proxy that connected',
   ],
   [
     { type: 'tls-reload', problem: 'a file cannot be read', isInUse: true },
@@ -129,8 +145,8 @@ describe('log line of a server event', () => {
       { path, error: 'no' },
     ],
     [
-      { type: 'request-unreadable', path, error: new RangeError('no') },
-      { path, error: 'no' },
+      { type: 'request-unreadable', path, error: new RangeError('no'), code: 13 },
+      { path, error: 'no', code: 'INTERNAL' },
     ],
   ])('has the properties of the event as fields: %j', (event, expected) => {
     const { fields, take } = make();
@@ -171,7 +187,7 @@ describe('log line of a server event', () => {
     ],
   ])('logs %s cannot be read', (_what, type, error, text) => {
     const { lines, fields, take } = make();
-    take({ type, path, error });
+    take(type === 'handler-failed' ? { type, path, error } : { type, path, error, code: 13 });
     expect(lines).toEqual([expect.stringMatching(text)]);
     expect(fields[0]?.['stack']).toBeUndefined();
   });

@@ -62,10 +62,13 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
       '(8 KiB if it announces none); remove or shorten its trailers and its message',
   },
   'request-unreadable': {
-    text: ({ path, error }) =>
-      `${path}: a request cannot be deserialized: ${unreadableText(error)}; the caller received INTERNAL; compare the .proto files of ` +
-      'the client and this server',
-    fields: ({ error }) => ({ error: unreadableText(error) }),
+    text: ({ path, error, code }) =>
+      code === StatusCode.RESOURCE_EXHAUSTED
+        ? `${path}: a request was refused: ${unreadableText(error)}; the caller received RESOURCE_EXHAUSTED; raise ` +
+          'maxReceiveMessageLength of this server, or have the client send less at once'
+        : `${path}: a request cannot be deserialized: ${unreadableText(error)}; the caller received INTERNAL; compare the .proto ` +
+          'files of the client and this server',
+    fields: ({ error, code }) => ({ error: unreadableText(error), code: statusName(code) }),
   },
   'stream-idle': {
     level: 'log',
@@ -84,6 +87,17 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
     text: ({ problem, isInUse }) =>
       `new TLS files cannot be used: ${problem}; ${isInUse ? 'the old ones stay in use' : 'connections are closed until they can be used'}`,
     about: ({ problem }) => problem,
+  },
+  'certificate-expiry': {
+    text: ({ expiresAt, isExpired }) =>
+      isExpired
+        ? `the TLS certificate expired on ${expiresAt.toISOString()}: clients do not connect; renew it`
+        : `the TLS certificate expires on ${expiresAt.toISOString()}, and clients do not connect from then on; renew it`,
+  },
+  'process-paused': {
+    text: ({ pausedMs }) =>
+      `this process did not run for ${duration(pausedMs)}, and all calls waited: a handler blocked the event loop, or the process ` +
+      'was stopped; to find the handler, run node with --cpu-prof',
   },
   'memory-limit': {
     text: ({ consequence }) => {

@@ -2,6 +2,7 @@ import type { Metadata, StatusObject } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import type { WireEvidence } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
+import type { SendObstacle } from '../../transport/http2/http2-stream.js';
 import type { CallFacts } from '../subchannel/socket-call.js';
 
 /** Receives the events of a call. The first three methods are those of grpc-js's listener. */
@@ -31,7 +32,8 @@ export interface TransportCall {
   readonly peer: string | undefined;
   readonly authContext: Attempt['authContext'];
   /** The connection and its address in the history of the channel; `undefined` on grpc-js's transport. */
-  readonly placement: { readonly address: string; readonly facts: CallFacts } | undefined;
+  readonly placement:
+    { readonly address: string; readonly facts: CallFacts; readonly obstacle: SendObstacle | undefined } | undefined;
 }
 
 /** Evidence of a call that has never had a stream. */

@@ -11,13 +11,14 @@ import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
+import type { SendObstacle } from '../../transport/http2/http2-stream.js';
 import type { EndpointLoads } from '../connection/endpoint-loads.js';
 import type { CallFacts } from '../subchannel/socket-call.js';
 import type { WireChannel } from '../wire-channel.js';
 import { GrpcJsCall } from './grpc-js-call.js';
 import { interceptedCall, type InterceptedAttempt, type InterceptingCallInterface } from './intercepted-call.js';
 import { NEVER_SENT, type TransportCall, type TransportCallListener } from './transport-call.js';
-import { WireCall } from './wire-call.js';
+import { MAX_LATE_MS, WireCall } from './wire-call.js';
 
 /** Maximum delay of a status, in milliseconds. A grpcio server that is shutting down may send a status up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
@@ -27,8 +28,6 @@ const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 
  * error of a database driver or of another call, such as "context canceled".
  */
 const TIMEOUT_CODES: ReadonlySet<number> = new Set([StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.INTERNAL]);
-/** Delay in milliseconds of a deadline above which this process is assumed not to have run. */
-const MAX_LATE_MS = 50;
 /**
  * Minimum share of a sent timeout that must have passed for such a status to count as its end. The server's timer starts later than the
  * client's. However, a server that forwards the deadline to other servers receives their failure slightly before its own deadline.
@@ -38,6 +37,16 @@ const MIN_TIMEOUT_SHARE = 0.9;
 const EARLY_MS = 1;
 const CREDENTIALS_REMEDY = 'the call credentials did not respond; check their metadata generator';
 const REQUESTS_OPEN = 'the request stream has not ended: complete it if the server waits for its end';
+/** What the requests of an attempt waited for, as remedy. */
+const OBSTACLES: Readonly<Record<SendObstacle, string>> = {
+  'stream-limit': 'the request was not sent: the server allows no more streams on the connection',
+  'stream-window':
+    'the request was not sent to its end: the server, or a proxy, does not read this call (no window of its stream)',
+  'connection-window':
+    'the request was not sent to its end: the server, or a proxy, does not read other calls on the connection, or leaks their window ' +
+    '(no window of the connection)',
+  socket: 'the request was not sent to its end: the peer takes no more bytes from the connection',
+};
 const NO_OPTIONS: CallOptions = {};
 const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
@@ -363,9 +372,12 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, Tra
     // No remedy after headers, because they prove that the server responded.
     if (this.headersReceived || !TIMEOUT_ENDS.has(this.endedHere)) return undefined;
     if (this.unsentFor !== undefined) return this.unsentFor === 'call credentials' ? CREDENTIALS_REMEDY : undefined;
-    // If this process was blocked, what the peer has sent may be unread.
-    const isLate = this.clock.epoch() - this.request.deadline > MAX_LATE_MS;
-    const silence = isLate ? undefined : this.wireChannel.silenceRemedy(this.address, this.startedAt);
+    const lateMs = this.clock.epoch() - this.request.deadline;
+    if (lateMs > MAX_LATE_MS)
+      return `this process was blocked, and noticed the deadline ${(lateMs / 1_000).toFixed(1)} s late`;
+    const { obstacle } = this;
+    if (obstacle !== undefined) return OBSTACLES[obstacle];
+    const silence = this.wireChannel.silenceRemedy(this.address, this.startedAt);
     if (this.halfClosed || !this.request.method.requestStream) return silence;
     return silence === undefined ? REQUESTS_OPEN : `${REQUESTS_OPEN}; ${silence}`;
   }
@@ -382,6 +394,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, Tra
 
   get contentType(): string | undefined {
     return this.headersType ?? contentTypeOf(this.metadata);
+  }
+
+  get obstacle(): SendObstacle | undefined {
+    return this.current?.placement?.obstacle;
   }
 
   get connection(): object | undefined {

@@ -29,6 +29,8 @@ const READY = 2;
 /** Class of the empty call credentials of grpc-js, which does not export the class. */
 const EmptyCredentials = CallCredentials.createEmpty().constructor;
 const NO_STATUS = { code: StatusCode.UNAVAILABLE, details: 'No connection established', metadata: undefined };
+/** Delay in milliseconds of a deadline above which this process is assumed not to have run. */
+export const MAX_LATE_MS = 50;
 const ignore = (): void => undefined;
 
 /**
@@ -286,6 +288,13 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
   }
 
   private expire(): void {
+    const isLate = this.clock.epoch() - this.deadline > MAX_LATE_MS;
+    // What arrived while this process was blocked may be an answer, and is read before the next turn.
+    if (isLate) this.clock.defer(() => this.endAtDeadline());
+    else this.endAtDeadline();
+  }
+
+  private endAtDeadline(): void {
     const tookMs = this.clock.epoch() - this.startedAt;
     const where =
       this.placement === undefined ? `, waiting for ${String(this.waitsFor)}` : `,remote_addr=${this.placement.peer}`;

@@ -176,7 +176,7 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
   readonly connections = new PolicyConnections(() => this.isBalancing);
   /**
    * Connections that an update has released. The update may use them again, because round_robin recreates its children. After an update
-   * without addresses, the next one may use them again.
+   * without addresses, or failed lookups, the next addresses may use them again.
    */
   private released: Set<ObservedConnection> | undefined;
   /** The resolver's reason for an update without addresses, while the child policy handles the update. */
@@ -415,7 +415,7 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
     this.isHeld = health !== undefined;
     const before = this.childState;
     try {
-      return this.updating(() => this.child.updateAddressList(...update), !endpoints.ok || endpoints.value.length > 0);
+      return this.updating(() => this.child.updateAddressList(...update), endpoints.ok && endpoints.value.length > 0);
     } finally {
       // The child policy has reported no failure, because it uses the previous addresses.
       if (this.childState === before) this.unresolved = undefined;

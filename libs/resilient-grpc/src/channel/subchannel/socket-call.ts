@@ -7,7 +7,12 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { StatusCode } from '../../status/status-code.js';
 import { ResponseStream, type ResponseFailure, type ResponseHandler } from '../../transport/grpc/response-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
-import { MAX_BURST_BYTES, MESSAGE_BYTES, type Http2Stream } from '../../transport/http2/http2-stream.js';
+import {
+  MAX_BURST_BYTES,
+  MESSAGE_BYTES,
+  type Http2Stream,
+  type SendObstacle,
+} from '../../transport/http2/http2-stream.js';
 import { metadataOf } from './header-fields.js';
 import type { SubchannelConnection } from './subchannel-connection.js';
 import { systemClock } from '../../time/clock.js';
@@ -43,6 +48,10 @@ const BY_RESET: Readonly<Record<number, readonly [code: StatusCode, details: str
   [HTTP2_ERROR_CODES.INADEQUATE_SECURITY]: [StatusCode.PERMISSION_DENIED, 'Protocol not secure enough'],
 };
 
+/** Number of header fields of a request that Node's HTTP/2 servers take (`maxHeaderListPairs`), and number of those without metadata. */
+const NODE_MAX_FIELDS = 128;
+const HEAD_FIELDS = 7;
+
 export interface ConnectionCallListener {
   onReceiveMetadata(headers: Metadata): void;
   onReceiveMessage(message: Buffer, isCompressed: boolean): void;
@@ -66,6 +75,10 @@ export class SocketCall implements ResponseHandler {
   private lacksTrailers = false;
   private isClosedHere = false;
   private isDropped = false;
+  private hasTooManyFields = false;
+  private readonly fieldCount: number;
+  /** What the requests waited for when this side ended the call. */
+  private lastObstacle: SendObstacle | undefined = undefined;
   /** Callbacks of messages that wait for the peer or the socket. */
   private written: (() => void)[] | undefined = undefined;
   private burstBytes = 0;
@@ -80,6 +93,7 @@ export class SocketCall implements ResponseHandler {
     private readonly listener: ConnectionCallListener,
     private readonly isBackground: boolean,
   ) {
+    this.fieldCount = HEAD_FIELDS + fields.length / 2;
     this.response = new ResponseStream(this, connection.maxMessageBytes);
     this.stream = connection.open(this.response, path, authority, fields);
     this.response.stream = this.stream;
@@ -89,6 +103,8 @@ export class SocketCall implements ResponseHandler {
   cancelWithStatus(code: number, details: string): void {
     if (this.status !== undefined) return;
     this.isClosedHere = true;
+    this.lastObstacle = this.stream.obstacle;
+    if (this.lastObstacle === 'connection-window') this.connection.retireIfStalled();
     if (this.stream.id === 0) this.unprocessed = 'never-sent';
     this.response.cancel();
     this.end({ code, details, metadata: new Metadata() });
@@ -141,9 +157,15 @@ export class SocketCall implements ResponseHandler {
     return this.connection.address;
   }
 
+  /** What the requests wait for. */
+  get obstacle(): SendObstacle | undefined {
+    return this.status === undefined ? this.stream.obstacle : this.lastObstacle;
+  }
+
   get facts(): CallFacts {
     const { connection, unprocessed, httpStatus, resetCode, lacksTrailers, isClosedHere: closedHere, isDropped } = this;
-    const { goawayCode, isUsable, hasTimedOut } = connection;
+    const { hasTooManyFields } = this;
+    const { goawayCode, isUsable, hasTimedOut, resetsStreams } = connection;
     const acceptsNoStreams = !isUsable;
     const timedOut = isDropped && hasTimedOut;
     return {
@@ -156,6 +178,8 @@ export class SocketCall implements ResponseHandler {
         closedHere,
         goawayCode,
         acceptsNoStreams,
+        resetsStreams,
+        hasTooManyFields,
         timedOut,
       },
     };
@@ -193,8 +217,17 @@ export class SocketCall implements ResponseHandler {
     switch (cause) {
       case 'reset':
       case 'no-trailers': {
+        if (cause === 'reset') this.connection.streamReset(this.stream.id);
         this.resetCode = code;
         this.lacksTrailers = cause === 'no-trailers';
+        if (code === HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM && this.fieldCount > NODE_MAX_FIELDS) {
+          this.hasTooManyFields = true;
+          const text =
+            `The server refused the request, which has ${String(this.fieldCount)} header fields; servers on Node take at most ` +
+            `${String(NODE_MAX_FIELDS)}: send less metadata`;
+          this.endNow({ code: StatusCode.RESOURCE_EXHAUSTED, details: text, metadata });
+          break;
+        }
         const [status, text] = BY_RESET[code] ?? [StatusCode.INTERNAL, `Received RST_STREAM with code ${String(code)}`];
         this.endNow({ code: status, details: text, metadata });
         break;

@@ -103,6 +103,8 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   /** Why the latest attempt to connect failed. */
   failure: ConnectFailure | undefined;
   private connecting: SubchannelConnection | undefined;
+  /** The latest connection that was replaced because the server gave it no window. */
+  private stalledConnection: SubchannelConnection | undefined;
   private attempt: ConnectAttempt | undefined;
   private state = IDLE;
   private refs = 0;
@@ -387,6 +389,14 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     if (this.connection !== connection) return;
     if (isTooManyPings && this.keepaliveMs > 0) this.owner.throttle(this.keepaliveMs * 2);
     this.move([READY], IDLE);
+  }
+
+  stalled(connection: SubchannelConnection): void {
+    // One at a time: a server that reads slowly must not get ever more to read.
+    if (this.stalledConnection?.socket.http2.isEnded === false) return;
+    this.stalledConnection = connection;
+    connection.end = 'subchannel shutdown';
+    this.closing(connection, false);
   }
 }
 

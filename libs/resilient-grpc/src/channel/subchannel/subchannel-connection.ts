@@ -35,6 +35,8 @@ const END_BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
   ETIMEDOUT: 'connection timed out',
   ECONNABORTED: 'connection aborted',
 };
+/** Time in milliseconds without window after which a connection is replaced. */
+const STALLED_MS = 5_000;
 const HTTP2_CODES = Object.keys(HTTP2_ERROR_CODES);
 
 type Secured = Awaited<ReturnType<experimental.SecureConnector['connect']>>;
@@ -44,6 +46,8 @@ export interface ConnectionUser {
   connected(connection: SubchannelConnection): void;
   /** The connection takes no more calls. */
   closing(connection: SubchannelConnection, isTooManyPings: boolean): void;
+  /** The peer gives the connection no window. */
+  stalled(connection: SubchannelConnection): void;
   /** Largest header list of a request to a server that announces no limit, in bytes. */
   readonly maxRequestHeaders: number;
   /** The server has closed a connection over larger headers. */
@@ -72,6 +76,10 @@ export class SubchannelConnection implements SocketOwner {
   /** True if the connection ended because the peer violated the protocol. */
   isPeersFault = false;
   end: ConnectionEnd = 'unknown';
+  /** True if the peer has reset a stream that was opened after it had reset another one. */
+  resetsStreams = false;
+  /** Id of the next stream when the peer reset the first one. */
+  private resetBefore = Infinity;
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
   /** A stream with larger headers than some servers take: one that was answered, or else the latest. */
@@ -173,6 +181,12 @@ export class SubchannelConnection implements SocketOwner {
     else this.tcp.resetAndDestroy();
   }
 
+  /** The peer has reset the stream `id`. */
+  streamReset(id: number): void {
+    if (id >= this.resetBefore) this.resetsStreams = true;
+    else this.resetBefore = Math.min(this.resetBefore, this.socket.http2.nextId);
+  }
+
   // ── streams ──
 
   get isUsable(): boolean {
@@ -238,6 +252,15 @@ export class SubchannelConnection implements SocketOwner {
     if (this.heads.size >= MAX_HEADS) this.heads.clear();
     this.heads.set(path, head);
     return head;
+  }
+
+  /**
+   * Lets further calls use another connection if the peer has given this one no window for a while, although it sends something: it does not
+   * read what other calls send, or it loses count of the window. Called when a call gives up for want of window.
+   */
+  retireIfStalled(): void {
+    const { exhaustedAt } = this.socket.http2;
+    if (this.clock.now() - exhaustedAt >= STALLED_MS && this.socket.readAt > exhaustedAt) this.user.stalled(this);
   }
 
   /** Text of the status of calls that the loss of the connection ends. */

@@ -79,6 +79,11 @@ export class HedgedAttempt implements Attempt {
     return this.isSent ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
   }
 
+  get obstacle(): Attempt['obstacle'] {
+    const [first] = this.hedges;
+    return (this.winner ?? first)?.attempt?.obstacle;
+  }
+
   get unsentBecause(): string | undefined {
     const [first] = this.hedges;
     return this.winner === undefined && !this.isSent ? first?.attempt?.unsentBecause : undefined;

@@ -105,6 +105,10 @@ class PreparedAttempt implements Attempt {
     return this.inner?.authContext;
   }
 
+  get obstacle(): Attempt['obstacle'] {
+    return this.inner?.obstacle;
+  }
+
   get unsentBecause(): string | undefined {
     if (this.inner !== undefined) return this.inner.unsentBecause;
     const { transport } = this.client;

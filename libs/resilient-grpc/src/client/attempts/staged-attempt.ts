@@ -38,6 +38,10 @@ abstract class StagedAttempt implements Attempt, AttemptListener {
     return this.inner.unsentBecause;
   }
 
+  get obstacle(): Attempt['obstacle'] {
+    return this.inner.obstacle;
+  }
+
   startRead(): void {
     this.inner.startRead();
   }

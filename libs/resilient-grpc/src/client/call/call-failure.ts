@@ -7,7 +7,12 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/
 import { GrpcCallError, type FailureReason, type NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { withDoctor } from '../../policy/connect-failure/connect-failures.js';
-import { HTTP_RESPONSE_REMEDY, NOT_STARTED, TRAILERS_REMEDY } from '../../policy/evidence/grpc-js-texts.js';
+import {
+  HTTP_RESPONSE_REMEDY,
+  NOT_STARTED,
+  TOO_LARGE_FOR_SERVER,
+  TRAILERS_REMEDY,
+} from '../../policy/evidence/grpc-js-texts.js';
 import type { Verdict } from '../../policy/evidence/classify.js';
 import { isStatusCode, REQUEST_CODES, StatusCode } from '../../status/status-code.js';
 import { maskSecrets } from '../../telemetry/log/log-text.js';
@@ -108,9 +113,6 @@ export function callError(
 const UNREADABLE =
   /^(Response message parsing error|Error deserializing request|Exception deserializing request|grpc: error unmarshalling request)/;
 
-/** Details with which grpc-js, gRPC's C core, grpc-go, and grpc-java reject a request that exceeds a limit of the server. */
-const REQUEST_TOO_LARGE = /^((SERVER: |grpc: )?received message larger than max|gRPC message exceeds maximum size)/i;
-
 /**
  * Returns the remedy for a failure that a contract mismatch or a limit of the server can cause. Returns `path` if the server does not
  * implement the method and its status does not name the path, as in grpcio's "Method not found!".
@@ -119,7 +121,7 @@ function serverRemedy({ code, reason, details }: CallFailure, path: string): str
   if (code === StatusCode.INTERNAL && UNREADABLE.test(details)) {
     return 'compare the .proto files of the client and the server';
   }
-  if (code === StatusCode.RESOURCE_EXHAUSTED && reason === 'server' && REQUEST_TOO_LARGE.test(details)) {
+  if (code === StatusCode.RESOURCE_EXHAUSTED && reason === 'server' && TOO_LARGE_FOR_SERVER.test(details)) {
     return "raise the server's limit for requests, such as maxReceiveMessageLength in Nest";
   }
   return code === StatusCode.UNIMPLEMENTED && reason === 'server' && !details.includes(path) ? path : undefined;
@@ -207,17 +209,29 @@ export function deadlineFailure(tookMs: number, during: string): CallFailure {
   return { code: StatusCode.DEADLINE_EXCEEDED, details, reason: 'deadline' };
 }
 
-/** Adds a remedy to a deadline failure if the call's own timeout had no effect, because the timeout `ofMethod` is shorter. */
-export function withIgnoredTimeout(
+/** Time in milliseconds by which a deadline may seem to pass early. */
+const EARLY_MS = 2;
+
+/**
+ * Adds to a deadline failure which `timeoutMs` has passed, and what successful calls of the method took lately. A call that ends before that
+ * has its deadline from elsewhere: its option `deadline`, the inbound call, or its stream.
+ */
+export function withOrigin(
   failure: CallFailure,
-  ofMethod: number | undefined,
+  context: MethodContext,
   own: number | undefined,
+  ageMs: number,
 ): CallFailure {
-  if (failure.reason !== 'deadline' || ofMethod === undefined || own === undefined || own <= ofMethod) return failure;
-  const ignored =
-    `the call's timeoutMs (${String(own)}) has no effect, because the timeout from its method, the client, the defaults, or the ` +
-    `service config is shorter (${String(ofMethod)})`;
-  return { ...failure, remedy: failure.remedy === undefined ? ignored : `${ignored}; ${failure.remedy}` };
+  if (failure.reason !== 'deadline') return failure;
+  const { timeoutMs = Infinity, timeoutFrom } = context.policy;
+  const shortest = Math.min(timeoutMs, own ?? Infinity);
+  if (shortest - EARLY_MS > ageMs) return failure;
+  const longer = own !== undefined && own > timeoutMs ? `, which is shorter than the call's ${String(own)}` : '';
+  const from = `timeoutMs ${String(shortest)} of ${shortest === own ? 'the call' : timeoutFrom}${longer}`;
+  const usual = context.statistics.usualLatency(context.client.clock.now());
+  const took =
+    usual && `successful calls lately took ${usual.p50Ms.toFixed(1)} ms (median) to ${usual.p99Ms.toFixed(1)} ms (p99)`;
+  return { ...failure, remedy: [failure.remedy, from, took].filter((part) => part !== undefined).join('; ') };
 }
 
 /** Start of the details of an attempt that reached the deadline. */

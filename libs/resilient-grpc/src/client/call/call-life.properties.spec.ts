@@ -202,6 +202,7 @@ class World {
     const nonFatalStatusCodes = new Set([StatusCode.UNAVAILABLE]);
     const policy = {
       timeoutMs: undefined,
+      timeoutFrom: '',
       streamIdleTimeoutMs,
       prefetch: 16,
       onDrain,

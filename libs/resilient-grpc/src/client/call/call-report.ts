@@ -9,7 +9,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import { AttemptHistory } from './attempt-history.js';
-import { callError, isCancelled, withIgnoredTimeout, type CallFailure } from './call-failure.js';
+import { callError, isCancelled, withOrigin, type CallFailure } from './call-failure.js';
 import { inCallerContext, type CallerContext } from './caller-context.js';
 import type { CallInput } from './prepare-call.js';
 
@@ -79,7 +79,8 @@ export class CallReport {
   /** Returns the error for the caller. `cutOff` is `reachedServer` of the attempt that the failure interrupts. */
   errorOf(failure: CallFailure, cutOff: Verdict['reachedServer']): GrpcCallError {
     const { options } = this.input.given;
-    const explained = withIgnoredTimeout(failure, this.context.policy.timeoutMs, options?.timeoutMs);
+    const ageMs = this.context.client.clock.now() - this.startedAt;
+    const explained = withOrigin(failure, this.context, options?.timeoutMs, ageMs);
     return callError(this.context, explained, this.records, cutOff);
   }
 

@@ -692,6 +692,8 @@ export class ClientCall
   describe(): ActiveCall {
     const { peer, startedAt, lastMessageAt, sent, received, waiting } = this;
     const { openedAt } = this.input;
-    return describeCall(this.context, { peer, startedAt, lastMessageAt, sent, received, waiting, openedAt }, this);
+    const stalledBy = this.attempt?.obstacle;
+    const state = { peer, startedAt, lastMessageAt, sent, received, waiting, stalledBy, openedAt };
+    return describeCall(this.context, state, this);
   }
 }

@@ -12,13 +12,14 @@ interface CallState {
   readonly sent: number;
   readonly received: number;
   readonly waiting: boolean;
+  readonly stalledBy?: ActiveCall['stalledBy'] | undefined;
   readonly openedAt: string | undefined;
   readonly resumes?: number;
 }
 
 /** Returns the description of a call for `activeCalls()`. `ended` is the call or stream that the description's `cancel()` ends. */
 export function describeCall({ client, method }: MethodContext, call: CallState, ended: Endable): ActiveCall {
-  const { peer, lastMessageAt, sent, received, waiting, openedAt, resumes } = call;
+  const { peer, lastMessageAt, sent, received, waiting, stalledBy, openedAt, resumes } = call;
   // Converts monotonic times to wall-clock times.
   const shift = client.clock.epoch() - client.clock.now();
   return {
@@ -30,6 +31,7 @@ export function describeCall({ client, method }: MethodContext, call: CallState,
     sent,
     received,
     waiting,
+    ...(stalledBy === undefined ? {} : { stalledBy }),
     ...(resumes === undefined ? {} : { resumes }),
     ...(openedAt === undefined ? {} : { openedAt }),
     cancel: (reason = 'Cancelled on client') => {

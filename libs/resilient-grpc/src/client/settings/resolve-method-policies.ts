@@ -37,6 +37,8 @@ export type ResolvedMethodOptions = {
 export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent' | 'retry' | 'hedge'> {
   /** Percentile that the hedging delay follows. */
   readonly hedgingDelay: HedgingPercentile | undefined;
+  /** Where `timeoutMs` is set: 'methods["Get"]', 'the client or its defaults', or 'the service config'. */
+  readonly timeoutFrom: string;
   readonly safeToRepeat: boolean;
   /**
    * Reason for `safeToRepeat` in the startup log line: 'proto idempotency_level', 'methods["Get"].idempotent', 'methods["Get"].retry', or 'serviceConfig
@@ -89,6 +91,7 @@ export function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput
   return Object.freeze({
     ...resolved,
     timeoutMs: minDefined(timeoutMs, config?.timeoutMs),
+    timeoutFrom: timeoutSource(timeoutMs, from.timeoutMs, config?.timeoutMs),
     waitForReady: resolved.waitForReady ?? config?.waitForReady,
     hedgingDelay: typeof hedge === 'string' ? hedge : undefined,
     safeToRepeat: safe,
@@ -156,6 +159,11 @@ function reasonToRepeat(
   if (option === true) return `methods[${JSON.stringify(pattern)}].idempotent`;
   if (policy !== undefined) return policy;
   return method.declaredIdempotent ? 'proto idempotency_level' : '';
+}
+
+function timeoutSource(ofOptions = Infinity, pattern?: string, ofConfig = Infinity): string {
+  if (ofConfig < ofOptions) return 'the service config';
+  return pattern === undefined ? 'the client or its defaults' : `methods[${JSON.stringify(pattern)}]`;
 }
 
 function descriptors(services: Services): readonly MethodDescriptor[] {

@@ -91,6 +91,13 @@ export class MethodStatistics {
     };
   }
 
+  /** Returns the latency of recent calls in milliseconds, without the cost of `snapshot()`; `undefined` if none has succeeded. */
+  usualLatency(now: number): { readonly p50Ms: number; readonly p99Ms: number } | undefined {
+    const latencies = this.sliceAt(now).latencies ?? this.previous.latencies;
+    if (latencies === undefined || latencies.isEmpty) return undefined;
+    return { p50Ms: latencies.percentile(50), p99Ms: latencies.percentile(99) };
+  }
+
   snapshot(now: number): MethodSnapshot {
     const latency = this.recentLatency(now);
     return {

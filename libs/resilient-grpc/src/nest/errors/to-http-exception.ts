@@ -3,6 +3,7 @@ import { HttpException } from '@nestjs/common';
 import { BAD_REQUEST, typeNameOf, type FieldViolation } from '../../errors/status-details.js';
 import { type GrpcCallError, isGrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
 import { defineLibraryError } from '../../errors/library-error.js';
+import { REQUEST_TOO_LARGE, TOO_LARGE_FOR_SERVER } from '../../policy/evidence/grpc-js-texts.js';
 import type { StatusName } from '../../status/status-code.js';
 import { ResumeError } from '../../errors/stream-errors.js';
 
@@ -18,7 +19,7 @@ const HTTP_STATUS: Readonly<Record<StatusName, number>> = {
   NOT_FOUND: 404,
   ALREADY_EXISTS: 409,
   PERMISSION_DENIED: 403,
-  // 500 if a message exceeds a limit of this client.
+  // 413 if the request exceeds a limit, and 500 if the response or the metadata does.
   RESOURCE_EXHAUSTED: 429,
   FAILED_PRECONDITION: 400,
   ABORTED: 409,
@@ -84,7 +85,8 @@ defineLibraryError(GrpcHttpException, 'GrpcHttpException');
 
 /**
  * Returns the HttpException for a failed call. The HTTP status follows google.rpc.Code, with two exceptions: it is 500 instead of 499 if
- * the upstream cancelled the call, and 500 instead of 429 if a message exceeds a limit of this client. The upstream's message is included
+ * the upstream cancelled the call, and instead of 429 it is 413 if the request message exceeds a limit of this client or the server, and 500
+ * if the response exceeds the limit of this client. The upstream's message is included
  * only if the gRPC code describes the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE). A message
  * that this process, a proxy, or a transport wrote is never included.
  */
@@ -110,12 +112,11 @@ export function toHttpException(error: GrpcCallError): HttpException & Pick<Grpc
 function httpStatusOf(error: GrpcCallError): number {
   if (isCallerCancellation(error)) return 499;
   // 429 would ask the caller to send the same request again later, with the same result.
-  return exceedsMessageLimit(error) ? 500 : HTTP_STATUS[error.codeName];
-}
-
-/** True if the request or the response is larger than a limit of this client. */
-function exceedsMessageLimit({ codeName, reason }: GrpcCallError): boolean {
-  return codeName === 'RESOURCE_EXHAUSTED' && (reason === 'not-sent' || reason === 'protocol');
+  if (error.codeName !== 'RESOURCE_EXHAUSTED') return HTTP_STATUS[error.codeName];
+  const { reason, details } = error;
+  if (reason === 'not-sent') return REQUEST_TOO_LARGE.test(details) ? 413 : 500;
+  if (reason === 'server' && TOO_LARGE_FOR_SERVER.test(details)) return 413;
+  return reason === 'protocol' ? 500 : HTTP_STATUS.RESOURCE_EXHAUSTED;
 }
 
 /** True if the server's message is meant for the sender of the request. */

@@ -78,6 +78,10 @@ export interface WireEvidence {
   readonly goawayCode: number | undefined;
   /** True if the connection accepts no more streams: it is closed, or the server sent GOAWAY. */
   readonly acceptsNoStreams: boolean;
+  /** True if the peer refused the request because of the number of its header fields. */
+  readonly hasTooManyFields?: boolean;
+  /** True if the peer has reset a stream of the connection that was opened after another reset: it does not just close the connection. */
+  readonly resetsStreams?: boolean;
   /** True if the connection ended because the peer no longer responded: TCP, a keepalive ping, or a probe timed out. */
   readonly timedOut: boolean;
 }
@@ -154,6 +158,8 @@ export function classify(e: AttemptEvidence): Verdict {
   if (e.code === StatusCode.OK && e.endedHere !== 'protocol' && e.endedHere !== 'serialize') return SUCCESS;
   if (e.endedHere !== 'no') return classifyLocalEnd(e);
   if (!e.picked) return classifyNotPicked(e);
+  if (e.wire?.closedHere === true && text.RESPONSE_HEADERS_TOO_LARGE.test(e.details))
+    return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, e.details);
   return hasResponseBegun(e) ? classifyWithResponse(e) : classifyWithoutResponse(e);
 }
 
@@ -220,11 +226,16 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   }
   if (responded(e)) {
     if (isShutdownStatus(e)) return lost('connection-lost', 'maybe', 'Server shut down before it responded', e);
-    if (isGrpcResponse(e)) return reportedVerdict('server', reachedByStatus(e.code), e);
+    if (isGrpcResponse(e)) {
+      // The server's transport rejects a request that is too large, and its handler does not run.
+      const reached = text.TOO_LARGE_FOR_SERVER.test(e.details) ? 'maybe' : reachedByStatus(e.code);
+      return reportedVerdict('server', reached, e);
+    }
     // Without a content-type, the status is attributed to the server, although there is no proof.
     return isHttp(e) ? http(e) : reportedVerdict('server', 'maybe', e);
   }
   if (e.wire?.resetCode === REFUSED_STREAM) return verdict('refused', 'maybe', StatusCode.UNAVAILABLE, e.details);
+  if (e.wire?.hasTooManyFields === true) return reportedVerdict('local', 'maybe', e);
   if (isEnhanceYourCalm(e)) {
     return { ...lost('connection-lost', 'maybe', 'Stream reset', e), connectionLost: false, overloaded: true };
   }
@@ -299,10 +310,11 @@ function http(e: AttemptEvidence): Verdict {
 
 /**
  * True if the peer responded, so that there is one: with a status, or with any HTTP response. This does not show that the application received
- * the request. A reset proves nothing: peers that close each connection reset its streams first.
+ * the request. A single reset proves nothing: peers that close each connection reset its streams first.
  */
 export function isAnswered(e: AttemptEvidence, verdict: Verdict): boolean {
-  if (e.wire?.httpStatus !== undefined) return true;
+  const { httpStatus, resetCode, resetsStreams = false } = e.wire ?? {};
+  if (httpStatus !== undefined || (resetCode !== undefined && resetsStreams)) return true;
   return !verdict.connectionLost && (verdict.reachedServer === 'yes' || isGrpcResponse(e));
 }
 

@@ -375,6 +375,18 @@ describe('server on the transport of this library', () => {
     await waitFor(async () => ![first, undefined].includes(await accepted()));
   });
 
+  it.each([
+    ['expired', [true]],
+    ['server', []],
+  ])('reports a certificate that has expired: %s', async (name, expected) => {
+    const pem = (part: string) =>
+      readFileSync(new URL(`../../../../../test/fixtures/tls/${name}${part}.pem`, import.meta.url));
+    const pair = { cert_chain: pem(''), private_key: pem('-key') };
+    const scene = await Scene.start({}, {}, Infinity, ServerCredentials.createSsl(null, [pair]));
+    const reported = scene.events.flatMap((event) => (event.type === 'certificate-expiry' ? [event.isExpired] : []));
+    expect(reported).toEqual(expected);
+  });
+
   it('keeps the code of a status that exceeds the limit of the client: error details go first, then metadata, then text', async () => {
     const scene = await Scene.start({
       Unary: (call, answer) => {

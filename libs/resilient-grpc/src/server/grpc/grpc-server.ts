@@ -120,9 +120,9 @@ export class GrpcServer extends Server {
       throw new Error(
         `No address added out of total ${String(addresses.length)} resolved errors: [${errors.join(',')}]`,
       );
-    const { events } = this.connections.dependencies;
-    const isInUse = tlsOptionsOf(credentials)?.context !== null;
-    this.watches.push(watchCertificates(credentials, listeners, events, isInUse));
+    const { events, clock } = this.connections.dependencies;
+    const tls = tlsOptionsOf(credentials);
+    if (tls !== undefined) this.watches.push(watchCertificates(credentials, listeners, events, clock, tls.context));
     return port;
   }
 

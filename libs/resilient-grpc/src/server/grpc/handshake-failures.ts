@@ -49,7 +49,8 @@ export const HANDSHAKE_FAILURES: Readonly<
   },
   'no-tls': {
     cause: 'the client does not use TLS',
-    remedy: 'set tls: {} in the client, or enable TLS in the health check or proxy that connected',
+    remedy:
+      'set tls: {} in the client, or enable TLS, and turn off the PROXY protocol, in the health check or proxy that connected',
   },
   'no-http2': {
     cause: 'the client offers only protocols other than HTTP/2 (ALPN)',

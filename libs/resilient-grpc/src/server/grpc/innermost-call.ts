@@ -30,7 +30,7 @@ export interface ConversionListener {
   /** Called if a response cannot be serialized. */
   onUnserializable(path: string, reason: string, error: unknown): void;
   /** Called if a request cannot be deserialized. */
-  onUnreadable(path: string, error: unknown): void;
+  onUnreadable(path: string, error: unknown, code: StatusCode): void;
 }
 
 /** What all calls of a server have in common. */
@@ -420,8 +420,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
       this.isInflating = false;
       if (this.isOver || this.isAnswered) return;
       if (result === 'too-large') {
-        const details = `Received message that decompresses to a size larger than ${String(maxReceiveBytes)}`;
-        this.sendStatus({ code: StatusCode.RESOURCE_EXHAUSTED, details });
+        this.rejectSize(`Received message that decompresses to a size larger than ${String(maxReceiveBytes)}`);
       } else if (result === 'unreadable')
         this.sendStatus({ code: StatusCode.INTERNAL, details: 'Failed to decompress message' });
       else this.take(result);
@@ -459,7 +458,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     try {
       message = entry.deserialize(bytes);
     } catch (error) {
-      settings.conversions.onUnreadable(entry.path, error);
+      settings.conversions.onUnreadable(entry.path, error, StatusCode.INTERNAL);
       this.sendStatus({ code: StatusCode.INTERNAL, details: 'Error deserializing request' });
       return;
     }
@@ -494,7 +493,13 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   }
 
   unreadable({ problem, details }: UnreadableMessage): void {
-    const code = problem === 'too-large' ? StatusCode.RESOURCE_EXHAUSTED : StatusCode.INTERNAL;
+    if (problem === 'too-large') this.rejectSize(details);
+    else this.sendStatus({ code: StatusCode.INTERNAL, details });
+  }
+
+  private rejectSize(details: string): void {
+    const code = StatusCode.RESOURCE_EXHAUSTED;
+    this.settings.conversions.onUnreadable(this.entry.path, details, code);
     this.sendStatus({ code, details });
   }
 

@@ -71,7 +71,7 @@ describe('outage', () => {
     ]);
     clock.advance(100);
     expect(aboveDebug().slice(1)).toEqual([
-      'warn outage has lasted 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls without waitForReady fail immediately (UNAVAILABLE); ' +
+      'warn outage has lasted 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail immediately (UNAVAILABLE), except those with waitForReady: true; ' +
         `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}; see the runbook of nestjs-resilient-grpc`,
     ]);
     clock.advance(60_000);
@@ -172,7 +172,7 @@ describe('outage', () => {
     calls.failed = 8;
     clock.advance(1_500);
     expect(aboveDebug()).toEqual([
-      expect.stringMatching(/^warn outage has lasted 3 s: .*calls without waitForReady fail immediately/),
+      expect.stringMatching(/^warn outage has lasted 3 s: .*calls fail immediately \(UNAVAILABLE\), except/),
     ]);
     take(END);
     expect(aboveDebug()[1]).toMatch(/^log reconnected after/);
@@ -219,7 +219,9 @@ describe('outage', () => {
     clock.advance(5_099);
     expect(aboveDebug()).toHaveLength(2);
     clock.advance(1);
-    expect(aboveDebug()[2]).toMatch(/^warn outage has lasted 5.1 s: .*; calls without waitForReady fail immediately/);
+    expect(aboveDebug()[2]).toMatch(
+      /^warn outage has lasted 5.1 s: .*; calls fail immediately \(UNAVAILABLE\), except/,
+    );
     clock.advance(9_000);
     take({ ...END, durationMs: 14_100 });
     expect(aboveDebug().slice(3)).toEqual([
@@ -252,11 +254,13 @@ describe('flapping server', () => {
     ]);
     expect(fields.at(-2)).toMatchObject({ event: 'outage-start', flapping: true, graceMs: 5_100 });
     clock.advance(600_000);
-    expect(aboveDebug()).toHaveLength(4);
+    expect(aboveDebug().slice(4)).toEqual([
+      'log stable for a minute after 152 outages (1800 calls waited, 450 failed)',
+    ]);
     expect(clock.pending).toBe(0);
     take(OUTAGE);
     take({ ...OUTAGE, flapping: true });
-    expect(aboveDebug()[4]).toBe(aboveDebug()[0]);
+    expect(aboveDebug()[5]).toBe(aboveDebug()[0]);
   });
 
   it('logs an outage and its end if a flapping server stays down for five seconds, at most once a minute', () => {
@@ -271,7 +275,7 @@ describe('flapping server', () => {
     isDown();
     expect(aboveDebug()).toHaveLength(1);
     clock.advance(1);
-    expect(aboveDebug()[1]).toMatch(/^warn outage has lasted 5 s: .*; calls without waitForReady fail immediately/);
+    expect(aboveDebug()[1]).toMatch(/^warn outage has lasted 5 s: .*; calls fail immediately \(UNAVAILABLE\), except/);
     take({ ...END, durationMs: 5_000 });
     isDown();
     clock.advance(10_000);
@@ -283,7 +287,7 @@ describe('flapping server', () => {
     ]);
     isDown();
     clock.advance(1);
-    expect(aboveDebug()[4]).toMatch(/^warn outage has lasted 5 s: .*; calls without waitForReady fail immediately/);
+    expect(aboveDebug()[4]).toMatch(/^warn outage has lasted 5 s: .*; calls fail immediately \(UNAVAILABLE\), except/);
     clock.advance(600_000);
     take({ ...END, durationMs: 660_000 });
     expect(aboveDebug().at(-1)).toBe('log reconnected after 660 s, 9 failed attempts; 12 calls waited, 3 failed');
@@ -539,7 +543,7 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'outage-grace-over', ...EXPLAINED, durationMs: 5_100 },
-    'warn outage has lasted 5.1 s: 10.0.0.7:50051: certificate has expired; calls without waitForReady fail immediately (UNAVAILABLE); renew the certificate; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see the runbook of nestjs-resilient-grpc',
+    'warn outage has lasted 5.1 s: 10.0.0.7:50051: certificate has expired; calls fail immediately (UNAVAILABLE), except those with waitForReady: true; renew the certificate; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see the runbook of nestjs-resilient-grpc',
   ],
   [
     { type: 'outage-end', durationMs: 2_000, connectAttempts: 1, waitedCalls: 1, abandonedCalls: 1, failedCalls: 0 },
@@ -547,7 +551,7 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'flapping', ...OUTAGE_EVENT, flaps: { outages: 62, ...ENDED, abandonedCalls: 4 } },
-    'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); they share one grace period, after which calls fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see the runbook of nestjs-resilient-grpc',
+    'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); calls wait up to outageGraceMs for all of them together, and then fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see the runbook of nestjs-resilient-grpc',
   ],
   [{ ...UNSAFE, attempt: { ...ATTEMPT, code: 0 }, reachedServer: 'yes', reason: 'fatal-status' }, undefined],
   [
@@ -560,11 +564,11 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { ...UNSAFE, reason: 'not-safe-to-repeat' },
-    'warn /orders.v1.Orders/Get at a:1: UNAVAILABLE: lost; the call may have reached the server and was not retried (not-safe-to-repeat); check whether it took effect, or declare the method idempotent if it is safe to repeat',
+    'warn /orders.v1.Orders/Get at a:1: UNAVAILABLE: lost; the call may have reached the server and was not retried again (not-safe-to-repeat); check whether it took effect, or declare the method idempotent if it is safe to repeat',
   ],
   [
     { ...UNSAFE, reason: 'throttled' },
-    'warn /orders.v1.Orders/Get at a:1: UNAVAILABLE: lost; the call may have reached the server and was not retried (throttled)',
+    'warn /orders.v1.Orders/Get at a:1: UNAVAILABLE: lost; the call may have reached the server and was not retried again (throttled)',
   ],
   [
     { ...UNSAFE, attempt: INTERRUPTED, reachedServer: 'yes', reason: 'committed' },

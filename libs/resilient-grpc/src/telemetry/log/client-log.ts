@@ -31,7 +31,11 @@ export type ClientLogEvent =
   | (Outage & { readonly type: 'outage'; readonly waiting: number; readonly failed: number })
   | (Outage & { readonly type: 'outage-grace-over'; readonly durationMs: number })
   /** `flaps` includes all outages since the server began to flap, up to the time at which the line is written. */
-  | (Outage & { readonly type: 'flapping'; readonly flaps: OutageCalls & { readonly outages: number } });
+  | (Outage & { readonly type: 'flapping'; readonly flaps: OutageCalls & { readonly outages: number } })
+  | (Pick<RawEvent<'outage-end'>, 'client' | 'at'> & {
+      readonly type: 'flapping-end';
+      readonly flaps: OutageCalls & { readonly outages: number };
+    });
 
 export type EventOf<T extends ClientLogEvent['type']> = Extract<ClientLogEvent, { readonly type: T }>;
 
@@ -46,7 +50,11 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   'call-start': undefined,
   'call-end': undefined,
   connectivity: {
-    level: 'debug',
+    // Further attempts to connect say nothing new.
+    level: ({ from, to }) =>
+      (from === 'TRANSIENT_FAILURE' && to === 'CONNECTING') || (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE')
+        ? undefined
+        : 'debug',
     text: ({ from, to, cause }) => `${from} → ${to}${cause === undefined ? '' : `: ${cause}`}`,
   },
   connection: { level: 'debug' },
@@ -96,8 +104,8 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   },
   'outage-grace-over': {
     text: (event) =>
-      `outage has lasted ${duration(event.durationMs)}: ${causeOf(event)}; calls without waitForReady fail immediately ` +
-      `(UNAVAILABLE)${remedyOf(event, '; check the server')}; the client keeps trying to reconnect${diagnosis(event)}${RUNBOOK}`,
+      `outage has lasted ${duration(event.durationMs)}: ${causeOf(event)}; calls fail immediately (UNAVAILABLE), except those ` +
+      `with waitForReady: true${remedyOf(event, '; check the server')}; the client keeps trying to reconnect${diagnosis(event)}${RUNBOOK}`,
   },
   'outage-end': {
     level: 'log',
@@ -111,10 +119,15 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   flapping: {
     text: ({ flaps, ...event }) =>
       `flapping: ${counted(flaps.outages, 'outage')} in a ${flaps.outages > FLAP_COUNT ? 'row' : 'minute'} ` +
-      `(${causeOf(event)}); they share one grace period, after which calls fail immediately (${callsOf(flaps)}); check whether ` +
+      `(${causeOf(event)}); calls wait up to outageGraceMs for all of them together, and then fail immediately (${callsOf(flaps)}); check whether ` +
       `the server keeps restarting or a proxy closes its connections${RUNBOOK}`,
     fields: ({ flaps }) => flaps,
     isAlone: true,
+  },
+  'flapping-end': {
+    level: 'log',
+    text: ({ flaps }) => `stable for a minute after ${counted(flaps.outages, 'outage')} (${callsOf(flaps)})`,
+    fields: ({ flaps }) => flaps,
   },
   'attempt-end': {
     level: ({ attempt, next, reason, reachedServer }) => {
@@ -134,7 +147,7 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
         return `${failure}; neither retried nor resumed; to continue a stream after a lost connection or a reset, use resumable() from nestjs-resilient-grpc/operators`;
       const remedy = '; check whether it took effect, or declare the method idempotent if it is safe to repeat';
       return (
-        `${failure}; the call may have reached the server and was not retried (${reason})` +
+        `${failure}; the call may have reached the server and was not retried${attempt.number > 1 ? ' again' : ''} (${reason})` +
         (reason === 'not-safe-to-repeat' ? remedy : '')
       );
     },
@@ -479,6 +492,11 @@ export class ClientLog {
     const isTooLong = outage?.isGraceOver === true && failedCalls > 0 && durationMs <= MAX_RESTART_MS;
     const line = isTooLong ? { ...end, longerGraceMs: Math.ceil((1.2 * durationMs) / 1_000) * 1_000 } : end;
     this.log.write(line, isNotable || outage?.reported !== undefined ? 'log' : 'debug');
+    if (this.flaps.outages < FLAP_COUNT) return;
+    this.timer = this.clock.setTimer(() => {
+      this.log.write({ client: end.client, at: end.at + LOG_INTERVAL_MS, type: 'flapping-end', flaps: this.flaps });
+      this.flaps = { ...NO_FLAPS };
+    }, LOG_INTERVAL_MS);
   }
 
   private scheduleCheck(ms: number): void {

@@ -26,6 +26,7 @@ const MAX_KEPT_BYTES = 48;
 const NONE = Buffer.alloc(0);
 /** Takes one decoded string, for all decoders. */
 let scratch = Buffer.allocUnsafeSlow(1_024);
+const MAX_SCRATCH_BYTES = 65_536;
 
 /** Stands for a field that is not decoded, because it is dropped. */
 const UNWANTED: Field = { name: '', value: '' };
@@ -169,9 +170,14 @@ export class HpackDecoder {
     this.at = before;
     if (!(bytes[at]! & HUFFMAN)) return bytes.toString('latin1', from, from + length);
     const bound = decodedBound(length);
+    if (bound > MAX_SCRATCH_BYTES) return decodedIn(Buffer.allocUnsafeSlow(bound), bytes, from, from + length);
     if (bound > scratch.length) scratch = Buffer.allocUnsafeSlow(bound);
-    return scratch.toString('latin1', 0, decodeHuffman(bytes, from, from + length, scratch));
+    return decodedIn(scratch, bytes, from, from + length);
   }
+}
+
+function decodedIn(target: Buffer, bytes: Buffer, from: number, end: number): string {
+  return target.toString('latin1', 0, decodeHuffman(bytes, from, end, target));
 }
 
 function hashOf(bytes: Uint8Array, at: number, end: number): number {

@@ -17,6 +17,9 @@ const RESERVED_IDS = 2_048;
 /** Bytes by which the windows of a connection's streams together may exceed the initial window. They bound the memory. */
 const MAX_EXTRA_WINDOW = 16_777_216;
 
+/** Maximum size of a header block of a server: its error details may be as large as a message, and should cost one call only. */
+const MAX_BLOCK_BYTES = 4_194_304;
+
 /** The client's side of a connection. */
 export class ClientConnection extends Http2Connection {
   protected readonly maxEnablePush = 0;
@@ -30,7 +33,7 @@ export class ClientConnection extends Http2Connection {
   private cancelledPending = 0;
 
   constructor(owner: ClientOwner, settings: ConnectionSettings, clock: Pick<Clock, 'now'>, firstId = 1) {
-    super(owner, settings, clock, MAX_EXTRA_WINDOW);
+    super(owner, settings, clock, MAX_EXTRA_WINDOW, MAX_BLOCK_BYTES);
     this.nextId = firstId;
     this.writtenUpTo = firstId - 2;
     this.writer.raw(PREFACE);

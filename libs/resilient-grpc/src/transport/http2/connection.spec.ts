@@ -75,7 +75,7 @@ class Scene implements ClientOwner, FrameHandler {
   private dataId = 0;
 
   constructor(settings = SETTINGS, firstId = 1) {
-    this.reader = new FrameReader(this, new HpackDecoder(0, 1_000_000));
+    this.reader = new FrameReader(this, new HpackDecoder(0, 1_000_000), 262_144);
     this.connection = new ClientConnection(this, settings, { now: () => this.now }, firstId);
   }
 
@@ -911,7 +911,7 @@ it('reserves no more for an incomplete frame than what has arrived justifies', (
   const scene = new Scene();
   // The head of SETTINGS of 16,380 bytes, and the first of them.
   const begun = Buffer.from([0x00, 0x3f, 0xfc, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00]);
-  const readers = Array.from({ length: 1_000 }, () => new FrameReader(scene, new HpackDecoder(0, 1_000)));
+  const readers = Array.from({ length: 1_000 }, () => new FrameReader(scene, new HpackDecoder(0, 1_000), 262_144));
   const before = process.memoryUsage().arrayBuffers;
   for (const reader of readers) reader.read(begun, 0, begun.length);
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000);

@@ -20,7 +20,7 @@ import {
   Setting,
   violation,
 } from './frames.js';
-import type { Http2Stream, StreamHost } from './http2-stream.js';
+import type { Http2Stream, SendObstacle, StreamHost } from './http2-stream.js';
 import { StreamTable } from './stream-table.js';
 
 const { COMPRESSION_ERROR, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR } =
@@ -75,9 +75,11 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   protected readonly reader: FrameReader;
   protected readonly streams = new StreamTable<S>();
   /** Id of the next stream. Clients open all streams, so it is odd. */
-  protected nextId = 1;
+  nextId = 1;
   protected acknowledgedUpTo = 0;
   private sendWindow = DEFAULT_WINDOW;
+  /** Time at which the window of the connection was last used up. */
+  exhaustedAt = Infinity;
   protected initialSendWindow = DEFAULT_WINDOW;
   private receiveWindow: number;
   private uncredited = 0;
@@ -109,9 +111,10 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     protected readonly clock: Pick<Clock, 'now'>,
     /** Bytes by which the windows of all streams together may exceed their initial windows. */
     private readonly maxExtraWindow: number,
+    maxBlockBytes: number,
   ) {
     const { streamWindow, connectionWindow, maxHeaderListSize, headerTableSize } = settingsOfThisSide;
-    this.reader = new FrameReader(this, new HpackDecoder(headerTableSize, maxHeaderListSize));
+    this.reader = new FrameReader(this, new HpackDecoder(headerTableSize, maxHeaderListSize), maxBlockBytes);
     this.receiveWindow = connectionWindow;
     this.uselessFrames = new Allowance(MAX_USELESS_FRAMES, FORGOTTEN_FRAMES_PER_SECOND, clock);
     this.estimator = new BdpEstimator(streamWindow);
@@ -279,6 +282,12 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     if (!stream.isQueued) this.ready.push(stream);
   }
 
+  obstacleOf(stream: Http2Stream): SendObstacle | undefined {
+    if (stream.sendWindow <= 0) return 'stream-window';
+    if (this.sendWindow <= 0) return 'connection-window';
+    return this.mayWriteData ? undefined : 'socket';
+  }
+
   writeData(
     stream: Http2Stream,
     bytes: Uint8Array,
@@ -289,6 +298,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   ): void {
     stream.sendWindow -= size;
     this.sendWindow -= size;
+    if (this.sendWindow <= 0) this.exhaustedAt = this.clock.now();
     if (isEnd) stream.isLocalEnded = true;
     this.writer.data(stream.id, bytes, compressed, from, size, isEnd, DEFAULT_FRAME_SIZE);
     this.wake();

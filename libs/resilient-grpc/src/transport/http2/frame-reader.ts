@@ -37,8 +37,7 @@ export interface FrameHandler {
   useless(frame: string): void;
 }
 
-/** Maximum size of a header block, which is legal far above the limits of most peers, and of the frames that an attacker splits it into. */
-const MAX_BLOCK_BYTES = 262_144;
+/** Number of frames of a small header block, and least mean size of the frames of a larger one, which an attacker splits into many. */
 const MAX_BLOCK_FRAMES = 8;
 const MIN_MEAN_FRAME_BYTES = 4_096;
 const MAX_DEBUG_BYTES = 256;
@@ -67,6 +66,8 @@ export class FrameReader {
   constructor(
     private readonly handler: FrameHandler,
     private readonly decoder: HpackDecoder,
+    /** Maximum size of a header block. A larger one ends the connection, and one above the limit of header lists only its stream. */
+    private readonly maxBlockBytes: number,
   ) {}
 
   /** Reads no further frames until `resume()`, not even those of the current piece of bytes. */
@@ -273,7 +274,7 @@ export class FrameReader {
     this.blockParts.push(Buffer.from(bytes.subarray(at, at + length)));
     const frames = this.blockParts.length;
     // Many small frames are an attack (CVE-2024-27983): they cost more than their bytes show.
-    if (this.blockBytes > MAX_BLOCK_BYTES || frames > MAX_BLOCK_FRAMES + this.blockBytes / MIN_MEAN_FRAME_BYTES) {
+    if (this.blockBytes > this.maxBlockBytes || frames > MAX_BLOCK_FRAMES + this.blockBytes / MIN_MEAN_FRAME_BYTES) {
       const size = `a header block of ${String(this.blockBytes)} bytes in ${String(frames)} frames`;
       throw new ConnectionError(HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM, size);
     }

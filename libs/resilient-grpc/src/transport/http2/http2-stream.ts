@@ -13,6 +13,9 @@ const PREFIXED = -5;
 export const MAX_BURST_BYTES = 65_536;
 export const MESSAGE_BYTES = 512;
 
+/** What the messages of a stream wait for: the peer's limit of streams, window of the stream or the connection, or the socket. */
+export type SendObstacle = 'stream-limit' | 'stream-window' | 'connection-window' | 'socket';
+
 /** What a stream needs of its connection. */
 export interface StreamHost {
   progressOf(id: number): StreamProgress;
@@ -31,6 +34,8 @@ export interface StreamHost {
     isEnd: boolean,
   ): void;
   writeEnd(stream: Http2Stream): void;
+  /** What the queued messages of `stream` wait for. */
+  obstacleOf(stream: Http2Stream): SendObstacle | undefined;
   /** A message was queued. */
   queued(stream: Http2Stream): void;
   cancel(stream: Http2Stream, code: number): void;
@@ -96,6 +101,11 @@ export class Http2Stream {
 
   get isQueued(): boolean {
     return this.queue !== undefined;
+  }
+
+  get obstacle(): SendObstacle | undefined {
+    if (this.id === 0) return 'stream-limit';
+    return this.queue === undefined ? undefined : this.connection.obstacleOf(this);
   }
 
   /** Bytes and number of the messages that wait. */

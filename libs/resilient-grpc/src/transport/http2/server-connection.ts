@@ -31,6 +31,8 @@ const MIN_INCREMENT = 64;
 /** Share of the memory by which the windows of a connection's streams may grow, and the most that they may grow. */
 const EXTRA_SHARE = 1 / 8;
 const MAX_EXTRA_WINDOW = 134_217_728;
+/** Maximum size of a header block, which is legal far above the limit of header lists. */
+const MAX_BLOCK_BYTES = 262_144;
 /** Memory in V8's heap of a stream and its call in Nest, apart from what the client sends, which might be 60 bytes. */
 export const STREAM_BYTES = 10_240;
 /** Memory of a queued message, apart from its bytes. */
@@ -117,7 +119,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     clock: Pick<Clock, 'now'>,
     private readonly memory: MemoryBudget,
   ) {
-    super(owner, limits, clock, Math.min(EXTRA_SHARE * memory.maxBytes, MAX_EXTRA_WINDOW));
+    super(owner, limits, clock, Math.min(EXTRA_SHARE * memory.maxBytes, MAX_EXTRA_WINDOW), MAX_BLOCK_BYTES);
     this.resets = new Allowance(MAX_RESETS, FORGOTTEN_RESETS_PER_SECOND, clock);
     this.movedAt = this.searchedAt = clock.now();
     memory.join(this);

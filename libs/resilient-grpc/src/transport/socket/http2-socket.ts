@@ -29,6 +29,11 @@ export interface SocketEnd extends ConnectionEnd {
  */
 export const CLOSE_TIMEOUT_MS = 2_000;
 /**
+ * Milliseconds for which the connection of a client that has violated the protocol or a limit stays open and is not read: the client would open
+ * another one at once, which costs more than what was wrong with this one.
+ */
+const LINGER_MS = 1_000;
+/**
  * Bytes per millisecond of a slow line, and bytes that a line and the buffers on its way may hold: a ping waits behind what was sent before
  * it.
  */
@@ -67,6 +72,10 @@ export abstract class Http2Socket {
   protected abstract received(bytes: Buffer): void;
   /** The connection has ended. */
   protected abstract told(end: SocketEnd): void;
+  /** True if the connection of a peer that is at fault is closed a while later. */
+  protected get lingers(): boolean {
+    return false;
+  }
   /** The socket takes no more output until `drained()`. */
   protected blocked(): void {}
 
@@ -183,17 +192,24 @@ export abstract class Http2Socket {
 
   // ── of the connection ──
 
+  private close(socket: Socket): void {
+    socket.end();
+    // A socket that is destroyed while there is input to read resets the connection, and the peer might not see the GOAWAY.
+    socket.resume();
+    this.closeTimer = new PeerTimer(this.clock, CLOSE_TIMEOUT_MS, () => socket.destroy());
+  }
+
   ended(end: ConnectionEnd): void {
     const { socket, error, isTimeout } = this;
     this.pingTimer?.clear();
     // Without output, the socket has ended, or the peer is gone.
     if (socket?.writable === true && this.http2.hasOutput) {
       this.flush();
-      socket.end();
-      // A socket that is destroyed while there is input to read resets the connection, and the peer might not see the GOAWAY.
-      socket.resume();
       this.closeTimer?.clear();
-      this.closeTimer = new PeerTimer(this.clock, CLOSE_TIMEOUT_MS, () => socket.destroy());
+      if (end.isPeersFault && this.lingers) {
+        socket.pause();
+        this.closeTimer = this.clock.setTimer(() => this.close(socket), LINGER_MS);
+      } else this.close(socket);
     } else socket?.destroy();
     this.told({ ...end, error, isTimeout });
   }

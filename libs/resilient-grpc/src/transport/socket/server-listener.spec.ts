@@ -313,6 +313,7 @@ it('tells the client why, even if input of the client is unread', async () => {
   client.socket.write(Buffer.concat([GREETING, frame(FRAME.pushPromise, 4, 1, numbers(2)), Buffer.alloc(3_000_000)]));
   await client.got('GOAWAY PUSH_PROMISE');
   client.socket.end();
+  await scene.clock.advanceAsync(1_000);
   await client.closed();
   expect(client.error).toBeUndefined();
 });

@@ -121,6 +121,11 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
 
   // ── of the connection ──
 
+  protected override get lingers(): boolean {
+    // A client that speaks another protocol may wait for the end.
+    return this.http2.hasClientSettings;
+  }
+
   request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver {
     // Safe: nothing is read before `start()` has set the owner.
     return this.owner!.request(stream, block, isEnd);

@@ -22,6 +22,7 @@ function mask(text: string): string {
     .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')
     .replace(/\d+(\.\d+)+(:\d+)?/g, '0')
     .replace(/timeoutMs \d+/, 'timeoutMs 0')
+    .replace(/; successful calls lately took .*?\(p99\)/, '')
     .replace(/\d+ connection attempts?, (connecting now|next in [\d.]+ s)/, '0 connection attempts')
     .trim();
 }

@@ -102,6 +102,22 @@ it('blames the number of metadata fields, and not the load, if a server on Node 
   expect(error.message).toContain('has 139 header fields; servers on Node take at most 128');
 });
 
+it('sends metadata without spaces at their ends, because a server on Node drops them otherwise', async () => {
+  let received: unknown;
+  const server = await startServer({
+    scripts: {
+      Unary: ({ metadata }) => {
+        received = [metadata.get('x-lead'), metadata.get('x-tail'), metadata.get('x-inner')];
+        return { message: {} };
+      },
+    },
+  });
+  const client = await startClient({ url: server.url });
+  const metadata = { 'x-lead': ' a', 'x-tail': ['b ', ' c'], 'x-inner': 'd  e' };
+  await firstValueFrom(client.getService<EchoService>('Echo').unary({}, { metadata }));
+  expect(received).toEqual([['a'], ['b, c'], ['d  e']]);
+});
+
 describe('a server that gives no window of the connection', () => {
   it('is named in the error and in the open calls, and replaced', async () => {
     const { server, echo, client } = await startPeer(

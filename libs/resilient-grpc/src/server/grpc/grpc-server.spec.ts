@@ -387,6 +387,18 @@ describe('server on the transport of this library', () => {
     expect(reported).toEqual(expected);
   });
 
+  it('sends metadata without spaces at their ends, because clients on Node drop them otherwise', async () => {
+    const scene = await Scene.start({
+      Unary: (_call, answer) => {
+        const trailers = new Metadata();
+        trailers.set('lead', ' a');
+        trailers.set('tail', 'b ');
+        answer(null, 'x', trailers);
+      },
+    });
+    expect((await scene.unary('x')).trailers?.getMap()).toMatchObject({ lead: 'a', tail: 'b' });
+  });
+
   it('keeps the code of a status that exceeds the limit of the client: error details go first, then metadata, then text', async () => {
     const scene = await Scene.start({
       Unary: (call, answer) => {

@@ -113,7 +113,8 @@ function fieldsOf(metadata: Metadata | undefined): readonly string[] {
   if (metadata === undefined) return NO_FIELDS;
   const headers = metadata.toHttp2Headers();
   const fields: string[] = [];
-  for (const name in headers) for (const value of [headers[name]].flat()) fields.push(name, String(value));
+  // Without spaces at its ends, because clients on Node drop a field that has them. gRPC over HTTP/2 lets anybody strip them.
+  for (const name in headers) for (const value of [headers[name]].flat()) fields.push(name, String(value).trim());
   return fields;
 }
 

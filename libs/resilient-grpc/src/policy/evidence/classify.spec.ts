@@ -346,6 +346,16 @@ describe('connection lost after sending', () => {
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, connectionLost: false, overloaded: true },
     ],
     [
+      'blames the request if ENHANCE_YOUR_CALM reset a stream with more fields than the server takes',
+      {
+        ...SENT,
+        code: RESOURCE_EXHAUSTED,
+        details: 'too many fields',
+        wire: { ...NOTHING_SEEN, resetCode: 11, hasTooManyFields: true },
+      },
+      { kind: 'local', reachedServer: 'maybe', code: RESOURCE_EXHAUSTED, connectionLost: false },
+    ],
+    [
       'reports a reset stream if ENHANCE_YOUR_CALM ended only the stream after the response had started',
       {
         ...BEGUN,
@@ -465,6 +475,11 @@ describe('status from the server', () => {
       'reports the status from the server unchanged',
       { ...TRAILERS_ONLY, code: NOT_FOUND, details: 'no such order' },
       { kind: 'server', reachedServer: 'yes', code: NOT_FOUND, details: 'no such order' },
+    ],
+    [
+      'reports reachedServer maybe if the transport of the server refused the size of a request',
+      { ...TRAILERS_ONLY, code: RESOURCE_EXHAUSTED, details: 'Received message larger than max (9 vs 8)' },
+      { kind: 'server', reachedServer: 'maybe', code: RESOURCE_EXHAUSTED },
     ],
     [
       'reports UNAVAILABLE from the server unchanged, with reachedServer maybe, because a proxy may have sent it',

@@ -11,7 +11,10 @@ const path = '/orders.v1.Orders/Watch';
 const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
   [{ type: 'call-start', path, kind: 'unary' }, undefined],
   [{ type: 'drain', phase: 'begin', running: 3 }, undefined],
-  [{ type: 'connection-end', peer: 'a:1', reason: 'keepalive' }, 'debug connection-end: peer=a:1, reason=keepalive'],
+  [
+    { type: 'connection-end', peer: 'a:1', reason: 'keepalive', protection: 'keepalive' },
+    'debug connection-end: peer=a:1, reason=keepalive, protection=keepalive',
+  ],
   [
     { type: 'handler-failed', path, error: new TypeError('x is not a function') },
     'error /orders.v1.Orders/Watch: handler failed: TypeError: x is not a function',
@@ -45,7 +48,7 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
     'warn /orders.v1.Orders/Watch: a request cannot be deserialized: index out of range: 11 + 1 > 11; the caller received INTERNAL; compare the .proto files of the client and this server',
   ],
   [
-    { type: 'memory-limit', consequence: 'refused' },
+    { type: 'memory-limit', consequence: 'refused', protection: 'memory-refused' },
     'warn new calls are refused (UNAVAILABLE): the memory for connections is used up; give this process more memory or heap, or find out who has so many calls open, by activeStreams()',
   ],
   [
@@ -306,7 +309,7 @@ describe('log line of a server event', () => {
 
   it('builds no debug line of the server log if the debug level is off', () => {
     const { lines, take } = make({ debug: false });
-    take({ type: 'connection-end', peer: 'a', reason: 'age' });
+    take({ type: 'connection-end', peer: 'a', reason: 'age', protection: 'age' });
     expect(lines).toEqual([]);
   });
 });

@@ -3,6 +3,7 @@ import { TLSSocket } from 'node:tls';
 import type { ChannelOptions, experimental } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import type { ConnectionEnd } from '../../call/call-event.js';
+import type { ProtectionId } from '../../call/protection.js';
 import { silenceMs } from '../../policy/deadline/silent-peer.js';
 import { DROPPED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Clock } from '../../time/clock.js';
@@ -72,6 +73,8 @@ export class SubchannelConnection implements SocketOwner {
   /** True if the connection ended because the peer violated the protocol. */
   isPeersFault = false;
   end: ConnectionEnd = 'unknown';
+  /** What this side has ended the connection for; `undefined` if it has not. */
+  protection: ProtectionId | undefined = undefined;
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
   /** A stream with larger headers than some servers take: one that was answered, or else the latest. */
@@ -165,8 +168,9 @@ export class SubchannelConnection implements SocketOwner {
     this.tcp?.once('close', listener);
   }
 
-  /** Closes the connection immediately, because the peer did not respond to a liveness probe. Its calls fail like calls on a lost one. */
-  destroy(): void {
+  /** Closes the connection immediately, because the peer did not respond. Its calls fail like calls on a lost one. */
+  destroy(protection: Extract<ProtectionId, 'suspicion'>): void {
+    this.protection = protection;
     this.recordTimeout();
     // A reset, because a peer that does not respond would not acknowledge the end, either. Unix sockets, which have no port, have no resets.
     if (this.tcp?.remotePort === undefined) this.tcp?.destroy();
@@ -274,9 +278,10 @@ export class SubchannelConnection implements SocketOwner {
   }
 
   ended(end: SocketEnd): void {
-    const { error, details, isTimeout, isPeersFault } = end;
+    const { error, details, isPeersFault, protection } = end;
     this.isPeersFault = isPeersFault;
-    if (isTimeout) this.recordTimeout();
+    this.protection ??= protection;
+    if (protection === 'keepalive') this.recordTimeout();
     else if (this.end === 'unknown' && error !== undefined) this.end = END_BY_CODE[error.code ?? ''] ?? 'socket error';
     else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';
     if (this.readyAt < Infinity) {

@@ -40,10 +40,12 @@ const MAX_USELESS_FRAMES = 10_000;
 const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
 /**
  * Number of them that a peer may send for each stream, such as a reset after its answer, or window updates and priorities, and for each DATA
- * frame.
+ * frame of either side: window for what was sent may arrive after the end of its stream.
  */
 const FRAMES_PER_STREAM = 4;
 const FRAMES_PER_DATA = 1;
+/** Size of a part of a message below which its DATA frame counts only if it is the last: peers choose the size of the parts. */
+const MIN_PART_BYTES = 64;
 /** Number of streams whose windows can be changed in the time that other frames need. */
 const STREAMS_PER_FRAME = 64;
 /** Number of streams at the start of the list of ready ones that may have been told before they are removed. */
@@ -290,6 +292,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   ): void {
     stream.sendWindow -= size;
     this.sendWindow -= size;
+    if (size >= MIN_PART_BYTES || from + size === bytes.length) this.excused += FRAMES_PER_DATA;
     if (isEnd) stream.isLocalEnded = true;
     this.writer.data(stream.id, bytes, compressed, from, size, isEnd, DEFAULT_FRAME_SIZE);
     this.wake();

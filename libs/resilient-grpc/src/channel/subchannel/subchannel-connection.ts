@@ -36,6 +36,7 @@ const END_BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
   ETIMEDOUT: 'connection timed out',
   ECONNABORTED: 'connection aborted',
 };
+const { NO_ERROR } = HTTP2_ERROR_CODES;
 const HTTP2_CODES = Object.keys(HTTP2_ERROR_CODES);
 
 type Secured = Awaited<ReturnType<experimental.SecureConnector['connect']>>;
@@ -285,7 +286,9 @@ export class SubchannelConnection implements SocketOwner {
     else if (this.end === 'unknown' && error !== undefined) this.end = END_BY_CODE[error.code ?? ''] ?? 'socket error';
     else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';
     if (this.readyAt < Infinity) {
-      if (this.large?.isAnswered === false) this.user.limitRequestHeaders(MAX_REQUEST_HEADERS_BYTES);
+      // Without an error of the server, it may only have been restarted.
+      const isRejected = this.large?.isAnswered === false && (this.goawayCode ?? NO_ERROR) !== NO_ERROR;
+      if (isRejected) this.user.limitRequestHeaders(MAX_REQUEST_HEADERS_BYTES);
       this.notify();
       this.user.closing(this, false);
       return;

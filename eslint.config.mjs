@@ -54,6 +54,38 @@ export const timeRules = {
   },
 };
 
+/** Matches what is neither in a method that knows its protection nor in one of the `methods`, a pattern. */
+const unless = (methods) =>
+  [":has(Identifier[name='protection'])", `[key.name=/^(?:${methods})$/]`]
+    .map((which) => `:not(:matches(MethodDefinition, PropertyDefinition)${which} *)`)
+    .join('');
+
+/** Ends, refusals, and hold-offs by the will of this side, except where the user of a stream, or the end of a connection, decides. */
+const unnamedProtections = [
+  `CallExpression[callee.object.property.name='writer'][callee.property.name=/^(?:goaway|reset)$/]${unless('cancel|remoteEnded|writeGoaway|writeReset')}`,
+  `CallExpression[callee.property.name='writeReset']${unless('cancel|localEnded')}`,
+  `CallExpression[callee.property.name=/^(?:destroy|resetAndDestroy)$/]:matches([callee.object.name=/^(?:socket|accepted|tcp)$/], [callee.object.property.name=/^(?:socket|accepted|tcp)$/])${unless('ended|closeForAge|connected|destroy|destroyUnfinished')}`,
+  `CallExpression Identifier[name='REFUSED_STREAM']${unless('refuse')}`,
+  `AssignmentExpression[left.property.name='holdUntil']${unless('disconnected|answeredTo')}`,
+].map((selector) => ({
+  selector,
+  message: 'Pass a ProtectionId, so that users see why; see docs/internals/protections.md.',
+}));
+
+/** @type {import('eslint').Linter.Config} */
+export const protectionRules = {
+  files: [
+    'transport',
+    'channel/subchannel/subchannel-connection.ts',
+    'channel/connection/address-histories.ts',
+    'server/grpc',
+  ].map((path) => `libs/*/src/${path.endsWith('.ts') ? path : `${path}/**/*.ts`}`),
+  ignores: ['**/*.spec.ts'],
+  rules: {
+    'no-restricted-syntax': ['error', ...forbiddenConstructs, ...timeAndRandomness, ...unnamedProtections],
+  },
+};
+
 export default defineConfig(
   // test/consumers/ts-proto can be type-checked only after ts-proto has generated its code.
   {
@@ -108,6 +140,7 @@ export default defineConfig(
     },
   },
   timeRules,
+  protectionRules,
   {
     // Code that reads bytes by computed indexes, which `noUncheckedIndexedAccess` cannot prove.
     files: ['libs/*/src/transport/**'],

@@ -3,13 +3,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { cruise, type ICruiseResult } from 'dependency-cruiser';
-import { ESLint, type Linter } from 'eslint';
+import { ESLint, Linter } from 'eslint';
 import ts from 'typescript';
 import { beforeAll, describe, expect, it } from 'vitest';
 import rules from '../.dependency-cruiser.mjs';
 import { folderPicture } from '../docs/tools/folder-picture.mjs';
 import { seams } from '../docs/tools/source.mjs';
-import { timeRules } from '../eslint.config.mjs';
+import { protectionRules, timeRules } from '../eslint.config.mjs';
 
 const ROOT = dirname(import.meta.dirname);
 const LIBRARY = 'libs/resilient-grpc';
@@ -117,6 +117,16 @@ describe('time and randomness', () => {
     expect(switchedOff).toEqual([]);
   });
 });
+
+it.each(['this.writer.reset(1)', 'socket.destroy()', 'cancel(REFUSED_STREAM)', 'history.holdUntil = 1'])(
+  'forbids %s in a method that has no protection',
+  (code) => {
+    const { rules: forbidden = {} } = protectionRules;
+    const countIn = (parameter: string) =>
+      new Linter().verify(`class A { end(${parameter}) { ${code} } }`, { rules: forbidden });
+    expect([countIn('details').length, countIn('protection').length]).toEqual([1, 0]);
+  },
+);
 
 describe('private names of grpc-js and Node', () => {
   /** Names that the library's tables of private names contain but that are public elsewhere. */

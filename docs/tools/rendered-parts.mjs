@@ -151,6 +151,18 @@ export const PARTS = {
     );
   },
 
+  /** The protections, with what feeds each and the test of its attack, from docs/internals/protections.json. */
+  protections() {
+    const rows = Object.entries(JSON.parse(read('docs/internals/protections.json')));
+    return table(
+      ['Protection', 'Against', 'What honest peers do that feeds it', 'What refills it', 'Its attack'],
+      rows.map(([id, { against, fedBy, refill, attack }]) => {
+        const [file, title] = attack;
+        return [code(id), against, fedBy, refill, `[${title}](../../${file})`].map(escaped);
+      }),
+    );
+  },
+
   /** The private names that `half` of the library ('client' or 'server') needs. */
   seams(half) {
     const rows = seams()

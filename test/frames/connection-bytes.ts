@@ -104,7 +104,7 @@ class Calls implements Endpoint {
   finish(): string | undefined {
     let held = 0;
     for (const chunk of this.connection.takeOutput()) held += chunk.length;
-    this.connection.lost('the end');
+    this.connection.lost('the end', undefined);
     for (const events of this.events) {
       const ends = events.filter((event) => event.startsWith('end'));
       if (ends.length !== 1 || events.at(-1) !== ends[0]) return `events: ${events.join(', ')}`;

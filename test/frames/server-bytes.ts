@@ -126,7 +126,7 @@ class Served implements Endpoint {
     for (const chunk of this.connection.takeOutput()) this.heldBytes += chunk.length;
     const { isEnded, heldBytes } = this.connection;
     if (!isEnded && heldBytes > MAX_HELD_BYTES) return `${String(heldBytes)} bytes held`;
-    this.connection.lost('the end');
+    this.connection.lost('the end', undefined);
     for (const events of this.events) {
       const ends = events.filter((event) => event.startsWith('end'));
       if (ends.length !== 1 || events.at(-1) !== ends[0]) return `events: ${events.join(', ')}`;

@@ -5,6 +5,7 @@ import type { LimitChange } from '../policy/concurrency/permit-queue.js';
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { ConnectivityState, EndpointSnapshot } from './connectivity.js';
+import type { ProtectionId } from './protection.js';
 
 /** Describes how the installed grpc-js or Node differs from the tested ones. Calls still work, but without the features in `lost`. */
 export interface UntestedVersion {
@@ -125,13 +126,17 @@ export type GrpcClientEvent = {
    * not observed (`xds:`).
    */
   | { readonly type: 'connection'; readonly change: 'failed'; readonly address?: string; readonly cause: string }
-  /** An established connection closed. 'ended': the server or the network ended it. 'closed': this client closed it. */
+  /**
+   * An established connection closed. 'ended': the server or the network ended it, or this client did because of the server, and `protection`
+   * names the rule. 'closed': this client needed it no more.
+   */
   | {
       readonly type: 'connection';
       readonly change: 'ended' | 'closed';
       readonly address: string;
       readonly livedMs: number;
       readonly reason: ConnectionEnd;
+      readonly protection?: ProtectionId;
     }
   /** An endpoint was ejected: it gets no calls for `forMs` milliseconds, or until too few other endpoints are usable. */
   | {

@@ -1,6 +1,7 @@
 import type { MethodKind } from './method.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { UnsentField, UntestedVersion } from './call-event.js';
+import type { ProtectionId } from './protection.js';
 
 /** Overload state of a server. During an overload, the server refuses calls that it cannot start in time. */
 export interface ServerOverload {
@@ -44,12 +45,14 @@ export type GrpcServerEvent = {
   | ({ readonly type: 'drain'; readonly phase: 'end' } & ServerDrainReport)
   /**
    * The server ended a connection: by GOAWAY ('age', 'idle'), or by closing it: 'age-grace', 'keepalive', 'limit' if the client violated
-   * HTTP/2 or exceeded a limit, which `details` names, and 'refused' if there were `connections.max` already.
+   * HTTP/2 or exceeded a limit, which `details` names, and 'refused' if there were `connections.max` already. `protection` names the rule
+   * for programs.
    */
   | {
       readonly type: 'connection-end';
       readonly peer: string;
       readonly reason: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'limit' | 'refused';
+      readonly protection: ProtectionId;
       readonly details?: string;
     }
   /**
@@ -68,8 +71,8 @@ export type GrpcServerEvent = {
    * false), new connections are closed.
    */
   | { readonly type: 'tls-reload'; readonly problem: string; readonly isInUse: boolean }
-  /** The TLS certificate of the server has expired, or will within 14 days. Emitted at the start and once a day. */
-  | { readonly type: 'certificate-expiry'; readonly expiresAt: Date; readonly isExpired: boolean }
+  /** The TLS certificate of the server has expired, or will within 14 days (`expiresAt`, ISO 8601). Emitted at the start and once a day. */
+  | { readonly type: 'certificate-expiry'; readonly expiresAt: string; readonly isExpired: boolean }
   /**
    * This process did not run for at least a second, because a handler blocked the event loop or the process was stopped. All calls waited
    * meanwhile.
@@ -79,7 +82,7 @@ export type GrpcServerEvent = {
    * The memory for connections is used up: new calls are refused with UNAVAILABLE (`consequence` 'refused'), or calls that hold much were
    * ended ('ended'). Emitted at most once a second for each.
    */
-  | { readonly type: 'memory-limit'; readonly consequence: 'refused' | 'ended' }
+  | { readonly type: 'memory-limit'; readonly consequence: 'refused' | 'ended'; readonly protection: ProtectionId }
   /** The server ended a stream that was idle in both directions. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
   /** A handler is still running after its call has ended. */

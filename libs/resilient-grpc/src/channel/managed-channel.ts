@@ -399,10 +399,11 @@ export class ManagedChannel implements CallTransport {
     }
   }
 
-  private connectionLost(change: 'ended' | 'closed', { address, livedMs, reason }: ClosedConnection): void {
+  private connectionLost(change: 'ended' | 'closed', { address, livedMs, reason, protection }: ClosedConnection): void {
     this.openConnections -= 1;
     const { events } = this.dependencies;
-    if (events.wanted) events.emit({ type: 'connection', change, address, livedMs, reason });
+    if (events.wanted)
+      events.emit({ type: 'connection', change, address, livedMs, reason, ...(protection && { protection }) });
   }
 
   private connectionEnded({ address, livedMs, othersReady }: EndedConnection): void {

@@ -11,7 +11,10 @@ const path = '/orders.v1.Orders/Watch';
 const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
   [{ type: 'call-start', path, kind: 'unary' }, undefined],
   [{ type: 'drain', phase: 'begin', running: 3 }, undefined],
-  [{ type: 'connection-end', peer: 'a:1', reason: 'keepalive' }, 'debug connection-end: peer=a:1, reason=keepalive'],
+  [
+    { type: 'connection-end', peer: 'a:1', reason: 'keepalive', protection: 'keepalive' },
+    'debug connection-end: peer=a:1, reason=keepalive, protection=keepalive',
+  ],
   [
     { type: 'handler-failed', path, error: new TypeError('x is not a function') },
     'error /orders.v1.Orders/Watch: handler failed: TypeError: x is not a function',
@@ -49,11 +52,11 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
     'warn /orders.v1.Orders/Watch: a request was refused: Received message larger than max (5000005 vs 4194304); the caller received RESOURCE_EXHAUSTED; raise maxReceiveMessageLength of this server, or have the client send less at once',
   ],
   [
-    { type: 'certificate-expiry', expiresAt: new Date(1e12), isExpired: true },
+    { type: 'certificate-expiry', expiresAt: '2001-09-09T01:46:40.000Z', isExpired: true },
     'warn the TLS certificate expired on 2001-09-09T01:46:40.000Z: clients do not connect; renew it',
   ],
   [
-    { type: 'certificate-expiry', expiresAt: new Date(1e12), isExpired: false },
+    { type: 'certificate-expiry', expiresAt: '2001-09-09T01:46:40.000Z', isExpired: false },
     'warn the TLS certificate expires on 2001-09-09T01:46:40.000Z, and clients do not connect from then on; renew it',
   ],
   [
@@ -61,7 +64,7 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
     'warn this process did not run for 6 s, and all calls waited: a handler blocked the event loop, or the process was stopped; to find the handler, run node with --cpu-prof',
   ],
   [
-    { type: 'memory-limit', consequence: 'refused' },
+    { type: 'memory-limit', consequence: 'refused', protection: 'memory-refused' },
     'warn new calls are refused (UNAVAILABLE): the memory for connections is used up; give this process more memory or heap, or find out who has so many calls open, by activeStreams()',
   ],
   [
@@ -322,7 +325,7 @@ describe('log line of a server event', () => {
 
   it('builds no debug line of the server log if the debug level is off', () => {
     const { lines, take } = make({ debug: false });
-    take({ type: 'connection-end', peer: 'a', reason: 'age' });
+    take({ type: 'connection-end', peer: 'a', reason: 'age', protection: 'age' });
     expect(lines).toEqual([]);
   });
 });

@@ -91,8 +91,8 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
   'certificate-expiry': {
     text: ({ expiresAt, isExpired }) =>
       isExpired
-        ? `the TLS certificate expired on ${expiresAt.toISOString()}: clients do not connect; renew it`
-        : `the TLS certificate expires on ${expiresAt.toISOString()}, and clients do not connect from then on; renew it`,
+        ? `the TLS certificate expired on ${expiresAt}: clients do not connect; renew it`
+        : `the TLS certificate expires on ${expiresAt}, and clients do not connect from then on; renew it`,
   },
   'process-paused': {
     text: ({ pausedMs }) =>

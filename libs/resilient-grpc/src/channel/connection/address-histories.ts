@@ -1,5 +1,6 @@
 import type { ConnectionEnd } from '../../call/call-event.js';
 import type { ConnectionSnapshot, ConnectivityState } from '../../call/connectivity.js';
+import type { ProtectionId } from '../../call/protection.js';
 import { SHORT_LIVED_MS, shortLivedBackoffMs } from '../../policy/reconnect/reconnect-times.js';
 import { moment, type Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -11,6 +12,8 @@ export interface EndedConnection {
   readonly address: string;
   readonly livedMs: number;
   readonly reason: ConnectionEnd;
+  /** What this side has ended the connection for; `undefined` if it has not. */
+  readonly protection: ProtectionId | undefined;
   /** True if the server responded to a call after the connection was established, on this connection or another one. */
   readonly answered: boolean;
   /**
@@ -29,7 +32,7 @@ export interface EndedConnection {
 }
 
 /** A connection that the client closed. */
-export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 'reason'>;
+export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 'reason' | 'protection'>;
 
 /** Event about a connection that is no longer used for new calls. */
 export type AddressHistoryEvent =
@@ -210,7 +213,9 @@ export class AddressHistories {
     const closedImmediately = isShortLived && !isFirstUndecided;
     history.immediateCloses = isShortLived ? history.immediateCloses + 1 : 0;
     if (closedImmediately) history.holdUntil = now + shortLivedBackoffMs(history.immediateCloses, this.random);
-    const ended = { address, livedMs, reason, answered, closedImmediately, isUndecided, othersReady: this.anyReady };
+    const { protection } = connection ?? {};
+    const facts = { address, livedMs, reason, protection, answered, closedImmediately };
+    const ended = { ...facts, isUndecided, othersReady: this.anyReady };
     if (isUndecided && !isFirstUndecided) this.setUndecided(history, [...history.undecided, { connection, ended }]);
     return ended;
   }
@@ -250,7 +255,7 @@ export class AddressHistories {
     const { connection } = history;
     const livedMs = connection === undefined ? 0 : this.clock.now() - connection.readyAt;
     this.forget(history);
-    this.emit({ type: 'closed', closed: { address, livedMs, reason: 'subchannel shutdown' } });
+    this.emit({ type: 'closed', closed: { address, livedMs, reason: 'subchannel shutdown', protection: undefined } });
   }
 
   private forget(history: ConnectionHistory): void {

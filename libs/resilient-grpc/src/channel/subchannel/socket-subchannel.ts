@@ -395,6 +395,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
     // One at a time: a server that reads slowly must not get ever more to read.
     if (this.stalledConnection?.socket.http2.isEnded === false) return;
     this.stalledConnection = connection;
+    connection.protection = 'window-stall';
     connection.end = 'subchannel shutdown';
     this.closing(connection, false);
   }

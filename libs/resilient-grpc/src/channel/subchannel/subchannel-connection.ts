@@ -3,6 +3,7 @@ import { TLSSocket } from 'node:tls';
 import type { ChannelOptions, experimental } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import type { ConnectionEnd } from '../../call/call-event.js';
+import type { ProtectionId } from '../../call/protection.js';
 import { silenceMs } from '../../policy/deadline/silent-peer.js';
 import { DROPPED } from '../../policy/evidence/grpc-js-texts.js';
 import type { Clock } from '../../time/clock.js';
@@ -37,6 +38,7 @@ const END_BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
 };
 /** Time in milliseconds without window after which a connection is replaced. */
 const STALLED_MS = 5_000;
+const { NO_ERROR } = HTTP2_ERROR_CODES;
 const HTTP2_CODES = Object.keys(HTTP2_ERROR_CODES);
 
 type Secured = Awaited<ReturnType<experimental.SecureConnector['connect']>>;
@@ -80,6 +82,8 @@ export class SubchannelConnection implements SocketOwner {
   resetsStreams = false;
   /** Id of the next stream when the peer reset the first one. */
   private resetBefore = Infinity;
+  /** What this side has ended the connection for; `undefined` if it has not. */
+  protection: ProtectionId | undefined = undefined;
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
   /** A stream with larger headers than some servers take: one that was answered, or else the latest. */
@@ -173,8 +177,9 @@ export class SubchannelConnection implements SocketOwner {
     this.tcp?.once('close', listener);
   }
 
-  /** Closes the connection immediately, because the peer did not respond to a liveness probe. Its calls fail like calls on a lost one. */
-  destroy(): void {
+  /** Closes the connection immediately, because the peer did not respond. Its calls fail like calls on a lost one. */
+  destroy(protection: Extract<ProtectionId, 'suspicion'>): void {
+    this.protection = protection;
     this.recordTimeout();
     // A reset, because a peer that does not respond would not acknowledge the end, either. Unix sockets, which have no port, have no resets.
     if (this.tcp?.remotePort === undefined) this.tcp?.destroy();
@@ -297,13 +302,16 @@ export class SubchannelConnection implements SocketOwner {
   }
 
   ended(end: SocketEnd): void {
-    const { error, details, isTimeout, isPeersFault } = end;
+    const { error, details, isPeersFault, protection } = end;
     this.isPeersFault = isPeersFault;
-    if (isTimeout) this.recordTimeout();
+    this.protection ??= protection;
+    if (protection === 'keepalive') this.recordTimeout();
     else if (this.end === 'unknown' && error !== undefined) this.end = END_BY_CODE[error.code ?? ''] ?? 'socket error';
     else if (this.end === 'unknown' && isPeersFault) this.end = 'socket error';
     if (this.readyAt < Infinity) {
-      if (this.large?.isAnswered === false) this.user.limitRequestHeaders(MAX_REQUEST_HEADERS_BYTES);
+      // Without an error of the server, it may only have been restarted.
+      const isRejected = this.large?.isAnswered === false && (this.goawayCode ?? NO_ERROR) !== NO_ERROR;
+      if (isRejected) this.user.limitRequestHeaders(MAX_REQUEST_HEADERS_BYTES);
       this.notify();
       this.user.closing(this, false);
       return;

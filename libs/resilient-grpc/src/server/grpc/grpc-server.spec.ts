@@ -797,6 +797,7 @@ describe('server on the transport of this library', () => {
     expect(scene.events[0]).toMatchObject({
       type: 'connection-end',
       reason: 'limit',
+      protection: 'protocol-violation',
       details: expect.stringContaining('DATA'),
     });
     expect((scene.events[0] as { peer: string }).peer).toMatch(/^(127\.0\.0\.1|::1):\d+$/);

@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { StreamReceiver } from '../../transport/http2/events.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
+import type { MemoryProtection, TransportProtection } from '../../transport/protection.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
 import type { SocketEnd } from '../../transport/socket/http2-socket.js';
 import {
@@ -119,10 +120,11 @@ export class SocketConnections {
     }
   }
 
-  private readonly refused = ({ peer, cause, details, handshake }: RefusedConnection): void => {
+  private readonly refused = ({ peer, protection, details, handshake }: RefusedConnection): void => {
     const { events } = this.dependencies;
     if (!events.wanted) return;
-    if (cause === 'limit') events.emit({ type: 'connection-end', peer, reason: 'refused', details });
+    if (protection === 'max-connections')
+      events.emit({ type: 'connection-end', peer, reason: 'refused', protection, details });
     if (handshake === undefined) return;
     const { socket, error } = handshake;
     // @types/node declares an Error, but the value is the result code of the verification, or null.
@@ -172,12 +174,13 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
     return this.take(this, stream, block, isEnd);
   }
 
-  memoryUsedUp(consequence: 'refused' | 'ended'): void {
+  memoryUsedUp(protection: MemoryProtection): void {
+    const consequence = protection === 'memory-shed' ? 'ended' : 'refused';
     const { clock, events } = this.owner.dependencies;
     const now = clock.now();
     if (now - toldAt[consequence] < 1_000) return;
     toldAt[consequence] = now;
-    events.emit({ type: 'memory-limit', consequence });
+    events.emit({ type: 'memory-limit', consequence, protection });
   }
 
   wanted(): number {
@@ -188,11 +191,11 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
     this.noteUse();
   }
 
-  ended({ isPeersFault, isTimeout, details }: SocketEnd): void {
+  ended({ isPeersFault, protection, details }: SocketEnd): void {
     this.timer?.clear();
     this.idleTimer?.clear();
-    if (isTimeout) this.report('keepalive');
-    else if (isPeersFault) this.report('limit', details);
+    if (protection === 'keepalive') this.report(protection, protection);
+    else if (isPeersFault && protection !== undefined) this.report('limit', protection, details);
   }
 
   private noteUse(): void {
@@ -208,11 +211,11 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
       this.timer = clock.setTimer(this.closeForAge, maxConnectionAgeMs);
       return;
     }
-    this.report('age');
-    this.drain();
+    this.report('age', 'age');
+    this.drain('age');
     if (graceMs === undefined) return;
     this.timer = clock.setTimer(() => {
-      this.report('age-grace');
+      this.report('age-grace', 'age-grace');
       this.owner.dependencies.endCallsOf(this);
       this.timer = new PeerTimer(clock, STATUS_FLUSH_MS, () => this.socket.destroy());
     }, graceMs);
@@ -231,8 +234,8 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
     if (this.isEnding) return;
     this.idleTimer?.clear();
     this.whenIdle(() => {
-      this.report('idle');
-      this.drain();
+      this.report('idle', 'idle');
+      this.drain('idle');
     });
   };
 
@@ -253,16 +256,21 @@ export class ServedConnection implements ServerSocketOwner, CallConnection {
     return this.isDraining || this.owner.isEnding;
   }
 
-  private drain(): void {
+  private drain(protection: 'age' | 'idle'): void {
     this.isDraining = true;
     this.idleTimer?.clear();
-    this.connection.drain(PLANNED_END_MS);
+    this.connection.drain(protection, PLANNED_END_MS);
   }
 
-  private report(reason: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'limit', details?: string): void {
+  private report(
+    reason: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'limit',
+    protection: TransportProtection,
+    details?: string,
+  ): void {
     const { events } = this.owner.dependencies;
+    const { peer } = this;
     if (events.wanted)
-      events.emit({ type: 'connection-end', peer: this.peer, reason, ...(details !== undefined && { details }) });
+      events.emit({ type: 'connection-end', peer, reason, protection, ...(details !== undefined && { details }) });
   }
 }
 

@@ -5,7 +5,7 @@ import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { watchContext } from '../../channel/quirks/unbound-server.js';
 import { materialProblems, type TlsMaterial } from '../../channel/tls/tls-material.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { ServerListener } from '../../transport/socket/server-listener.js';
 
 const DAY_MS = 86_400_000;
@@ -33,9 +33,10 @@ export function watchCertificates(
   const checkExpiry = (): void => {
     timer?.clear();
     timer = clock.setTimer(checkExpiry, DAY_MS);
-    const expiresAt = expiryOf(inUse);
-    if (expiresAt !== undefined && expiresAt.getTime() - clock.epoch() < EXPIRY_NOTICE_MS)
-      events.emit({ type: 'certificate-expiry', expiresAt, isExpired: expiresAt.getTime() <= clock.epoch() });
+    const leftMs = expiryOf(inUse) - clock.epoch();
+    if (leftMs >= EXPIRY_NOTICE_MS) return;
+    const expiresAt = moment(clock.epoch() + leftMs).toISOString();
+    events.emit({ type: 'certificate-expiry', expiresAt, isExpired: leftMs <= 0 });
   };
   const use = (): void => {
     isDue = false;
@@ -71,12 +72,11 @@ function problemOf(context: SecureContextOptions | null): string | undefined {
   return first && `${first.key}: ${first.message}`;
 }
 
-/** Returns the earliest end of the certificates; `undefined` if there are none, or if Node reads them in another form, such as PKCS #12. */
-function expiryOf(context: SecureContextOptions | null): Date | undefined {
+/** Returns the earliest end of the certificates; `Infinity` if there are none, or if Node reads them in another form, such as PKCS #12. */
+function expiryOf(context: SecureContextOptions | null): number {
   try {
-    const ends = [context?.cert ?? []].flat().map((cert) => new Date(new X509Certificate(cert).validTo).getTime());
-    return ends.length === 0 ? undefined : new Date(Math.min(...ends));
+    return Math.min(...[context?.cert ?? []].flat().map((cert) => Date.parse(new X509Certificate(cert).validTo)));
   } catch {
-    return undefined;
+    return Infinity;
   }
 }

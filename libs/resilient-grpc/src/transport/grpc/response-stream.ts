@@ -1,6 +1,7 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { HeaderBlock } from '../hpack/header-block.js';
 import type { Http2Stream } from '../http2/http2-stream.js';
+import type { TransportProtection } from '../protection.js';
 import type { StreamFailure, StreamReceiver } from '../http2/events.js';
 import { MessageFlow } from './message-flow.js';
 import type { MessageSink, UnreadableMessage } from './message-reader.js';
@@ -17,6 +18,7 @@ export type ResponseFailure =
       readonly code: number;
       readonly details: string;
       readonly progress: 'answered';
+      readonly protection: TransportProtection | undefined;
     };
 
 /** Receives a response. The last event is `trailers()` or `failed()`. */
@@ -141,7 +143,7 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     if (!isEnd) this.credit();
     else if (this.foreign !== undefined) this.end(this.foreign, true);
     else if (this.statusHead !== undefined) this.endIfRead(this.statusHead);
-    else this.fail('no-trailers', 'the response ended without trailers');
+    else this.fail('no-trailers', 'the response ended without trailers', undefined);
   }
 
   failed(failure: StreamFailure): void {
@@ -192,17 +194,20 @@ export class ResponseStream implements StreamReceiver, MessageSink {
 
   private reject(details: string): void {
     this.stream.cancel(HTTP2_ERROR_CODES.PROTOCOL_ERROR);
-    this.fail('unreadable', details);
+    this.fail('unreadable', details, 'protocol-violation');
   }
 
   private rejectSize(what: string, { excess }: HeaderBlock): void {
     this.stream.cancel(HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM);
-    this.fail('too-large', `Received ${what} larger than max (${excess})`);
+    this.fail('too-large', `Received ${what} larger than max (${excess})`, 'header-list');
   }
 
-  private fail(cause: 'no-trailers' | 'unreadable' | 'too-large', details: string): void {
-    const failure: ResponseFailure = { cause, code: HTTP2_ERROR_CODES.NO_ERROR, details, progress: 'answered' };
-    this.endIfRead(failure);
+  private fail(
+    cause: 'no-trailers' | 'unreadable' | 'too-large',
+    details: string,
+    protection: TransportProtection | undefined,
+  ): void {
+    this.endIfRead({ cause, code: HTTP2_ERROR_CODES.NO_ERROR, details, progress: 'answered', protection });
   }
 
   private rejectMessage(unreadable: UnreadableMessage | undefined): void {
@@ -213,7 +218,8 @@ export class ResponseStream implements StreamReceiver, MessageSink {
       return;
     }
     this.stream.cancel();
-    this.fail(unreadable.problem === 'too-large' ? 'too-large' : 'unreadable', unreadable.details);
+    if (unreadable.problem === 'too-large') this.fail('too-large', unreadable.details, 'message-size');
+    else this.fail('unreadable', unreadable.details, 'protocol-violation');
   }
 
   private finish(): void {

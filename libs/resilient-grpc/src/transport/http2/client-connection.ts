@@ -103,7 +103,8 @@ export class ClientConnection extends Http2Connection {
     if (started > 0 && (started === pending.length || (started >= MIN_STARTED && started * 2 >= pending.length)))
       this.pending = this.takeWaiting();
     if (this.nextId <= MAX_STREAM_ID) return;
-    for (const stream of this.takeWaiting()) this.fail(stream, 'goaway', NO_ERROR, 'the stream ids have run out');
+    for (const stream of this.takeWaiting())
+      this.fail(stream, 'goaway', NO_ERROR, 'the stream ids have run out', undefined);
   }
 
   /** Removes cancelled streams when they are the majority: the peer may allow no stream for a long time. */
@@ -178,7 +179,7 @@ export class ClientConnection extends Http2Connection {
     super.goawayReceived(lastId, code, debug);
     const details = `GOAWAY with code ${String(code)}${debug === '' ? '' : ` (${debug})`}`;
     const refused = [...this.streams.all().filter(({ id }) => id > lastId), ...this.takeWaiting()];
-    for (const stream of refused) if (!stream.isClosed) this.fail(stream, 'goaway', code, details);
+    for (const stream of refused) if (!stream.isClosed) this.fail(stream, 'goaway', code, details, undefined);
   }
 
   /** The peer sends nothing more. What this side still sends is useless: gRPC's responses end last. */

@@ -361,7 +361,7 @@ describe('evidence', () => {
     scene.server.reset(1, HTTP2_ERROR_CODES.REFUSED_STREAM);
     scene.exchange();
     const unsent = new Call(scene.connection);
-    scene.connection.lost('ECONNRESET');
+    scene.connection.lost('ECONNRESET', undefined);
     expect(calls[0]!.failure).toMatchObject({ cause: 'reset', code: 7 });
     expect(calls[1]!.failure).toMatchObject({ cause: 'lost', details: 'ECONNRESET', progress: 'written' });
     expect(unsent.failure).toMatchObject({ cause: 'lost', progress: 'never-sent' });
@@ -375,7 +375,7 @@ describe('evidence', () => {
     scene.frames.length = 0;
     const unsent = new Call(scene.connection);
     unsent.response.stream.send(Buffer.from('order'));
-    scene.connection.end();
+    scene.connection.end(undefined);
     scene.exchange();
     expect([sent.failure?.progress, unsent.failure?.progress]).toEqual(['written', 'never-sent']);
     expect(scene.frames).toEqual(['GOAWAY 0']);

@@ -4,6 +4,7 @@ import type { HeaderBlock } from '../hpack/header-block.js';
 import { HpackDecoder } from '../hpack/hpack-decoder.js';
 import { TABLE_UPDATE } from '../hpack/hpack-encoder.js';
 import { HpackError } from '../hpack/hpack-error.js';
+import type { TransportProtection } from '../protection.js';
 import { Allowance } from './allowance.js';
 import { BdpEstimator } from './bdp-estimator.js';
 import type { ConnectionEnd, ConnectionOwner, Goaway, SentPing, StreamFailure, StreamProgress } from './events.js';
@@ -13,6 +14,7 @@ import {
   ConnectionError,
   DEFAULT_FRAME_SIZE,
   DEFAULT_WINDOW,
+  excess,
   Flag,
   MAX_STREAM_ID,
   MAX_WINDOW,
@@ -23,8 +25,7 @@ import {
 import type { Http2Stream, SendObstacle, StreamHost } from './http2-stream.js';
 import { StreamTable } from './stream-table.js';
 
-const { COMPRESSION_ERROR, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR } =
-  HTTP2_ERROR_CODES;
+const { COMPRESSION_ERROR, FLOW_CONTROL_ERROR, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR } = HTTP2_ERROR_CODES;
 
 /** Bytes of unsent output above which messages wait in their streams. Headers and control frames do not wait. */
 const MAX_OUTPUT_BYTES = 131_072;
@@ -39,10 +40,12 @@ const MAX_USELESS_FRAMES = 10_000;
 const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
 /**
  * Number of them that a peer may send for each stream, such as a reset after its answer, or window updates and priorities, and for each DATA
- * frame.
+ * frame of either side: window for what was sent may arrive after the end of its stream.
  */
 const FRAMES_PER_STREAM = 4;
 const FRAMES_PER_DATA = 1;
+/** Size of a part of a message below which its DATA frame counts only if it is the last: peers choose the size of the parts. */
+const MIN_PART_BYTES = 64;
 /** Number of streams whose windows can be changed in the time that other frames need. */
 const STREAMS_PER_FRAME = 64;
 /** Number of streams at the start of the list of ready ones that may have been told before they are removed. */
@@ -151,18 +154,18 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   }
 
   /** Ends the connection with a GOAWAY. The open streams fail. */
-  end(code: number = NO_ERROR, details = 'closed by this side'): void {
+  end(protection: TransportProtection | undefined, code: number = NO_ERROR, details = 'closed by this side'): void {
     if (this.isEnded) return;
     this.writeGoaway(code, '');
-    this.finish({ code, details, isPeersFault: false });
+    this.finish({ code, details, isPeersFault: false, protection });
     this.wake();
   }
 
-  /** The socket has closed. */
-  lost(details: string): void {
+  /** The socket has closed, or the peer is given up. */
+  lost(details: string, protection: TransportProtection | undefined): void {
     if (this.isEnded) return;
     this.writer.drop();
-    this.finish({ code: NO_ERROR, details, isPeersFault: false });
+    this.finish({ code: NO_ERROR, details, isPeersFault: false, protection });
   }
 
   /** Writes the last frame. */
@@ -174,11 +177,11 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     this.ready = [];
     this.firstReady = 0;
     this.pings = [];
-    const { code, details } = end;
+    const { code, details, protection } = end;
     const streams = [...this.streams.all(), ...this.takeWaiting()];
     // Told first, so that the evidence about the connection is complete when its streams fail.
     this.owner.ended(end);
-    for (const stream of streams) if (!stream.isClosed) this.fail(stream, 'lost', code, details);
+    for (const stream of streams) if (!stream.isClosed) this.fail(stream, 'lost', code, details, protection);
   }
 
   /** Removes the streams that are not in `streams`, because they are not sent. */
@@ -299,6 +302,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.sendWindow -= size;
     this.sendWindow -= size;
     if (this.sendWindow <= 0) this.exhaustedAt = this.clock.now();
+    if (size >= MIN_PART_BYTES || from + size === bytes.length) this.excused += FRAMES_PER_DATA;
     if (isEnd) stream.isLocalEnded = true;
     this.writer.data(stream.id, bytes, compressed, from, size, isEnd, DEFAULT_FRAME_SIZE);
     this.wake();
@@ -392,10 +396,11 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
       next = this.reader.read(bytes, at, end);
       this.notifyDrained();
     } catch (error) {
-      if (error instanceof ConnectionError) this.endForViolation(error.code, error.message);
-      else if (error instanceof HpackError) this.endForViolation(COMPRESSION_ERROR, error.message);
+      if (error instanceof ConnectionError) this.endForViolation(error.protection, error.code, error.message);
+      else if (error instanceof HpackError)
+        this.endForViolation('protocol-violation', COMPRESSION_ERROR, error.message);
       else {
-        this.endForViolation(INTERNAL_ERROR, 'an error in this process');
+        this.endForViolation(undefined, INTERNAL_ERROR, 'an error in this process');
         throw error;
       }
     } finally {
@@ -405,11 +410,11 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     return next;
   }
 
-  /** Ends the connection because of the peer, with a GOAWAY that says why. */
-  endForViolation(code: number, details: string): void {
+  /** Ends the connection because of the peer, with a GOAWAY that says why; `protection` is `undefined` for an error of this side. */
+  endForViolation(protection: TransportProtection | undefined, code: number, details: string): void {
     if (this.isEnded) return;
     this.writeGoaway(code, details);
-    this.finish({ code, details, isPeersFault: code !== INTERNAL_ERROR });
+    this.finish({ code, details, isPeersFault: protection !== undefined, protection });
   }
 
   dataBegins(id: number, length: number): void {
@@ -417,7 +422,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     const stream = this.streams.get(id);
     if (stream === undefined) this.requireKnown(id, 'DATA');
     this.receiveWindow -= length;
-    if (this.receiveWindow < 0) throw new ConnectionError(FLOW_CONTROL_ERROR, 'DATA beyond the connection window');
+    if (this.receiveWindow < 0) violation('DATA beyond the connection window', FLOW_CONTROL_ERROR);
     this.dataReceived(stream, length);
     if (stream === undefined) return;
     stream.isAnswered = true;
@@ -466,7 +471,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
       return;
     }
     stream.isAnswered = true;
-    this.fail(stream, 'reset', code, `reset by the peer with code ${String(code)}`);
+    this.fail(stream, 'reset', code, `reset by the peer with code ${String(code)}`, undefined);
     this.placeFreed();
   }
 
@@ -485,7 +490,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
           this.maxConcurrentStreams = Math.min(value, MAX_STREAM_ID);
           break;
         case Setting.INITIAL_WINDOW_SIZE:
-          if (value > MAX_WINDOW) throw new ConnectionError(FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE');
+          if (value > MAX_WINDOW) violation('INITIAL_WINDOW_SIZE', FLOW_CONTROL_ERROR);
           window = value;
           break;
         case Setting.MAX_FRAME_SIZE:
@@ -519,7 +524,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     if (delta === 0 || this.streams.size === 0) return;
     for (const stream of this.streams.unordered()) {
       stream.sendWindow += delta;
-      if (stream.sendWindow > MAX_WINDOW) throw new ConnectionError(FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE');
+      if (stream.sendWindow > MAX_WINDOW) violation('INITIAL_WINDOW_SIZE', FLOW_CONTROL_ERROR);
       if (!stream.isQueued) continue;
       if (stream.sendWindow > 0) this.startPumping(stream);
       else this.stopPumping(stream);
@@ -550,7 +555,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   protected countAcknowledgement(): void {
     this.unsentAcknowledgements += 1;
     if (this.unsentAcknowledgements > MAX_UNSENT_ACKNOWLEDGEMENTS)
-      throw new ConnectionError(ENHANCE_YOUR_CALM, 'the peer sends more than it reads');
+      excess('unsent-acknowledgements', 'the peer sends more than it reads');
   }
 
   goawayReceived(lastId: number, code: number, debug: string): void {
@@ -565,7 +570,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     if (id === 0) {
       if (bytes === 0) violation('WINDOW_UPDATE of 0');
       this.sendWindow += bytes;
-      if (this.sendWindow > MAX_WINDOW) throw new ConnectionError(FLOW_CONTROL_ERROR, 'WINDOW_UPDATE');
+      if (this.sendWindow > MAX_WINDOW) violation('WINDOW_UPDATE', FLOW_CONTROL_ERROR);
       this.pump();
       return;
     }
@@ -586,7 +591,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     this.uselessFrames.extend(this.excused);
     this.excused = 0;
     if (!this.uselessFrames.take(count))
-      throw new ConnectionError(ENHANCE_YOUR_CALM, `too many frames without an effect (${frame})`);
+      excess('frames-without-effect', `too many frames without an effect (${frame})`);
   }
 
   /** @throws ConnectionError if a frame may not arrive on this stream, which is not open */
@@ -602,19 +607,30 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   /** A stream has ended, and its receiver knows. */
   protected abstract placeFreed(): void;
 
-  /** Resets a stream because of the peer. */
+  /** Resets a stream whose peer has violated the protocol. */
   reject(stream: S, code: number, details: string): void {
+    this.endStream('protocol-violation', stream, code, details);
+  }
+
+  /** Resets a stream because of the peer. */
+  protected endStream(protection: TransportProtection, stream: S, code: number, details: string): void {
     if (stream.isClosed) return;
     this.writer.reset(stream.id, code);
     this.wake();
-    this.fail(stream, 'protocol', code, details);
+    this.fail(stream, 'protocol', code, details, protection);
     this.placeFreed();
   }
 
-  protected fail(stream: Http2Stream, cause: StreamFailure['cause'], code: number, details: string): void {
+  protected fail(
+    stream: Http2Stream,
+    cause: StreamFailure['cause'],
+    code: number,
+    details: string,
+    protection: TransportProtection | undefined,
+  ): void {
     const { progress } = stream;
     this.close(stream);
-    stream.receiver.failed({ cause, code, details, progress });
+    stream.receiver.failed({ cause, code, details, progress, protection });
   }
 
   /** @param isReadable true if the receiver still reads what has arrived */

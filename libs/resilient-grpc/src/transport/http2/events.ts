@@ -1,4 +1,5 @@
 import type { HeaderBlock } from '../hpack/header-block.js';
+import type { TransportProtection } from '../protection.js';
 
 /**
  * How far the frames of this side on a stream got. `written`: they were passed to the socket. `acknowledged`: the peer has acknowledged a
@@ -17,6 +18,8 @@ export interface StreamFailure {
   readonly code: number;
   readonly details: string;
   readonly progress: StreamProgress;
+  /** What this side has ended the stream, or its connection, for; `undefined` if it has not. */
+  readonly protection: TransportProtection | undefined;
 }
 
 /** Receives the events of a stream. Nothing follows the end of the stream, `failed()`, or `cancel()`. */
@@ -38,11 +41,13 @@ export interface Goaway {
   readonly debug: string;
 }
 
-/** End of a connection. `isPeersFault` is true if the peer violated the protocol. */
+/** End of a connection. `isPeersFault` is true if the peer violated the protocol, or a limit. */
 export interface ConnectionEnd {
   readonly code: number;
   readonly details: string;
   readonly isPeersFault: boolean;
+  /** What this side has ended the connection for; `undefined` if the peer or the network has, or if its user needs it no more. */
+  readonly protection: TransportProtection | undefined;
 }
 
 /** Receives the events of a connection. */

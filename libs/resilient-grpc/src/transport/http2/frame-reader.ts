@@ -1,16 +1,6 @@
-import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { HeaderBlock } from '../hpack/header-block.js';
 import type { HpackDecoder } from '../hpack/hpack-decoder.js';
-import {
-  ConnectionError,
-  DEFAULT_FRAME_SIZE,
-  Flag,
-  FrameType,
-  HEAD_BYTES,
-  readUint32,
-  violation,
-  wrongSize,
-} from './frames.js';
+import { DEFAULT_FRAME_SIZE, excess, Flag, FrameType, HEAD_BYTES, readUint32, violation, wrongSize } from './frames.js';
 
 /** Receives the frames of a connection. A `ConnectionError` that it throws ends the reading. */
 export interface FrameHandler {
@@ -275,8 +265,7 @@ export class FrameReader {
     const frames = this.blockParts.length;
     // Many small frames are an attack (CVE-2024-27983): they cost more than their bytes show.
     if (this.blockBytes > this.maxBlockBytes || frames > MAX_BLOCK_FRAMES + this.blockBytes / MIN_MEAN_FRAME_BYTES) {
-      const size = `a header block of ${String(this.blockBytes)} bytes in ${String(frames)} frames`;
-      throw new ConnectionError(HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM, size);
+      excess('header-block', `a header block of ${String(this.blockBytes)} bytes in ${String(frames)} frames`);
     }
     if (!(flags & Flag.END_HEADERS)) return;
     const block = Buffer.concat(this.blockParts, this.blockBytes);

@@ -1,4 +1,5 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import type { TransportProtection } from '../protection.js';
 
 /** Types of frames (RFC 9113, section 6). */
 export const FrameType = {
@@ -40,19 +41,25 @@ export class ConnectionError extends Error {
   constructor(
     readonly code: number,
     details: string,
+    readonly protection: TransportProtection,
   ) {
     super(details);
   }
 }
 
 /** @throws ConnectionError */
-export function violation(details: string): never {
-  throw new ConnectionError(HTTP2_ERROR_CODES.PROTOCOL_ERROR, details);
+export function violation(details: string, code: number = HTTP2_ERROR_CODES.PROTOCOL_ERROR): never {
+  throw new ConnectionError(code, details, 'protocol-violation');
 }
 
 /** @throws ConnectionError */
 export function wrongSize(details: string): never {
-  throw new ConnectionError(HTTP2_ERROR_CODES.FRAME_SIZE_ERROR, details);
+  violation(details, HTTP2_ERROR_CODES.FRAME_SIZE_ERROR);
+}
+
+/** @throws ConnectionError */
+export function excess(protection: TransportProtection, details: string): never {
+  throw new ConnectionError(HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM, details, protection);
 }
 
 export function readUint32(bytes: Uint8Array, at: number): number {

@@ -120,7 +120,7 @@ class Scene implements ServerOwner {
   end: ConnectionEnd | undefined;
   pauses = 0;
   /** What the end of the memory has cost. */
-  readonly consequences = new Set<string>();
+  readonly protections = new Set<string>();
   wanted?: () => number;
   now = 1_000_000;
   /** True if calls read their requests at once, and if they are released when they have ended. */
@@ -213,8 +213,8 @@ class Scene implements ServerOwner {
   wake(): void {}
   settingsReceived(): void {}
   goawayReceived(): void {}
-  memoryUsedUp(consequence: string): void {
-    this.consequences.add(consequence);
+  memoryUsedUp(protection: string): void {
+    this.protections.add(protection);
   }
   request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver {
     const call = new Call(stream, block, isEnd, this);
@@ -301,7 +301,7 @@ describe('a call', () => {
   it('is told when the client cancels it, and that the connection has ended, once', () => {
     const scene = Scene.started();
     scene.send(begin(1), begin(3), reset(1, 8));
-    scene.connection.lost('gone');
+    scene.connection.lost('gone', undefined);
     expect(scene.calls.map(({ events }) => events)).toEqual([['reset: reset by the peer with code 8'], ['lost: gone']]);
     expect(scene.connection.heldBytes).toBe(0);
   });
@@ -673,7 +673,7 @@ describe('a drain', () => {
     const scene = Scene.started();
     scene.send(begin(1));
     scene.pongs = false;
-    scene.connection.drain();
+    scene.connection.drain('drain');
     scene.send(request(3));
     expect(scene.frames[0]).toBe(`GOAWAY ${String(2 ** 31 - 1)} 0`);
     expect(scene.call(1).events).toEqual(['message 3', 'ended']);
@@ -689,7 +689,7 @@ describe('a drain', () => {
   it('does not tolerate new requests after the client has acknowledged the last GOAWAY', () => {
     const scene = Scene.started();
     scene.send(begin(1));
-    scene.connection.drain();
+    scene.connection.drain('drain');
     scene.send(EMPTY);
     expect(scene.frames).toEqual([`GOAWAY ${String(2 ** 31 - 1)} 0`, 'GOAWAY 1 0']);
     scene.send(begin(3));
@@ -698,11 +698,11 @@ describe('a drain', () => {
 
   it('ends at once if there is no call, or no client yet', () => {
     const scene = Scene.started();
-    scene.connection.drain();
+    scene.connection.drain('drain');
     scene.send(EMPTY);
     expect(scene.end?.code).toBe(0);
     const silent = new Scene();
-    silent.connection.drain();
+    silent.connection.drain('drain');
     silent.take();
     expect(silent.frames).toEqual(['SETTINGS', 'WINDOW_UPDATE 0 983041', 'GOAWAY 0 0']);
   });
@@ -837,7 +837,7 @@ describe('memory', () => {
     expect(begun + refused().length).toBe(300);
     scene.send(times(60_000, (index) => begin(2 * index + 601)));
     expect([scene.calls.length, scene.end]).toEqual([begun, undefined]);
-    expect([...scene.consequences]).toEqual(['refused']);
+    expect([...scene.protections]).toEqual(['memory-refused']);
     for (const call of scene.calls.slice(0, 60)) scene.send(body(call.stream.id, message(3)));
     scene.send(request(200_001));
     expect(scene.calls.at(-1)?.events).toEqual(['message 3', 'ended']);
@@ -868,7 +868,7 @@ describe('memory', () => {
     for (let id = 1; id < 41; id += 2) late.send(request(id));
     expect(late.calls).toHaveLength(20);
     for (const { connection, calls } of [...scenes, late]) {
-      connection.lost('gone');
+      connection.lost('gone', undefined);
       for (const { stream } of calls) stream.release();
     }
     expect(memory.usedBytes).toBe(0);
@@ -895,7 +895,7 @@ describe('memory', () => {
     const scene = Scene.started({}, [], memory);
     scene.releases = false;
     scene.send(begin(1), reset(1, 8), begin(3));
-    scene.connection.lost('gone');
+    scene.connection.lost('gone', undefined);
     expect(memory.usedBytes).toBeGreaterThan(20_000);
     for (const { stream } of scene.calls) stream.release();
     expect([memory.usedBytes, scene.connection.heldBytes]).toEqual([0, 0]);
@@ -909,7 +909,7 @@ describe('memory', () => {
     scene.send(windowUpdate(5, 100));
     scene.send(request(7));
     expect(scene.frames.filter((text) => text.startsWith('RST'))).toEqual(['RST 1 7', 'RST 3 7']);
-    expect([...scene.consequences]).toEqual(['ended']);
+    expect([...scene.protections]).toEqual(['memory-shed']);
   });
 
   it('costs a call whose application has seen its message another code than one that can be sent again', () => {
@@ -990,7 +990,7 @@ describe('memory', () => {
     expect(proxy.frames.filter((text) => text.startsWith('RST'))).toEqual([]);
     expect(greedy.frames.filter((text) => text.startsWith('RST'))).toHaveLength(1);
     expect(memory.usedBytes).toBe(greedy.connection.heldBytes + proxy.connection.heldBytes);
-    for (const { connection } of [greedy, proxy]) connection.lost('gone');
+    for (const { connection } of [greedy, proxy]) connection.lost('gone', undefined);
     expect(memory.usedBytes).toBe(0);
   });
 
@@ -1003,7 +1003,7 @@ describe('memory', () => {
       );
     expect(scenes.flatMap(({ end }) => end ?? [])).toMatchObject(Array(2).fill({ code: 11, isPeersFault: true }));
     expect(memory.usedBytes).toBeLessThan(150_000);
-    for (const { connection } of scenes) connection.lost('gone');
+    for (const { connection } of scenes) connection.lost('gone', undefined);
     expect(memory.usedBytes).toBe(0);
   });
 
@@ -1054,7 +1054,7 @@ describe('memory', () => {
     const before = memory.usedBytes;
     expect([first!.deliver(2 * MiB), second!.deliver(4_000), third!.deliver(8_000)]).toEqual([true, true, false]);
     expect(memory.usedBytes - before).toBe(4 * MiB);
-    expect([...scene.consequences]).toEqual(['refused']);
+    expect([...scene.protections]).toEqual(['request-memory']);
     // Its handler goes on.
     scene.send(reset(1, 8));
     expect(third!.deliver(8_000)).toBe(false);
@@ -1117,9 +1117,9 @@ it('survives whatever users do inside any event, and ends each call once', () =>
     (call) => call.request.request(1),
     (call) => call.request.stop(),
     (call) => call.stream.end(),
-    (_call, scene) => scene.connection.drain(),
-    (_call, scene) => scene.connection.end(0, 'by the user'),
-    (_call, scene) => scene.connection.lost('by the user'),
+    (_call, scene) => scene.connection.drain('drain'),
+    (_call, scene) => scene.connection.end(undefined, 0, 'by the user'),
+    (_call, scene) => scene.connection.lost('by the user', undefined),
   ];
   const action = fc.nat({ max: actions.length - 1 });
   const bytes = fc.constantFrom<(id: number) => Buffer>(
@@ -1145,7 +1145,7 @@ it('survives whatever users do inside any event, and ends each call once', () =>
         return call.request;
       };
       for (const [write, id] of steps) scene.send(write(id));
-      scene.connection.lost('the end');
+      scene.connection.lost('the end', undefined);
       for (const { stream } of scene.calls) stream.release();
       for (const { events } of scene.calls) {
         const ends = events.filter((event) => /^(reset|lost|protocol)/.test(event));

@@ -1,12 +1,13 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { Clock } from '../../time/clock.js';
 import type { HeaderBlock } from '../hpack/header-block.js';
+import type { PlannedEnd, TransportProtection } from '../protection.js';
 import { Allowance } from './allowance.js';
 import { Http2Connection, type ConnectionSettings } from './connection.js';
 import type { ConnectionOwner, StreamProgress } from './events.js';
 import { foreignProtocol } from './foreign-protocol.js';
 import type { WriteBlock } from './frame-writer.js';
-import { ConnectionError, MAX_STREAM_ID, PREFACE, Setting, violation } from './frames.js';
+import { excess, MAX_STREAM_ID, PREFACE, Setting, violation } from './frames.js';
 import type { Holder, MemoryBudget, Shed } from './memory-budget.js';
 import { ServerStream, type RequestOwner, type ServerStreamHost } from './server-stream.js';
 
@@ -91,7 +92,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private readonly resets: Allowance;
   /** Number of streams that have ended and whose users still work. */
   private working = 0;
-  private isDraining = false;
+  /** Why the connection ends when its streams have ended; `undefined` if it does not. */
+  private drainedFor: PlannedEnd | undefined;
   /** Highest id that is served, after the final GOAWAY. */
   private finalId: number | undefined;
   private isFinalIdKnown = false;
@@ -145,21 +147,21 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
    * Accepts no more requests, and ends the connection when its streams have ended: by a GOAWAY that refuses nothing, and, when the client
    * has acknowledged a PING and so has no earlier request on its way, by one that names the last stream. `refuse()` does not wait for it.
    */
-  drain(): void {
-    if (this.isEnded || this.isDraining) return;
-    this.isDraining = true;
+  drain(protection: PlannedEnd): void {
+    if (this.isEnded || this.drainedFor !== undefined) return;
+    this.drainedFor = protection;
     // A client that has not begun yet has no request on its way.
-    if (!this.hasClientSettings) this.end(NO_ERROR, 'the server shuts down');
+    if (!this.hasClientSettings) this.end(protection, NO_ERROR, 'the server shuts down');
     else {
       this.writer.goaway(MAX_STREAM_ID, NO_ERROR, '');
-      this.ping(() => this.refuse());
+      this.ping(() => this.refuse(protection));
     }
   }
 
   /** Refuses requests that arrive from now on. */
-  refuse(): void {
+  refuse(protection: PlannedEnd): void {
     if (this.isEnded || this.finalId !== undefined) return;
-    this.isDraining = true;
+    this.drainedFor = protection;
     this.finalId = this.lastId;
     this.writer.goaway(this.finalId, NO_ERROR, '');
     this.ping(() => {
@@ -189,7 +191,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   protected placeFreed(): void {
     if (this.finalId === undefined || this.streams.size > 0 || this.isEnded) return;
-    this.finish({ code: NO_ERROR, details: 'the server has closed the connection', isPeersFault: false });
+    const { drainedFor: protection } = this;
+    this.finish({ code: NO_ERROR, details: 'the server has closed the connection', isPeersFault: false, protection });
     this.wake();
   }
 
@@ -246,7 +249,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.searchedAt = this.movedAt;
     for (const stream of this.streams.unordered())
       if (stream.awaitsEnd && !stream.isRemoteEnded && this.movedAt - stream.movedAt > MAX_UNENDED_MS)
-        this.giveUp(stream, `the request has not ended for ${String(MAX_UNENDED_MS)} ms`);
+        this.giveUp('unended-request', stream, `the request has not ended for ${String(MAX_UNENDED_MS)} ms`);
   }
 
   private readPreface(bytes: Buffer, at: number, end: number): number {
@@ -270,10 +273,10 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   private rejectProtocol(bytes: Buffer): void {
     const { details, answer } = foreignProtocol(bytes, this.prefaceBytes === 0);
-    if (answer === undefined) this.endForViolation(PROTOCOL_ERROR, details);
+    if (answer === undefined) this.endForViolation('foreign-protocol', PROTOCOL_ERROR, details);
     else {
       this.writer.raw(answer);
-      this.finish({ code: PROTOCOL_ERROR, details, isPeersFault: true });
+      this.finish({ code: PROTOCOL_ERROR, details, isPeersFault: true, protection: 'foreign-protocol' });
       this.wake();
     }
   }
@@ -284,8 +287,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   headers(id: number, isEnd: boolean, block: HeaderBlock): void {
-    if (block.size > MAX_DECODED_BYTES)
-      throw new ConnectionError(ENHANCE_YOUR_CALM, `a header list of ${String(block.size)} bytes`);
+    if (block.size > MAX_DECODED_BYTES) excess('header-list', `a header list of ${String(block.size)} bytes`);
     const stream = this.streams.get(id);
     if (stream !== undefined) this.trailersReceived(stream, isEnd, block);
     else if (id % 2 === 0) violation('HEADERS on a stream of the server');
@@ -305,14 +307,18 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.nextId = id + 2;
     const { limits, memory } = this;
     const callBytes = memory.heapFactor * (STREAM_BYTES + block.size + (FIELD_BYTES * block.fields.length) / 2);
-    const isBeyondLimit = this.streams.size >= limits.maxConcurrentStreams || this.working > limits.maxCancelledStreams;
     const isReserved = !memory.admits(callBytes);
-    if (isBeyondLimit || (isReserved && !memory.takeReserve(this, callBytes))) {
-      // Also before the client knows the limit. It may send the request again.
+    let protection: TransportProtection | undefined;
+    // Also before the client knows the limit.
+    if (this.streams.size >= limits.maxConcurrentStreams) protection = 'concurrent-streams';
+    else if (this.working > limits.maxCancelledStreams) protection = 'cancelled-streams';
+    else if (isReserved && !memory.takeReserve(this, callBytes)) protection = 'memory-refused';
+    if (protection !== undefined) {
+      // The client may send it again.
       this.writeReset(id, REFUSED_STREAM);
       // How much memory is free, no client knows.
-      if (isBeyondLimit) this.countResets(1);
-      else this.owner.memoryUsedUp?.('refused');
+      if (protection === 'memory-refused') this.owner.memoryUsedUp?.(protection);
+      else this.countResets(1);
       return;
     }
     const stream = new ServerStream(this, id, callBytes, this.initialSendWindow, limits.streamWindow);
@@ -389,7 +395,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       if (now - this.lastPingAt < minPingIntervalMs) this.pingStrikes += 1;
       this.lastPingAt = now;
       // The text that gRPC's clients know (gRFC A8).
-      if (this.pingStrikes > MAX_PING_STRIKES) throw new ConnectionError(ENHANCE_YOUR_CALM, 'too_many_pings');
+      if (this.pingStrikes > MAX_PING_STRIKES) excess('too-many-pings', 'too_many_pings');
     }
     super.pingReceived(high, low);
   }
@@ -403,7 +409,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     super.requireKnown(id, frame);
     if (!isOfRequest) return;
     if (id <= this.skippedUpTo) violation(`${frame} on a skipped stream`);
-    throw new ConnectionError(STREAM_CLOSED, `${frame} on a closed stream`);
+    violation(`${frame} on a closed stream`, STREAM_CLOSED);
   }
 
   // ── ends of streams ──
@@ -443,8 +449,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   }
 
   private countResets(count: number): void {
-    if (!this.resets.take(count))
-      throw new ConnectionError(ENHANCE_YOUR_CALM, `more than ${String(MAX_RESETS)} cancelled or refused calls`);
+    if (!this.resets.take(count)) excess('resets', `more than ${String(MAX_RESETS)} cancelled or refused calls`);
   }
 
   protected override close(stream: ServerStream): void {
@@ -481,15 +486,14 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const counted = this.memory.heapFactor * bytes;
     const isAdmitted = this.memory.deliver(counted);
     if (isAdmitted) stream.deliveredBytes += counted;
-    else this.owner.memoryUsedUp?.('refused');
+    else this.owner.memoryUsedUp?.('request-memory');
     return isAdmitted;
   }
 
   giveBack(details: string): void {
     const [stream] = this.reserved;
     if (stream === undefined) return;
-    this.owner.memoryUsedUp?.('ended');
-    this.giveUp(stream, details);
+    this.giveUp('memory-shed', stream, details);
   }
 
   progressOf(): StreamProgress {
@@ -649,7 +653,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const { memory, waiting } = this;
     if (what === 'connection') {
       const isEmpty = this.reader.blockBytes + this.unsentBytes === 0 && this.backlog === undefined;
-      if (!isEmpty && this.streams.size === 0) this.endForViolation(ENHANCE_YOUR_CALM, details);
+      if (!isEmpty && this.streams.size === 0) this.endForViolation('memory-shed', ENHANCE_YOUR_CALM, details);
       return;
     }
     const stalledSince = this.clock.now() - STALLED_MS;
@@ -661,14 +665,14 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
       .sort((a, b) => b.heldBytes - a.heldBytes);
     for (const stream of largestFirst) {
       if (memory.isRelieved) return;
-      this.owner.memoryUsedUp?.('ended');
-      this.giveUp(stream, details);
+      this.giveUp('memory-shed', stream, details);
     }
   }
 
-  private giveUp(stream: ServerStream, details: string): void {
+  private giveUp(protection: TransportProtection, stream: ServerStream, details: string): void {
+    if (protection === 'memory-shed') this.owner.memoryUsedUp?.(protection);
     // The client may send again what the application has not seen.
-    super.reject(stream, stream.isDelivered ? ENHANCE_YOUR_CALM : REFUSED_STREAM, details);
+    this.endStream(protection, stream, stream.isDelivered ? ENHANCE_YOUR_CALM : REFUSED_STREAM, details);
     this.rememberReset(stream.id);
   }
 }

@@ -1,5 +1,6 @@
 import type { HeaderBlock } from '../hpack/header-block.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import type { MemoryProtection } from '../protection.js';
 import type { StreamFailure, StreamReceiver } from './events.js';
 import type { WriteBlock } from './frame-writer.js';
 import { Http2Stream, type StreamHost } from './http2-stream.js';
@@ -19,8 +20,8 @@ export interface RequestOwner {
   request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver;
   /** Returns how many requests of the connection may be read in this turn of the event loop; any number if absent. While it is 0, nothing is read. */
   wanted?(): number;
-  /** The memory for connections is used up, so a new stream was refused, or others were ended. */
-  memoryUsedUp?(consequence: 'refused' | 'ended'): void;
+  /** The memory for connections is used up, so a stream was refused or ended. */
+  memoryUsedUp?(protection: MemoryProtection): void;
 }
 
 /** What a server's stream needs of its connection. */

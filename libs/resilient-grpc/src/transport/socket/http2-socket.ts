@@ -19,8 +19,6 @@ export interface Keepalive {
 /** End of a connection; `error` is the error of its socket. */
 export interface SocketEnd extends ConnectionEnd {
   readonly error: NodeJS.ErrnoException | undefined;
-  /** True if the peer did not answer a keepalive ping. */
-  readonly isTimeout: boolean;
 }
 
 /**
@@ -47,7 +45,6 @@ export abstract class Http2Socket {
   protected socket: Socket | undefined;
   protected closeTimer: Timer | undefined;
   private error: NodeJS.ErrnoException | undefined;
-  private isTimeout = false;
   private isSecure = false;
   /** Number of calls that keepalive pings are for, and that keep a client running. */
   protected calls = 0;
@@ -100,10 +97,12 @@ export abstract class Http2Socket {
       // Node does not do so itself after a renegotiation.
       socket.destroy();
     });
-    socket.on('end', () => this.http2.lost('the peer closed the connection'));
+    socket.on('end', () => this.http2.lost('the peer closed the connection', undefined));
     socket.on('close', () => {
       this.closeTimer?.clear();
-      this.http2.lost(this.error?.message ?? 'the connection was closed');
+      const { error } = this;
+      const protection = error?.code === 'ERR_TLS_RENEGOTIATION_DISABLED' ? 'tls-renegotiation' : undefined;
+      this.http2.lost(error?.message ?? 'the connection was closed', protection);
     });
   }
 
@@ -146,10 +145,7 @@ export abstract class Http2Socket {
     this.pingTimer = new PeerTimer(this.clock, timeoutMs + aheadMs, () => {
       // The answer may be behind what was not read.
       if (this.hasPaused || this.readAt > from) this.awaitAnswer(timeoutMs);
-      else {
-        this.isTimeout = true;
-        this.http2.lost('the peer did not answer a keepalive ping');
-      }
+      else this.http2.lost('the peer did not answer a keepalive ping', 'keepalive');
     });
   }
 
@@ -200,7 +196,7 @@ export abstract class Http2Socket {
   }
 
   ended(end: ConnectionEnd): void {
-    const { socket, error, isTimeout } = this;
+    const { socket, error } = this;
     this.pingTimer?.clear();
     // Without output, the socket has ended, or the peer is gone.
     if (socket?.writable === true && this.http2.hasOutput) {
@@ -211,6 +207,6 @@ export abstract class Http2Socket {
         this.closeTimer = this.clock.setTimer(() => this.close(socket), LINGER_MS);
       } else this.close(socket);
     } else socket?.destroy();
-    this.told({ ...end, error, isTimeout });
+    this.told({ ...end, error });
   }
 }

@@ -8,14 +8,14 @@ import {
 } from 'node:tls';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
+import type { TransportProtection } from '../protection.js';
 import { peerOf, ServerSocket, type ServerSocketOptions, type ServerSocketOwner } from './server-socket.js';
 
 /** A connection that was closed before it could carry requests. */
 export interface RefusedConnection {
   /** Address of the client. */
   readonly peer: string;
-  /** 'limit': there were `maxConnections` already. 'handshake': TLS failed, took too long, or did not agree on HTTP/2. */
-  readonly cause: 'limit' | 'handshake';
+  readonly protection: Extract<TransportProtection, 'max-connections' | 'handshake'>;
   readonly details: string;
   /** The socket whose handshake failed, and the error, if there is one. */
   readonly handshake?: { readonly socket: TLSSocket; readonly error?: NodeJS.ErrnoException };
@@ -62,7 +62,11 @@ export class ServerListener {
     this.server.on('drop', (data) => {
       const { remoteAddress, remotePort, remoteFamily } = data ?? {};
       const details = `more than ${String(options.maxConnections)} connections`;
-      owner.refused({ peer: peerOf({ remoteAddress, remotePort, remoteFamily }), cause: 'limit', details });
+      owner.refused({
+        peer: peerOf({ remoteAddress, remotePort, remoteFamily }),
+        protection: 'max-connections',
+        details,
+      });
     });
   }
 
@@ -80,10 +84,7 @@ export class ServerListener {
     });
     server.on('secureConnection', (socket) => {
       if (socket.alpnProtocol === 'h2') this.accept(socket);
-      else {
-        this.refuseHandshake(socket, 'the client did not offer HTTP/2 (h2) by ALPN');
-        socket.destroy();
-      }
+      else this.refuseHandshake(socket, 'the client did not offer HTTP/2 (h2) by ALPN');
     });
     server.on('tlsClientError', (error, socket) => this.refuseHandshake(socket, error.message, error));
     return server;
@@ -91,7 +92,9 @@ export class ServerListener {
 
   private refuseHandshake(socket: TLSSocket, details: string, error?: Error): void {
     const handshake = { socket, ...(error && { error }) };
-    this.owner.refused({ peer: peerOf(socket), cause: 'handshake', details, handshake });
+    this.owner.refused({ peer: peerOf(socket), protection: 'handshake', details, handshake });
+    // An error has closed it already.
+    if (error === undefined) socket.destroy();
   }
 
   /**
@@ -142,7 +145,7 @@ export class ServerListener {
   }
 
   private drainOnce(): Promise<void> {
-    for (const connection of this.connections) connection.drain();
+    for (const connection of this.connections) connection.drain('drain');
     if (this.sockets.size === 0) return Promise.resolve();
     const timer = new PeerTimer(this.clock, this.options.drainTimeoutMs, this.destroyUnfinished);
     return new Promise((resolve) => {
@@ -162,7 +165,7 @@ export class ServerListener {
   /** Closes all connections at once. */
   destroy(): void {
     this.stop();
-    for (const { http2 } of this.connections) http2.lost('the server has closed the connection');
+    for (const { http2 } of this.connections) http2.lost('the server has closed the connection', 'drain');
     for (const socket of this.sockets) socket.destroy();
   }
 
@@ -183,6 +186,6 @@ export class ServerListener {
     socket.once('close', () => this.connections.delete(connection));
     connection.start(this.owner.accepted(connection, socket));
     // Its handshake was not complete when the others were told.
-    if (this.isStopped) connection.drain();
+    if (this.isStopped) connection.drain('drain');
   }
 }

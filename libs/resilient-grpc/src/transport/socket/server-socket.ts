@@ -7,6 +7,7 @@ import type { ConnectionEnd, StreamReceiver } from '../http2/events.js';
 import type { MemoryBudget } from '../http2/memory-budget.js';
 import { ServerConnection, type ServerOwner, type ServerSettings } from '../http2/server-connection.js';
 import type { RequestOwner, ServerStream } from '../http2/server-stream.js';
+import type { MemoryProtection, PlannedEnd } from '../protection.js';
 import { Http2Socket, type Keepalive, type SocketEnd } from './http2-socket.js';
 
 /** Options of accepted connections. */
@@ -63,12 +64,12 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
    *
    * @param timeoutMs milliseconds after which further requests are refused even if the client has not acknowledged the drain
    */
-  drain(timeoutMs = this.options.drainTimeoutMs): void {
+  drain(protection: PlannedEnd, timeoutMs = this.options.drainTimeoutMs): void {
     if (this.http2.isEnded || timeoutMs >= this.drainTimeoutMs) return;
     this.drainTimeoutMs = timeoutMs;
     this.drainTimer?.clear();
-    this.drainTimer = new PeerTimer(this.clock, timeoutMs, () => this.http2.refuse());
-    this.http2.drain();
+    this.drainTimer = new PeerTimer(this.clock, timeoutMs, () => this.http2.refuse('drain-timeout'));
+    this.http2.drain(protection);
   }
 
   // ── input ──
@@ -86,14 +87,18 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     this.headTimer = new PeerTimer(this.clock, headTimeoutMs, () => {
       this.headTimer = undefined;
       if (this.http2.awaited === awaited)
-        this.endForLimit(`the client did not complete its ${awaited} within ${String(headTimeoutMs)} ms`);
+        this.endForLimit(
+          'head-timeout',
+          `the client did not complete its ${awaited} within ${String(headTimeoutMs)} ms`,
+        );
       else this.watchHead();
     });
   }
 
-  private endForLimit(details: string): void {
-    this.http2.endForViolation(HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM, details);
-    this.wake();
+  private endForLimit(protection: 'head-timeout' | 'send-timeout', details: string): void {
+    this.http2.endForViolation(protection, HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM, details);
+    if (protection === 'send-timeout') this.accepted.destroy();
+    else this.wake();
   }
 
   // ── output ──
@@ -106,8 +111,7 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
       this.sendTimer = undefined;
       if (accepted.bytesWritten - accepted.writableLength > sentBytes) this.blocked();
       else if (accepted.writableNeedDrain) {
-        this.endForLimit(`the client has read nothing for ${String(options.sendTimeoutMs)} ms`);
-        accepted.destroy();
+        this.endForLimit('send-timeout', `the client has read nothing for ${String(options.sendTimeoutMs)} ms`);
       }
     });
   }
@@ -131,8 +135,8 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     return this.owner!.request(stream, block, isEnd);
   }
 
-  memoryUsedUp(consequence: 'refused' | 'ended'): void {
-    this.owner?.memoryUsedUp?.(consequence);
+  memoryUsedUp(protection: MemoryProtection): void {
+    this.owner?.memoryUsedUp?.(protection);
   }
 
   wanted(): number {

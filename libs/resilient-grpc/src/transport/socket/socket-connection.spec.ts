@@ -158,7 +158,7 @@ describe('end', () => {
     scene.answer(1);
     await waitFor(() => scene.types.includes(GOAWAY));
     expect(ends).toEqual(['0']);
-    expect(scene.end).toMatchObject({ code: 0, isPeersFault: false, isTimeout: false, error: undefined });
+    expect(scene.end).toMatchObject({ code: 0, isPeersFault: false, error: undefined });
     scene.peer.end();
     await waitFor(() => scene.socket.destroyed);
   });
@@ -241,7 +241,7 @@ describe('keepalive', () => {
     });
     expect(scene.end).toBeUndefined();
     await scene.clock.advanceAsync(5_100);
-    expect(scene.end).toMatchObject({ isTimeout: true });
+    expect(scene.end).toMatchObject({ protection: 'keepalive' });
     expect(ends).toEqual(['lost: the peer did not answer a keepalive ping']);
     expect(scene.socket.destroyed).toBe(true);
   });
@@ -270,7 +270,7 @@ describe('keepalive', () => {
     }
     expect([scene.end, ends, scene.pings.length]).toEqual([undefined, [], 1]);
     await scene.clock.advanceAsync(10_100);
-    expect(scene.end).toMatchObject({ isTimeout: true });
+    expect(scene.end).toMatchObject({ protection: 'keepalive' });
   });
 
   it('gives a slow line time for what was sent before the ping', async () => {
@@ -286,7 +286,7 @@ describe('keepalive', () => {
     await scene.clock.advanceAsync(5_000 + 20_000);
     expect(scene.end).toBeUndefined();
     await scene.clock.advanceAsync(500);
-    expect(scene.end).toMatchObject({ isTimeout: true });
+    expect(scene.end).toMatchObject({ protection: 'keepalive' });
   });
 
   it('pings without calls if it is always on', async () => {

@@ -94,7 +94,7 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
   }
 
   closeIfUnused(): void {
-    if (this.isDraining && this.http2.openStreams === 0) this.http2.end();
+    if (this.isDraining && this.http2.openStreams === 0) this.http2.end(undefined);
   }
 
   // ── of the connection ──
@@ -110,7 +110,7 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
     process.nextTick(() => this.drain());
     if (goaway.code === HTTP2_ERROR_CODES.NO_ERROR) return;
     this.closeTimer ??= new PeerTimer(this.clock, CLOSE_TIMEOUT_MS, () => {
-      this.http2.lost('the peer did not close the connection');
+      this.http2.lost('the peer did not close the connection', 'close-timeout');
     });
   }
 

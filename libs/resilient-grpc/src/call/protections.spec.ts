@@ -5,7 +5,7 @@ import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { AddressHistories } from '../channel/connection/address-histories.js';
 import { AddressUpdates, type AddressUpdate } from '../channel/connection/address-updates.js';
 import { tooManyWaiting } from '../channel/outage/waiting-calls.js';
-import { SubchannelConnection } from '../channel/subchannel/subchannel-connection.js';
+import type { SubchannelConnection } from '../channel/subchannel/subchannel-connection.js';
 import { withAttemptTimeout, withStreamIdleTimeout } from '../client/attempts/staged-attempt.js';
 import { messageSource } from '../client/requests/request-source.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../client/settings/client-options.js';
@@ -147,7 +147,10 @@ function overlapping(begin: (now: number, harms: Harms) => (now: number) => void
   let first = 0;
   return (now: number, harms: Harms): void => {
     for (let next = running[first]; next !== undefined && next.endsAt <= now; next = running[++first]) next.end(now);
-    if (first > 1_000) (running.splice(0, first), (first = 0));
+    if (first > 1_000) {
+      running.splice(0, first);
+      first = 0;
+    }
     running.push({ endsAt: now + 5, end: begin(now, harms) });
   };
 }

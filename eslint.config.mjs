@@ -64,7 +64,7 @@ const unless = (methods) =>
 const unnamedProtections = [
   `CallExpression[callee.object.property.name='writer'][callee.property.name=/^(?:goaway|reset)$/]${unless('cancel|remoteEnded|writeGoaway|writeReset')}`,
   `CallExpression[callee.property.name='writeReset']${unless('cancel|localEnded')}`,
-  `CallExpression[callee.property.name=/^(?:destroy|resetAndDestroy)$/]:matches([callee.object.name=/^(?:socket|accepted|tcp)$/], [callee.object.property.name=/^(?:socket|accepted|tcp)$/])${unless('ended|closeForAge|connected|destroy|destroyUnfinished')}`,
+  `CallExpression[callee.property.name=/^(?:destroy|resetAndDestroy)$/]:matches([callee.object.name=/^(?:socket|accepted|tcp)$/], [callee.object.property.name=/^(?:socket|accepted|tcp)$/])${unless('ended|close|closeForAge|connected|destroy|destroyUnfinished')}`,
   `CallExpression Identifier[name='REFUSED_STREAM']${unless('refuse')}`,
   `AssignmentExpression[left.property.name='holdUntil']${unless('disconnected|answeredTo')}`,
 ].map((selector) => ({

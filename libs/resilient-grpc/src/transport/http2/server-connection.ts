@@ -32,7 +32,7 @@ const MIN_INCREMENT = 64;
 /** Share of the memory by which the windows of a connection's streams may grow, and the most that they may grow. */
 const EXTRA_SHARE = 1 / 8;
 const MAX_EXTRA_WINDOW = 134_217_728;
-/** Maximum size of a header block, which is legal far above the limit of header lists. */
+/** Maximum size of a header block. */
 const MAX_BLOCK_BYTES = 262_144;
 /** Memory in V8's heap of a stream and its call in Nest, apart from what the client sends, which might be 60 bytes. */
 export const STREAM_BYTES = 10_240;
@@ -107,9 +107,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
   private bufferBytes = 0;
   private lastPingAt = -Infinity;
   private pingStrikes = 0;
-  /** Time of the latest read or write. */
+  /** Times of the latest read or write, and of the latest search for requests that do not end. */
   private movedAt: number;
-  /** Time of the latest search for requests that do not end. */
   private searchedAt: number;
   /** The stream whose message goes on although there is no room, and those that wait for it, in their order. */
   private assembling: ServerStream | undefined;

@@ -1,5 +1,13 @@
 import { median } from '../../support/call-load.js';
-import { CLIENTS, KEEPALIVE_TIMEOUT_MS, kindOf, type Fault, type PlannedCall, type Schedule, type Side } from './schedule.js';
+import {
+  CLIENTS,
+  KEEPALIVE_TIMEOUT_MS,
+  kindOf,
+  type Fault,
+  type PlannedCall,
+  type Schedule,
+  type Side,
+} from './schedule.js';
 
 /** How the call with the same index in the plan ended. */
 export interface EndedCall {
@@ -170,6 +178,8 @@ export class ByKind {
   }
 
   breaks(): readonly Break[] {
-    return [...this.kinds].flatMap(([kind, { failed }]) => exceeding(`failed calls, all of ${kind}`, failed, failed.theirs));
+    return [...this.kinds].flatMap(([kind, { failed }]) =>
+      exceeding(`failed calls, all of ${kind}`, failed, failed.theirs),
+    );
   }
 }

@@ -11,7 +11,7 @@ type Rule =
   | { readonly kind: 'answer'; readonly status: number; readonly answers: number };
 
 type Speed = Schedule['line'];
-type LineEnd = EndedConnection & { readonly at: number };
+type LineEnd = Omit<EndedConnection, 'atMs'> & { readonly at: number };
 
 const FORWARD: Rule = { kind: 'forward' };
 /** GOAWAY with NO_ERROR that rejects no stream, as servers send it first when they shut down. */
@@ -102,11 +102,11 @@ export class Line {
     const { rule } = this;
     if (rule.kind === 'reset') client.resetAndDestroy();
     else if (rule.kind === 'answer') this.answering.emit('connection', client);
-    else if (rule.kind === 'forward') this.join(side, client);
-    else
+    else if (rule.kind === 'slow')
       setTimeout(() => {
         if (!client.destroyed) this.join(side, client);
       }, rule.everyMs);
+    else this.join(side, client);
   }
 
   private join(side: Side, client: Socket): void {
@@ -207,7 +207,7 @@ class Frames {
   }
 
   follow(bytes: Buffer): void {
-    for (let offset = 0; offset < bytes.length; ) {
+    for (let offset = 0; offset < bytes.length;) {
       if (this.left > 0) {
         const passed = Math.min(this.left, bytes.length - offset);
         this.left -= passed;

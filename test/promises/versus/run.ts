@@ -27,7 +27,9 @@ function parse() {
 
 function numberOf(name: keyof typeof values, otherwise: number): number {
   const value = values[name] === undefined ? otherwise : Number(values[name]);
-  return value > 0 ? value : exitWithUsage(`--${name}: expected a number above 0, got '${String(values[name])}'`, USAGE);
+  return value > 0
+    ? value
+    : exitWithUsage(`--${name}: expected a number above 0, got '${String(values[name])}'`, USAGE);
 }
 
 const values = parse();
@@ -45,7 +47,19 @@ const [SHRINK_RUNS, SHRINK_BROKEN] = [3, 2];
 const MAX_VOID_SHARE = 0.1;
 /** In an hour, each kind of fault occurs at least so often. */
 const PER_HOUR = 10;
-const KINDS = ['kill', 'freeze', 'refuse', 'reset', 'slow', 'goaway', 'answer 401', 'answer 404', 'answer 429', 'answer 502', 'line'];
+const KINDS = [
+  'kill',
+  'freeze',
+  'refuse',
+  'reset',
+  'slow',
+  'goaway',
+  'answer 401',
+  'answer 404',
+  'answer 429',
+  'answer 502',
+  'line',
+];
 
 const pair = ({ ours, theirs }: Figures) => `${ours.toFixed(0)} : ${theirs.toFixed(0)}`;
 const breakText = ({ what, ours, theirs, allowed }: Break) =>
@@ -57,7 +71,9 @@ function print(run: WatchedRun, breaks: readonly Break[]): void {
   const isVoid = whyVoid(run);
   const verdict = isVoid === undefined ? (breaks.length > 0 ? 'BROKEN' : 'kept') : `void: ${isVoid}`;
   const late = `late ${pair(lateMs)} ms`;
-  console.log(`${JSON.stringify(drawn)}\n  ${String(run.calls.length)} calls, failed ${pair(failedOf(run))}, ${late}: ${verdict}`);
+  console.log(
+    `${JSON.stringify(drawn)}\n  ${String(run.calls.length)} calls, failed ${pair(failedOf(run))}, ${late}: ${verdict}`,
+  );
   for (const { fault, failed, firstMs, lastMs } of outagesOf(run)) {
     const what = `${(fault.atMs / 1_000).toFixed(1)} s ${kindOf(fault)} for ${(fault.forMs / 1_000).toFixed(1)} s on ${fault.on.join()}`;
     console.log(`    ${what.padEnd(42)} failed ${pair(failed)}, first ${pair(firstMs)} ms, last ${pair(lastMs)} ms`);
@@ -120,11 +136,16 @@ while (ranMs < minutes * 60_000) {
 }
 
 console.log('\nFailed calls by kind of fault, ours : theirs');
-for (const [kind, { count, failed }] of byKind.kinds) console.log(`  ${kind.padEnd(12)}${String(count).padStart(4)} times, ${pair(failed)}`);
+for (const [kind, { count, failed }] of byKind.kinds)
+  console.log(`  ${kind.padEnd(12)}${String(count).padStart(4)} times, ${pair(failed)}`);
 const failures = [
   ...byKind.breaks().map(breakText),
   ...(voids > MAX_VOID_SHARE * (kept + broken + voids) ? [`${String(voids)} runs were void; use an idle machine`] : []),
-  ...(minutes >= 60 ? KINDS.filter((kind) => (byKind.kinds.get(kind)?.count ?? 0) < PER_HOUR).map((kind) => `${kind} occurred too rarely`) : []),
+  ...(minutes >= 60
+    ? KINDS.filter((kind) => (byKind.kinds.get(kind)?.count ?? 0) < PER_HOUR).map(
+        (kind) => `${kind} occurred too rarely`,
+      )
+    : []),
 ];
 for (const failure of failures) console.log(`BROKEN ${failure}`);
 for (const schedule of smallest) console.log(`Repeat with --schedule FILE:\n${JSON.stringify(schedule)}`);

@@ -53,6 +53,9 @@ const LAST_MS = 3_000;
 const MAX_KILLS = 12;
 const STATUSES = [401, 404, 429, 502] as const;
 
+/** Kinds to draw from; answers have four statuses. */
+const FAULTS = ['kill', 'freeze', 'refuse', 'reset', 'slow', 'goaway', 'answer', 'answer'] as const;
+
 export const METHODS = ['get', 'create', 'watch'] as const;
 
 export interface PlannedCall {
@@ -94,7 +97,9 @@ export function drawSchedule(seed: number, given: Partial<Schedule> = {}): Sched
     keepalive: random() < 1 / 3,
     rate,
     deadlineMs: [shortest, between(random, shortest, 30_000)],
-    bytes: line ? Math.min(8_192, Math.max(50, Math.round((load * bytesPerSecond) / rate))) : between(random, 50, 4_096),
+    bytes: line
+      ? Math.min(8_192, Math.max(50, Math.round((load * bytesPerSecond) / rate)))
+      : between(random, 50, 4_096),
     ...(line && { line }),
     ...given,
   };
@@ -108,7 +113,7 @@ function drawFaults(random: Random, { seconds, servers, roundRobin }: Omit<Sched
   const storm = random() < 0.2;
   const longestGapMs = storm ? 8_000 : oneOf(random, [10_000, 10_000, 60_000]);
   let kills = 0;
-  for (let atMs = between(random, 1_000, 4_000); ; ) {
+  for (let atMs = between(random, 1_000, 4_000); ;) {
     const on = roundRobin && random() < 0.6 ? [Math.trunc(random() * servers)] : all;
     const fault: Fault = { ...drawFault(random, storm), atMs, on };
     if (fault.kind === 'kill') kills += on.length;
@@ -121,7 +126,7 @@ function drawFaults(random: Random, { seconds, servers, roundRobin }: Omit<Sched
 
 function drawFault(random: Random, storm: boolean): Omit<Fault, 'atMs' | 'on'> {
   if (storm) return { kind: 'kill', forMs: between(random, 100, 1_500) };
-  const kind = oneOf(random, ['kill', 'freeze', 'refuse', 'reset', 'slow', 'goaway', 'answer', 'answer']);
+  const kind = oneOf(random, FAULTS);
   const forMs = between(random, kind === 'kill' || kind === 'freeze' ? 100 : 500, 20_000);
   if (kind === 'slow') return { kind, forMs, everyMs: between(random, 100, 5_000) };
   if (kind === 'goaway') return { kind, forMs, everyMs: between(random, 200, 5_000) };
@@ -166,7 +171,9 @@ function simpler(schedule: Schedule): readonly Schedule[] {
     ...(half > 0 ? cuts.map((cut) => ({ ...schedule, faults: cut })) : []),
     ...(first > 0 ? [{ ...schedule, faults: earlier }] : []),
     ...(seconds > 0 && seconds < schedule.seconds ? [{ ...schedule, seconds }] : []),
-    ...(schedule.servers > 1 ? [{ ...schedule, servers: 1, faults: faults.map((fault) => ({ ...fault, on: [0] })) }] : []),
+    ...(schedule.servers > 1
+      ? [{ ...schedule, servers: 1, faults: faults.map((fault) => ({ ...fault, on: [0] })) }]
+      : []),
     ...(line ? [{ ...rest, faults }] : []),
     ...(schedule.keepalive ? [{ ...schedule, keepalive: false }] : []),
     ...(schedule.server === 'ours' ? [{ ...schedule, server: 'theirs' as const }] : []),
@@ -174,10 +181,7 @@ function simpler(schedule: Schedule): readonly Schedule[] {
 }
 
 /** Returns the smallest schedule that `breaks`, reached from `schedule` by steps that all break. */
-export async function shrink(
-  schedule: Schedule,
-  breaks: (candidate: Schedule) => Promise<boolean>,
-): Promise<Schedule> {
+export async function shrink(schedule: Schedule, breaks: (candidate: Schedule) => Promise<boolean>): Promise<Schedule> {
   for (const candidate of simpler(schedule)) if (await breaks(candidate)) return shrink(candidate, breaks);
   return schedule;
 }

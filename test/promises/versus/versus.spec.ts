@@ -7,20 +7,28 @@ const REFUSE: Fault = { kind: 'refuse', atMs: 6_000, forMs: 1_000, on: [0] };
 const SCHEDULE = drawSchedule(1, { ...{ seconds: 10, rate: 10, server: 'ours' }, faults: [KILL, REFUSE] });
 const CALLS = drawCalls(SCHEDULE);
 
-/** A run in which the first `failed` calls of each side after the kill fail, and later ones succeed `delayMs` late. */
+const SPANS = [KILL, REFUSE].map(({ atMs, forMs }) => ({ fromMs: atMs, returnMs: atMs + forMs }));
+
+/** No call ends during a fault and the `delayMs` after it. */
+function lateEnd(atMs: number, delayMs: number): number {
+  const span = SPANS.find(({ fromMs, returnMs }) => atMs >= fromMs && atMs < returnMs + delayMs);
+  return span === undefined ? atMs : span.returnMs + delayMs;
+}
+
+/** A run in which the first `failed` calls of each side after the kill fail, and ours succeed again `delayMs` after a fault. */
 function runOf(failed: Record<'ours' | 'theirs', number>, more: Partial<Run> & { delayMs?: number } = {}): Run {
   const { delayMs = 0, ...given } = more;
   const after = CALLS.filter(({ atMs }) => atMs >= KILL.atMs).map(({ id }) => id);
   const endedOf = (side: 'ours' | 'theirs') => {
     const failedIds = new Set(after.slice(0, failed[side]));
     return CALLS.map(({ id, atMs }) => ({
-      endMs: atMs + (side === 'ours' ? delayMs : 0),
+      endMs: side === 'ours' ? lateEnd(atMs, delayMs) : atMs,
       code: failedIds.has(id) ? 14 : 0,
     }));
   };
   return {
     ...{ schedule: SCHEDULE, calls: CALLS, ended: { ours: endedOf('ours'), theirs: endedOf('theirs') } },
-    spans: [KILL, REFUSE].map(({ atMs, forMs }) => ({ fromMs: atMs, returnMs: atMs + forMs })),
+    spans: SPANS,
     ...{ writes: ['ours 1', 'theirs 1'], connections: [], lateMs: { ours: 1, theirs: 1 } },
     ...given,
   };
@@ -31,15 +39,35 @@ describe('breaksOf', () => {
 
   it.each([
     ['nothing if ours fail as many calls as theirs', runOf({ ours: 100, theirs: 100 }), []],
-    ['an outage with a tenth and 2 calls per client more', runOf({ ours: 117, theirs: 100 }), ['failed calls, kill', 'failed calls']],
+    [
+      'an outage with a tenth and 2 calls per client more',
+      runOf({ ours: 117, theirs: 100 }),
+      ['failed calls, kill', 'failed calls'],
+    ],
     ['a schedule with a hundredth more', runOf({ ours: 102, theirs: 100 }), ['failed calls']],
-    ['a first success that comes later', runOf({ ours: 0, theirs: 0 }, { delayMs: 1_500 }), ['first', 'last', 'first', 'last']],
+    [
+      'a first success that comes later',
+      runOf({ ours: 0, theirs: 0 }, { delayMs: 1_500 }),
+      ['first', 'last', 'first', 'last'],
+    ],
     ['a write that was received twice', runOf({ ours: 0, theirs: 0 }, { writes: ['ours 1', 'ours 1'] }), ['writes']],
     ['nothing if theirs is received twice', runOf({ ours: 0, theirs: 0 }, { writes: ['theirs 1', 'theirs 1'] }), []],
-    ['a connection that ended while bytes arrived', runOf({ ours: 0, theirs: 0 }, { connections: [ended] }), ['connections']],
+    [
+      'a connection that ended while bytes arrived',
+      runOf({ ours: 0, theirs: 0 }, { connections: [ended] }),
+      ['connections'],
+    ],
     [
       'nothing if a connection ended in silence, or by theirs',
-      runOf({ ours: 0, theirs: 0 }, { connections: [{ ...ended, silentMs: 5_000 }, { ...ended, side: 'theirs' }] }),
+      runOf(
+        { ours: 0, theirs: 0 },
+        {
+          connections: [
+            { ...ended, silentMs: 5_000 },
+            { ...ended, side: 'theirs' },
+          ],
+        },
+      ),
       [],
     ],
     [

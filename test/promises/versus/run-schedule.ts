@@ -147,7 +147,9 @@ export async function runSchedule(schedule: Schedule): Promise<WatchedRun> {
     for (const fault of schedule.faults) {
       await pause(Math.max(0, startedAt + fault.atMs - Date.now()));
       const fromMs = Date.now() - startedAt;
-      await Promise.all(fault.on.map((index) => replicas[index]?.suffer(fault)));
+      await Promise.all(
+        replicas.filter((_, index) => fault.on.includes(index)).map((replica) => replica.suffer(fault)),
+      );
       spans.push({ fromMs, returnMs: Date.now() - startedAt });
     }
     const untilEndMs = startedAt + schedule.seconds * 1_000 - Date.now() + PATIENCE_MS;

@@ -67,12 +67,11 @@ const breakText = ({ what, ours, theirs, allowed }: Break) =>
 
 function print(run: WatchedRun, breaks: readonly Break[]): void {
   const { schedule, lateMs } = run;
-  const { faults, ...drawn } = schedule;
   const isVoid = whyVoid(run);
   const verdict = isVoid === undefined ? (breaks.length > 0 ? 'BROKEN' : 'kept') : `void: ${isVoid}`;
   const late = `late ${pair(lateMs)} ms`;
   console.log(
-    `${JSON.stringify(drawn)}\n  ${String(run.calls.length)} calls, failed ${pair(failedOf(run))}, ${late}: ${verdict}`,
+    `${JSON.stringify(schedule)}\n  ${String(run.calls.length)} calls, failed ${pair(failedOf(run))}, ${late}: ${verdict}`,
   );
   for (const { fault, failed, firstMs, lastMs } of outagesOf(run)) {
     const what = `${(fault.atMs / 1_000).toFixed(1)} s ${kindOf(fault)} for ${(fault.forMs / 1_000).toFixed(1)} s on ${fault.on.join()}`;

@@ -16,7 +16,7 @@ export interface EndedCall {
   readonly code: number;
 }
 
-/** A connection that one of its ends has closed first, without a planned end (GOAWAY with NO_ERROR) before. */
+/** A connection that one of its ends has closed first, after calls and without a planned end (GOAWAY with NO_ERROR) before. */
 export interface EndedConnection {
   readonly side: Side;
   readonly by: 'client' | 'server';

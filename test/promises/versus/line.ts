@@ -124,7 +124,8 @@ type ConnectionEnd = Omit<EndedConnection, 'side' | 'atMs'>;
 
 class Connection {
   private readonly startedAt = performance.now();
-  private readonly frames = new Frames();
+  private readonly fromClient = new Frames(PREFACE_BYTES);
+  private readonly frames = new Frames(0);
   private readonly toClient: Pipe;
   private readonly toServer: Pipe;
   private isOver = false;
@@ -140,6 +141,7 @@ class Connection {
     this.toClient = new Pipe(server, client, speed);
     this.toServer = new Pipe(client, server, speed);
     client.on('data', (bytes: Buffer) => {
+      this.fromClient.follow(bytes);
       this.toServer.write(bytes);
     });
     server.on('data', (bytes: Buffer) => {
@@ -186,20 +188,27 @@ class Connection {
     const { goawayCode = 0 } = this.frames;
     // A GOAWAY with an error is the server's end of the connection, whoever closes the socket.
     const by = goawayCode > 0 ? 'server' : first;
-    const isPlanned = by === undefined || this.frames.goawayCode === 0;
+    // The client closes the slower of two connections that it tried at once, before it has calls.
+    const isPlanned = by === undefined || this.frames.goawayCode === 0 || !this.fromClient.hasHeaders;
     const now = performance.now();
     const { lastAt } = by === 'client' ? this.toClient : this.toServer;
     this.onOver(isPlanned ? undefined : { by, livedMs: now - this.startedAt, silentMs: now - lastAt });
   }
 }
 
-/** Follows the frames that a server sends. */
+const PREFACE_BYTES = 24;
+const HEADERS = 1;
+
+/** Follows the frames that one end sends. */
 class Frames {
-  /** Error code of the server's last GOAWAY. */
+  /** Error code of the last GOAWAY. */
   goawayCode: number | undefined;
+  hasHeaders = false;
   private readonly head = Buffer.alloc(17);
   private got = 0;
-  private left = 0;
+
+  /** @param left bytes before the first frame */
+  constructor(private left: number) {}
 
   /** True if another frame may follow. */
   get isComplete(): boolean {
@@ -221,6 +230,7 @@ class Frames {
       offset += copied;
       if (this.got < needed || (needed === 9 && this.head[3] === 7)) continue;
       this.left = this.head.readUIntBE(0, 3) - (needed - 9);
+      this.hasHeaders ||= this.head[3] === HEADERS;
       if (needed === 17) this.goawayCode = this.head.readUInt32BE(13);
       this.got = 0;
     }

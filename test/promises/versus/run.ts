@@ -80,7 +80,7 @@ function print(run: WatchedRun, breaks: readonly Break[]): void {
   for (const end of wronglyEndedBy(run, 'ours')) console.log(`    ended: ${JSON.stringify(end)}`);
   for (const broken of breaks) console.log(`  BROKEN ${breakText(broken)}`);
   const atMs = (at: number) => at - run.startedAt;
-  if (breaks.length > 0)
+  if (values.schedule !== undefined)
     for (const { at, ...event } of run.events.filter(({ client }) => client === 'orders-0'))
       console.log(`      ${(atMs(at) / 1_000).toFixed(2)} s ${JSON.stringify(event)}`);
 }

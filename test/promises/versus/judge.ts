@@ -3,6 +3,7 @@ import {
   CLIENTS,
   KEEPALIVE_TIMEOUT_MS,
   kindOf,
+  SIDES,
   type Fault,
   type PlannedCall,
   type Schedule,
@@ -62,14 +63,16 @@ const MAX_LATE_MS = 50;
 const FAILED_SHARE = 0.1;
 const FAILED_PER_CLIENT = 2;
 const SCHEDULE_SHARE = 0.01;
+/** Calls at the edges of faults that chance decides: a client connects some milliseconds earlier or later. */
+const SCHEDULE_PER_CLIENT = 1;
+/** Standard deviations by which a sum of differences between equal sides hardly ever differs from 0. */
+const CHANCE = 3;
 const FIRST_MS = 300;
 const LAST_MS = 1_000;
 /** Shortest silence after which a client of ours ends a connection: `SUSPICION.silenceMs`, or the timeout of its pings. */
 const CLIENT_SILENCE_MS = KEEPALIVE_TIMEOUT_MS;
 /** Timeout of the pings of our server. */
 const SERVER_SILENCE_MS = 20_000;
-
-const SIDES = ['ours', 'theirs'] as const;
 
 /** Why the run proves nothing; `undefined` if it does. */
 export function whyVoid({ lateMs }: Run): string | undefined {
@@ -119,8 +122,8 @@ export function failedOf(run: Run): Figures {
 const exceeding = (what: string, { ours, theirs }: Figures, allowed: number): readonly Break[] =>
   ours > allowed ? [{ what, ours, theirs, allowed }] : [];
 
-function mostFailed({ theirs }: Figures): number {
-  return theirs + Math.max(theirs * FAILED_SHARE, FAILED_PER_CLIENT * CLIENTS);
+function mostFailed({ theirs }: Figures, share = FAILED_SHARE, perClient = FAILED_PER_CLIENT): number {
+  return theirs + Math.max(theirs * share, perClient * CLIENTS);
 }
 
 /** Compares a run's figures; `timed` false: only counts. */
@@ -136,7 +139,7 @@ export function breaksOf(run: Run, timed = true): readonly Break[] {
     ];
   });
   // On a busy machine, a share of a few failures is less than chance.
-  const allowed = timed ? failed.theirs * (1 + SCHEDULE_SHARE) : mostFailed(failed);
+  const allowed = timed ? mostFailed(failed, SCHEDULE_SHARE, SCHEDULE_PER_CLIENT) : mostFailed(failed);
   return [...outages, ...exceeding('failed calls', failed, allowed), ...alwaysBroken(run)];
 }
 
@@ -162,24 +165,36 @@ export function wronglyEndedBy({ connections, schedule }: Run, side: Side): read
   );
 }
 
+/** Failed calls of the outages of one kind. */
+interface KindFailures {
+  readonly count: number;
+  readonly failed: Figures;
+  /** Sum of the squared differences between the sides. */
+  readonly squares: number;
+}
+
 /** Failed calls of many runs, by kind of fault; those on a slow line also count for 'line'. */
 export class ByKind {
-  readonly kinds = new Map<string, { readonly count: number; readonly failed: Figures }>();
+  readonly kinds = new Map<string, KindFailures>();
 
   add(run: Run): void {
     for (const { fault, failed } of outagesOf(run)) this.count(kindOf(fault), failed);
     if (run.schedule.line) this.count('line', failedOf(run));
   }
 
-  private count(kind: string, failed: Figures): void {
-    const before = this.kinds.get(kind) ?? { count: 0, failed: { ours: 0, theirs: 0 } };
-    const sum = bothSides((side) => before.failed[side] + failed[side]);
-    this.kinds.set(kind, { count: before.count + 1, failed: sum });
+  /** Kinds of which ours fail more calls than theirs, by more than chance. */
+  breaks(): readonly Break[] {
+    return [...this.kinds].flatMap(([kind, { failed, squares }]) =>
+      exceeding(`failed calls, all of ${kind}`, failed, failed.theirs + CHANCE * Math.sqrt(squares)),
+    );
   }
 
-  breaks(): readonly Break[] {
-    return [...this.kinds].flatMap(([kind, { failed }]) =>
-      exceeding(`failed calls, all of ${kind}`, failed, failed.theirs),
-    );
+  private count(kind: string, failed: Figures): void {
+    const before = this.kinds.get(kind) ?? { count: 0, failed: { ours: 0, theirs: 0 }, squares: 0 };
+    this.kinds.set(kind, {
+      count: before.count + 1,
+      failed: bothSides((side) => before.failed[side] + failed[side]),
+      squares: before.squares + (failed.ours - failed.theirs) ** 2,
+    });
   }
 }

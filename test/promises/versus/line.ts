@@ -1,8 +1,9 @@
+import { once } from 'node:events';
 import { createServer as createAnswers, type Http2Server, type ServerHttp2Session } from 'node:http2';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { freePort } from '../../support/free-port.mjs';
 import type { EndedConnection } from './judge.js';
-import type { Schedule, Side } from './schedule.js';
+import { SIDES, type Schedule, type Side } from './schedule.js';
 
 /** What happens to new connections. */
 type Rule =
@@ -10,13 +11,13 @@ type Rule =
   | { readonly kind: 'slow'; readonly everyMs: number }
   | { readonly kind: 'answer'; readonly status: number; readonly answers: number };
 
-type Speed = Schedule['line'];
+type Speed = NonNullable<Schedule['line']>;
 type LineEnd = Omit<EndedConnection, 'atMs'> & { readonly at: number };
 
+const UNLIMITED: Speed = { bytesPerSecond: Infinity, delayMs: 0 };
 const FORWARD: Rule = { kind: 'forward' };
 /** GOAWAY with NO_ERROR that rejects no stream, as servers send it first when they shut down. */
 const GOAWAY = Buffer.from([0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
-const SIDES = ['ours', 'theirs'] as const;
 
 /** A line from the clients of both sides to one server, whose faults hit both in the same turn of the event loop. */
 export class Line {
@@ -52,7 +53,7 @@ export class Line {
     });
   }
 
-  static async start(port: number, speed: Speed): Promise<Line> {
+  static async start(port: number, speed = UNLIMITED): Promise<Line> {
     const line = new Line(port, { ours: await freePort(), theirs: await freePort() }, speed);
     await line.listen();
     return line;
@@ -62,16 +63,9 @@ export class Line {
     this.servers = SIDES.map((side) =>
       createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
         this.accept(side, socket);
-      }),
+      }).listen(this.ports[side], '127.0.0.1'),
     );
-    await Promise.all(
-      this.servers.map(
-        (server, index) =>
-          new Promise<void>((resolve, reject) => {
-            server.once('error', reject).listen(this.ports[SIDES[index] ?? 'ours'], '127.0.0.1', resolve);
-          }),
-      ),
-    );
+    await Promise.all(this.servers.map((server) => once(server, 'listening')));
   }
 
   refuse(): void {
@@ -153,18 +147,11 @@ class Connection {
       ['client', client, this.toServer],
       ['server', server, this.toClient],
     ] as const) {
-      socket.once('end', () => {
+      const ended = (how: 'end' | 'reset') => () => {
         this.over(by);
-        to.end();
-      });
-      socket.on('error', () => {
-        this.over(by);
-        to.reset();
-      });
-      socket.once('close', () => {
-        this.over(by);
-        to.end();
-      });
+        to[how]();
+      };
+      socket.once('end', ended('end')).on('error', ended('reset')).once('close', ended('end'));
     }
   }
 
@@ -240,7 +227,7 @@ class Frames {
 /** Bytes above which a pipe stops reading. */
 const MAX_QUEUED = 65_536;
 
-/** One direction of a connection: at once, or at the speed of the line. */
+/** One direction of a connection. */
 class Pipe {
   /** When the sink got its last byte. */
   lastAt = performance.now();
@@ -256,19 +243,14 @@ class Pipe {
   ) {}
 
   write(bytes: Buffer): void {
-    if (this.speed === undefined) {
-      this.deliver(bytes);
-      return;
-    }
     // Bytes of a slow line arrive one after the other, not as a late block.
     const size = Math.max(1_000, Math.trunc(this.speed.bytesPerSecond / 50));
-    for (let from = 0; from < bytes.length; from += size) this.enqueue(bytes.subarray(from, from + size), this.speed);
+    for (let from = 0; from < bytes.length; from += size) this.enqueue(bytes.subarray(from, from + size));
     if (this.queued > MAX_QUEUED) this.source.pause();
   }
 
   end(): void {
-    if (this.speed === undefined) this.sink.end();
-    else this.enqueue(undefined, this.speed);
+    this.enqueue();
   }
 
   reset(): void {
@@ -278,7 +260,8 @@ class Pipe {
     this.sink.resetAndDestroy();
   }
 
-  private enqueue(bytes: Buffer | undefined, { bytesPerSecond, delayMs }: NonNullable<Speed>): void {
+  private enqueue(bytes?: Buffer): void {
+    const { bytesPerSecond, delayMs } = this.speed;
     const length = bytes?.length ?? 0;
     this.freeAt = Math.max(this.freeAt, performance.now()) + (length / bytesPerSecond) * 1_000;
     this.queue.push({ dueAt: this.freeAt + delayMs, bytes });

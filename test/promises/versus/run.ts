@@ -7,7 +7,7 @@ import { seededRandom } from '../../unit-support/seeded-random.mjs';
 import { exitWithUsage } from '../usage.js';
 import { breaksOf, ByKind, failedOf, outagesOf, whyVoid, wronglyEndedBy, type Break, type Figures } from './judge.js';
 import { runSchedule, type WatchedRun } from './run-schedule.js';
-import { drawSchedule, kindOf, shrink, type Schedule } from './schedule.js';
+import { drawSchedule, kindOf, shrink, SIDES, type Schedule, type Side } from './schedule.js';
 
 const USAGE =
   'Usage: npm run promises -- versus [--seed N --minutes N --seconds N --rate N --transport socket|grpc-js --schedule FILE --repeats N]';
@@ -79,10 +79,19 @@ function print(run: WatchedRun, breaks: readonly Break[]): void {
   }
   for (const end of wronglyEndedBy(run, 'ours')) console.log(`    ended: ${JSON.stringify(end)}`);
   for (const broken of breaks) console.log(`  BROKEN ${breakText(broken)}`);
-  const atMs = (at: number) => at - run.startedAt;
-  if (values.schedule !== undefined)
-    for (const { at, ...event } of run.events.filter(({ client }) => client === 'orders-0'))
-      console.log(`      ${(atMs(at) / 1_000).toFixed(2)} s ${JSON.stringify(event)}`);
+  if (values.schedule === undefined) return;
+  const codeOf = (side: Side, id: number) => run.ended[side][id]?.code;
+  for (const { id, client, atMs, method, deadlineMs } of run.calls)
+    if (codeOf('ours', id) !== codeOf('theirs', id)) {
+      const ends = SIDES.map(
+        (side) => `${side} ${String(codeOf(side, id))} at ${String(run.ended[side][id]?.endMs)} ms`,
+      );
+      console.log(
+        `      ${String(atMs)} ms ${method} of ${String(client)} for ${String(deadlineMs)} ms: ${ends.join(', ')}`,
+      );
+    }
+  for (const { at, ...event } of run.events.filter(({ client }) => client === 'orders-0'))
+    console.log(`      ${String(at - run.startedAt)} ms ${JSON.stringify(event)}`);
 }
 
 async function run(schedule: Schedule): Promise<{ readonly run: WatchedRun; readonly breaks: readonly Break[] }> {

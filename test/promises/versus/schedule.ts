@@ -1,7 +1,8 @@
 import { seededRandom } from '../../unit-support/seeded-random.mjs';
 
 /** 'theirs': Nest's `ClientGrpc` and server; 'ours': those of this library. */
-export type Side = 'ours' | 'theirs';
+export const SIDES = ['ours', 'theirs'] as const;
+export type Side = (typeof SIDES)[number];
 
 export type FaultKind = 'kill' | 'freeze' | 'refuse' | 'reset' | 'slow' | 'goaway' | 'answer';
 

@@ -16,8 +16,6 @@ const PROGRAMS = [
   'examples/shutdown/main.ts',
   'test/addresses/system-resolver-client.ts',
   'test/frames/fuzz-process.mjs',
-  'test/promises/versus/client-process.mjs',
-  'test/promises/versus/server-process.mjs',
   'test/scenarios/support/gateway-process.mjs',
   'test/scenarios/support/orders-nest.mjs',
   'test/server/other-runtimes/orders-app.mjs',

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
-import { bundled } from '../../support/bundled.js';
 import { freePort } from '../../support/free-port.mjs';
 import type { EndedCall, Run } from './judge.js';
 import { Line } from './line.js';
@@ -33,7 +32,8 @@ export interface WatchedRun extends Run {
 
 function start(script: string, config: object): Promise<ChildServer> {
   return ChildServer.start({
-    script: bundled(new URL(`./${script}.mjs`, import.meta.url)),
+    // Not bundled, because Nest loads grpc-js itself, and a second copy of it refuses the metadata of the first.
+    script: new URL(`./${script}.mjs`, import.meta.url),
     args: () => [JSON.stringify(config)],
     readyTimeoutMs: PATIENCE_MS,
   });

@@ -9,6 +9,9 @@ describe('clients beside plain Nest', () => {
     'fail no more calls in the faults of seed %i, and write nothing twice',
     async (seed) => {
       const run = await runSchedule(drawSchedule(seed, { seconds: 20, rate: 10 }));
+      const endedBefore = run.ended.theirs.filter(({ endMs }) => endMs < (run.spans[0]?.fromMs ?? 0));
+      // OK, or DEADLINE_EXCEEDED on a busy machine.
+      expect(endedBefore.filter(({ code }) => code !== 0 && code !== 4)).toEqual([]);
       expect(breaksOf(run, false), JSON.stringify(run.connections)).toEqual([]);
     },
   );

@@ -122,7 +122,9 @@ describe('ByKind', () => {
   });
 
   it('reports nothing if ours fail more by chance', () => {
-    const pairs = Array.from({ length: 10 }, (_, index) => (index % 3 === 0 ? ([10, 16] as const) : ([14, 10] as const)));
+    const pairs = Array.from({ length: 10 }, (_, index) =>
+      index % 3 === 0 ? ([10, 16] as const) : ([14, 10] as const),
+    );
     expect(sumOf(pairs).kinds.get('kill')?.failed).toEqual({ ours: 124, theirs: 124 });
     expect(sumOf([...pairs, [14, 10]]).breaks()).toEqual([]);
   });

@@ -5,6 +5,7 @@ const PROJECTS = ['isolated', 'nest-11', 'nest-12'];
 
 /** Slow files and folders, in starting order. Without the list, Vitest starts the largest files first if it has no cache of durations. */
 const SLOW_FILES = [
+  'test/promises/versus/versus.e2e',
   'test/outages/dead-connections',
   'test/outages/explained-failures',
   'test/policies/endings',

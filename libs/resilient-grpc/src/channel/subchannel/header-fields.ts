@@ -39,7 +39,8 @@ export function fieldsOf(metadata: Metadata): string[] {
     const value = headers[name];
     if (CONNECTION_FIELDS.has(name)) throw new TypeError(`HTTP/1 Connection specific headers are forbidden: "${name}"`);
     if (!Array.isArray(value)) fields.push(name, String(value));
-    else if (name === 'authorization') throw new TypeError(`Header field "${name}" must only have a single value`);
+    else if (name === 'authorization' && value.length > 1)
+      throw new TypeError(`Header field "${name}" must only have a single value`);
     else for (const one of value) fields.push(name, one);
   }
   return fields;

@@ -62,7 +62,8 @@ const LONG = [
  * `npm run pack:check` runs them.
  */
 export const SHIPPING = [
-  'test/{demo,package,consumers,migrate,upstream}/*.{spec,e2e-spec}.ts',
+  'test/{package,consumers,migrate,upstream}/*.{spec,e2e-spec}.ts',
+  'test/demo/{page,scenarios}.e2e-spec.ts',
   // The client's transport against other implementations.
   'test/transport/*.e2e-spec.ts',
   // The server with clients of other implementations.

@@ -14,23 +14,32 @@ const PORT = Number(process.env['PORT'] ?? 3_000);
 // Loopback by default, because the page has buttons that kill a process.
 const HOST = process.env['HOST'] ?? '127.0.0.1';
 
-const logger = new CapturedLogger(new ConsoleLogger({ logLevels: ['log', 'warn', 'error', 'fatal'] }));
-const upstream = await UpstreamProcess.start();
+/** Serves a show with a server, clients, and a log of its own, until a visitor starts over. Then serves the next one on the same port. */
+async function serve(upstream: UpstreamProcess, port: number): Promise<void> {
+  const logger = new CapturedLogger(new ConsoleLogger({ logLevels: ['log', 'warn', 'error', 'fatal'] }));
+  const startOver = async (): Promise<void> => {
+    // In another process and on another port than before, because grpc-js's clients share what they know of an address.
+    const next = await UpstreamProcess.start();
+    const current = new URL(await app.getUrl()).port;
+    await app.close();
+    await serve(next, Number(current) || port);
+  };
+  const app = await NestFactory.create<NestExpressApplication>(
+    GatewayModule.forUpstream({ upstream, logger, startOver }),
+    // Browsers keep connections open, and close() would wait for them.
+    { logger, forceCloseConnections: true },
+  );
+  app.enableShutdownHooks();
+  app.useStaticAssets(join(ROOT, 'src', 'gateway', 'public'));
+  try {
+    await app.listen(port, HOST);
+    console.log(`\n  The demo: ${await app.getUrl()}\n`);
+  } catch (error) {
+    console.error(`Cannot listen on ${HOST}:${port} (${String(error)}). Use another port: PORT=3001 npm start`);
+    await app.close();
+    process.exitCode = 1;
+  }
+}
 
 collectMetrics();
-const app = await NestFactory.create<NestExpressApplication>(GatewayModule.forUpstream({ upstream, logger }), {
-  logger,
-  // Browsers keep connections open, and close() would wait for them.
-  forceCloseConnections: true,
-});
-app.enableShutdownHooks();
-app.useStaticAssets(join(ROOT, 'src', 'gateway', 'public'));
-
-try {
-  await app.listen(PORT, HOST);
-  console.log(`\n  The demo: ${await app.getUrl()}\n`);
-} catch (error) {
-  console.error(`Cannot listen on ${HOST}:${PORT} (${String(error)}). Use another port: PORT=3001 npm start`);
-  await app.close();
-  process.exitCode = 1;
-}
+await serve(await UpstreamProcess.start(), PORT);

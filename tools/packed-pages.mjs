@@ -1,6 +1,7 @@
-// node tools/packed-pages.mjs write|remove: npm runs it before and after packing. `write` adds the README, the changelog, and the files that
-// users copy to the library's folder, with links that work in the package; `remove` deletes them.
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// node tools/packed-pages.mjs write|remove: npm runs it before and after packing. `write` adds the README, the changelog, the pages to which the
+// README and log lines point, and the files that users copy to the library's folder, with links that work in the package; `remove` deletes
+// them.
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,11 +11,33 @@ const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 /** Files that users copy, which are packed as they are, JSON without white space. */
 const FOR_USERS = ['docs/operate/grafana-dashboard.json', 'docs/operate/prometheus-rules.yml'];
 
+/** Pages that are packed, with the files of a folder: those to which the README, log lines, and commands point. */
+const PAGES = [
+  'SECURITY.md',
+  'docs/start.md',
+  'docs/from-clients-module.md',
+  'docs/how-it-works.md',
+  'docs/about/compatibility.md',
+  'docs/about/performance.md',
+  'docs/deploy/kubernetes.md',
+  'docs/guides/overload.md',
+  'docs/guides/server.md',
+  'docs/guides/shutdown.md',
+  'docs/operate/agents.md',
+  'docs/operate/dashboard.md',
+  'docs/operate/doctor.md',
+  'docs/operate/runbook.md',
+  'docs/operate/telemetry.md',
+  ...readdirSync(join(ROOT, 'docs/problems')).map((name) => `docs/problems/${name}`),
+  'docs/reference/client-options.md',
+  'docs/test/testing.md',
+];
+
 /** Pictures of the README, which are packed if the package has no repository to which the README can link. */
 const PICTURES = ['docs/restart.svg'];
 
 /** Files and folders that packing adds to the library's folder. */
-const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
+const PLACES = ['README.md', 'CHANGELOG.md', 'SECURITY.md', 'docs'];
 
 /**
  * Returns the pages of the package by their paths in the repository.
@@ -23,7 +46,7 @@ const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
  * @returns {Record<string, string>}
  */
 export function packedPages({ version, repository }) {
-  const paths = ['README.md', 'CHANGELOG.md', ...FOR_USERS];
+  const paths = ['README.md', 'CHANGELOG.md', ...PAGES, ...FOR_USERS];
   const address = addressOf(repository);
   return Object.fromEntries(
     paths.map((path) => {

@@ -2,6 +2,7 @@
 // `npm run release -- --publish` uploads the package. This command must run in a CI system for which npm supports signed provenance.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
+import { placeholders } from './placeholders.mjs';
 
 const LIBRARY = 'libs/resilient-grpc';
 const isDryRun = !process.argv.includes('--publish');
@@ -15,14 +16,10 @@ const npm = (...args) => {
 };
 
 const problems = problemsOf(JSON.parse(readFileSync(`${LIBRARY}/package.json`, 'utf8')).version);
-const placeholders = [`${LIBRARY}/package.json`, 'SECURITY.md'].flatMap((file) =>
-  [...readFileSync(file, 'utf8').matchAll(/^.*\bplaceholder\.invalid\b.*$/gm)].map(
-    ([line]) => `${file}: ${line.trim()}`,
-  ),
-);
-if (isDryRun && placeholders.length > 0)
-  console.log(`Fill these placeholders before you publish:\n${placeholders.map((line) => `- ${line}`).join('\n')}`);
-if (!isDryRun) problems.push(...placeholders.map((line) => `fill the placeholder in ${line}`));
+const left = placeholders();
+if (isDryRun && left.length > 0)
+  console.log(`Fill these placeholders before you publish:\n${left.map((line) => `- ${line}`).join('\n')}`);
+if (!isDryRun) problems.push(...left.map((line) => `fill the placeholder in ${line}`));
 if (problems.length > 0) {
   console.error(`Not released:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
   process.exit(1);

@@ -14,6 +14,4 @@ export interface Contender {
   create(request: CreateOrderRequest): Observable<Order>;
   /** True if `error` means that the connection was lost after the request was sent. The server may have applied the request. */
   lostInFlight(error: unknown): boolean;
-  /** Number of calls waiting for a connection; `undefined` if not provided. */
-  waiting?(): number;
 }

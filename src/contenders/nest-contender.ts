@@ -19,11 +19,11 @@ export class NestContender implements Contender {
   readonly lostInFlight = isLostConnection;
   private readonly orders: UnaryOrders;
 
-  /** @param callTimeoutMs time until the deadline of each call; `undefined` for no deadline */
+  /** @param callTimeoutMs time until the deadline of each call */
   constructor(
     readonly name: ContenderName,
     client: ClientGrpc,
-    private readonly callTimeoutMs: number | undefined,
+    private readonly callTimeoutMs: number,
   ) {
     this.orders = client.getService<UnaryOrders>(ORDERS_SERVICE_NAME);
   }
@@ -38,6 +38,6 @@ export class NestContender implements Contender {
 
   // grpc-js expects a deadline as a point in time. The deadline set here is correct because callers subscribe immediately.
   private options(): CallOptions {
-    return this.callTimeoutMs === undefined ? {} : { deadline: Date.now() + this.callTimeoutMs };
+    return { deadline: Date.now() + this.callTimeoutMs };
   }
 }

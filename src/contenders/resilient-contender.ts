@@ -1,11 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import {
-  InjectGrpcClient,
-  InjectGrpcService,
-  isGrpcCallError,
-  type Resilient,
-  type ResilientGrpcClient,
-} from 'nestjs-resilient-grpc';
+import { InjectGrpcService, isGrpcCallError, type Resilient } from 'nestjs-resilient-grpc';
 import type { Observable } from 'rxjs';
 import { type CreateOrderRequest, type Order, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
 import type { Contender } from './contender.js';
@@ -20,7 +14,6 @@ export class ResilientContender implements Contender {
 
   constructor(
     @InjectGrpcService(RESILIENT_CLIENT, ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>,
-    @InjectGrpcClient(RESILIENT_CLIENT) private readonly client: ResilientGrpcClient,
   ) {}
 
   get(id: string): Observable<Order> {
@@ -33,9 +26,5 @@ export class ResilientContender implements Contender {
 
   lostInFlight(error: unknown): boolean {
     return isGrpcCallError(error) && error.reason === 'connection-lost' && error.reachedServer !== 'no';
-  }
-
-  waiting(): number {
-    return this.client.snapshot().waiting;
   }
 }

@@ -23,5 +23,5 @@ class MetricsController {
 }
 
 /** Exposes the metrics of our client for Prometheus. */
-@Module({ imports: [ResilientGrpcTelemetryModule.forRoot()], controllers: [MetricsController] })
+@Module({ imports: [ResilientGrpcTelemetryModule.forRoot({ traces: false })], controllers: [MetricsController] })
 export class MetricsModule {}

@@ -58,6 +58,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   private nextPhase: NodeJS.Timeout | undefined;
   private lingering: NodeJS.Timeout | undefined;
   private hasVisitors = false;
+  private ended = false;
 
   constructor(
     @Inject(CONTENDERS) private readonly contenders: readonly Contender[],
@@ -97,20 +98,18 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     return true;
   }
 
-  /** Resets all figures and restarts the opening. */
-  async startOver(): Promise<void> {
-    clearTimeout(this.nextPhase);
-    this.comparison.load.stop();
+  /** Ends this show for the next one, with the server back, so that open calls end. Returns false if it has ended already. */
+  async end(): Promise<boolean> {
+    if (this.ended) return false;
+    this.ended = true;
+    this.stop();
     await this.upstream.listen();
-    this.log.length = 0;
-    this.open();
+    return true;
   }
 
   /** Stops the load, ends the event streams of open pages, and waits up to 2 s for open calls. */
   async beforeApplicationShutdown(): Promise<void> {
-    clearTimeout(this.nextPhase);
-    clearTimeout(this.lingering);
-    this.comparison.load.stop();
+    this.stop();
     this.closing.next();
     await this.comparison.load.settled(SETTLE_MS);
   }
@@ -119,8 +118,15 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.comparison.close();
   }
 
+  private stop(): void {
+    clearTimeout(this.nextPhase);
+    clearTimeout(this.lingering);
+    this.comparison.load.stop();
+  }
+
   private visitorsCame(): void {
     clearTimeout(this.lingering);
+    if (this.ended) return;
     this.hasVisitors = true;
     if (this.phase.name === 'idle') this.open();
     else this.comparison.load.start(RATE);

@@ -12,8 +12,6 @@ export interface ContenderResult extends MeasurementSnapshot {
   readonly name: ContenderName;
   readonly duplicatedWrites: number;
   readonly lostWrites: number;
-  /** Number of calls waiting for a connection; `undefined` if not provided. */
-  readonly waiting: number | undefined;
 }
 
 /** The upstream of a comparison, or several upstreams that share a log. */
@@ -79,7 +77,6 @@ export class Comparison {
       name: contender.name,
       duplicatedWrites: ledger.duplicated,
       lostWrites: ledger.lost,
-      waiting: contender.waiting?.(),
     }));
   }
 

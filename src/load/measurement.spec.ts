@@ -24,7 +24,9 @@ describe('Measurement', () => {
       failedByCode: { UNAVAILABLE: 1, INTERNAL: 1 },
       unsafeInFlightFailed: 0,
       inFlight: 1,
+      waiting: 0,
     });
+    expect(measurement.snapshot(1_001)).toMatchObject({ inFlight: 1, waiting: 1 });
   });
 
   describe('write in flight on a lost connection', () => {

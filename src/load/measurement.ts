@@ -27,6 +27,8 @@ export interface MeasurementSnapshot {
   /** Failed writes that were in flight when the connection was lost. It is unknown whether they were applied. */
   readonly unsafeInFlightFailed: number;
   readonly inFlight: number;
+  /** Number of calls in flight for longer than a user expects. */
+  readonly waiting: number;
   /** Longest duration of a call, including calls that are still open. */
   readonly longestWaitMs: number;
   /** Longest time from when the server became reachable again to the first success. Includes a recovery in progress. */
@@ -35,6 +37,9 @@ export interface MeasurementSnapshot {
 
 // Maximum time a client takes to detect a lost connection, in milliseconds. A write that started later was not in flight during the loss.
 const DETECTION_DELAY_MS = 500;
+
+/** Duration from which a call in flight counts as waiting, in milliseconds. */
+const WAITING_MS = 1_000;
 
 /** Code of calls that were still open at the end of the measurement. */
 const NEVER_ENDED = 'NEVER_ENDED';
@@ -102,8 +107,7 @@ export class Measurement {
   }
 
   snapshot(atMs: number): MeasurementSnapshot {
-    let longestWaitMs = this.longestWaitMs;
-    for (const call of this.open) longestWaitMs = Math.max(longestWaitMs, atMs - call.startedAtMs);
+    const openMs = [...this.open].map(({ startedAtMs }) => atMs - startedAtMs);
     // A recovery that is still in progress has taken at least this long.
     const recoveringMs = this.reachableSinceMs === undefined ? 0 : atMs - this.reachableSinceMs;
     return {
@@ -115,7 +119,8 @@ export class Measurement {
       failedByCode: { ...this.failedByCode },
       unsafeInFlightFailed: this.unsafeInFlightFailed,
       inFlight: this.open.size,
-      longestWaitMs,
+      waiting: openMs.filter((ms) => ms > WAITING_MS).length,
+      longestWaitMs: openMs.reduce((longest, ms) => Math.max(longest, ms), this.longestWaitMs),
       recoveryMs: Math.max(this.recoveryMs, recoveringMs),
     };
   }

@@ -17,7 +17,7 @@ const result = (name: ContenderResult['name'], figures: Partial<ContenderResult>
   recoveryMs: 0,
   duplicatedWrites: 0,
   lostWrites: 0,
-  waiting: undefined,
+  waiting: 0,
   ...figures,
 });
 

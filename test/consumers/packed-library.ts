@@ -42,6 +42,7 @@ export function packLibrary(): PackedLibrary {
     'README.md',
     'CHANGELOG.md',
     'LICENSE',
+    'SECURITY.md',
     'docs',
     'tools',
     'libs/resilient-grpc',

@@ -1,13 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openPage, startBrowser, type Sightings } from '../support/browser.js';
 import { isInstalled } from '../support/programs.js';
 import { recordTiming } from '../support/timing.js';
-
-const MAIN = join(import.meta.dirname, '../..', 'dist', 'main.js');
+import { DemoGateway } from './gateway.js';
 
 /** Messages that the page shows while the server is down. The page records when each appears, because some last only 3 s. */
 const SIGHTINGS: Sightings = {
@@ -19,32 +16,16 @@ const SIGHTINGS: Sightings = {
 
 // Runs the program that `npm start` runs; `npm run pack:check` builds it first.
 describe('demo page', { timeout: 120_000 }, () => {
-  let gateway: ChildProcess;
+  let gateway: DemoGateway;
   let url: string;
 
   beforeEach(async () => {
-    gateway = spawn(process.execPath, [MAIN], {
-      env: { ...process.env, PORT: '0' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    url = await new Promise((resolve, reject) => {
-      let output = '';
-      gateway.stdout!.on('data', (chunk) => {
-        output += String(chunk);
-        const address = /The demo: (\S+)/.exec(output)?.[1];
-        if (address) resolve(address);
-      });
-      gateway.once('exit', () => reject(new Error(`the gateway exited before it listened: ${output}`)));
-    });
+    gateway = await DemoGateway.start();
+    ({ url } = gateway);
   });
-  afterEach(async () => {
-    if (gateway.exitCode !== null || gateway.signalCode !== null) return;
-    // Sends SIGTERM, because a gateway that shuts down cleanly removes the log of its upstream.
-    gateway.kill('SIGTERM');
-    await once(gateway, 'exit');
-  });
+  afterEach(() => gateway.stop());
 
-  const json = async (path: string) => (await fetch(url + path)).json() as Promise<any>;
+  const json = (path: string) => gateway.json(path);
 
   it('serves the demo page and its assets', async () => {
     const page = await (await fetch(url)).text();
@@ -88,8 +69,8 @@ describe('demo page', { timeout: 120_000 }, () => {
       expect(opening.results.map((result: any) => result.name)).toEqual(['plain', 'tuned', 'resilient']);
 
       const signaledAt = performance.now();
-      gateway.kill('SIGTERM');
-      await once(gateway, 'exit');
+      gateway.process.kill('SIGTERM');
+      await once(gateway.process, 'exit');
       recordTiming(task, 'time from SIGTERM until the process exits, ms', performance.now() - signaledAt, {
         atMost: 5_000,
       });
@@ -103,13 +84,23 @@ describe('demo page', { timeout: 120_000 }, () => {
     const outages = async () => (await json('/grpc/snapshot')).clients[0].outages.total as number;
     expect(await state()).toBe('READY');
     const before = await outages();
-    expect((await fetch(`${url}/faults/kill`, { method: 'POST' })).status).toBe(204);
+    expect(await gateway.post('/faults/kill')).toBe(204);
     // Repeats the call, because its deadline of 2 s can pass before the server has started on a slow machine.
     const answered = waitFor(async () => (await json('/orders/order-1')).id === 'order-1', { timeoutMs: 60_000 });
-    expect((await fetch(`${url}/faults/start`, { method: 'POST' })).status).toBe(204);
+    expect(await gateway.post('/faults/start')).toBe(204);
     await answered;
     await waitFor(async () => (await outages()) > before, { timeoutMs: 60_000 });
-    expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
+    expect(await gateway.post('/faults/earthquake')).toBe(404);
+  });
+
+  it('starts over with another server and other clients on the same port, and logs nothing that a visitor would have to mend', async () => {
+    const first = (await json('/grpc/snapshot')).clients[0];
+    expect(await gateway.post('/start-over')).toBe(204);
+    const next = async () => (await json('/grpc/snapshot').catch(() => undefined))?.clients[0];
+    await waitFor(async () => ![undefined, first.target].includes((await next())?.target), { timeoutMs: 60_000 });
+    expect((await next()).createdAt > first.createdAt).toBe(true);
+    expect(await json('/orders/order-7')).toMatchObject({ id: 'order-7' });
+    expect(gateway.printed()).not.toContain('no OpenTelemetry SDK');
   });
 
   it.skipIf(!isInstalled('Chromium'))(
@@ -163,6 +154,14 @@ describe('demo page', { timeout: 120_000 }, () => {
         // The load stops 5 s after the page is closed, so the link opens a new tab.
         expect(await page.getByRole('link', { name: 'Dashboard only' }).getAttribute('target')).toBe('_blank');
         expect(problems).toEqual([]);
+
+        // On a phone, the results of all clients are side by side, and visible without scrolling.
+        await page.setViewportSize({ width: 390, height: 844 });
+        const results = page.locator('.column .result');
+        const boxes = await Promise.all([0, 1, 2].map(async (nth) => (await results.nth(nth).boundingBox())!));
+        expect(new Set(boxes.map(({ y, height }) => `${y} ${height}`)).size).toBe(1);
+        expect(boxes[2]!.y + boxes[2]!.height).toBeLessThan(844);
+        expect(boxes[2]!.x + boxes[2]!.width).toBeLessThanOrEqual(390);
       } finally {
         await browser.close();
       }

@@ -180,6 +180,7 @@ import { Client, ClientProxyFactory, ClientsModule, Transport } from '@nestjs/mi
 import type { ClientGrpc, ClientProvider, ClientsModuleOptions, GrpcOptions } from '@nestjs/microservices';
 
 const options = { url: 'a:1', package: 'a', protoPath: 'a.proto' };
+declare function protoOf(name: string): string;
 declare function optionsFrom(file: string): ClientProvider;
 declare function listFrom(file: string): ClientsModuleOptions;
 const shared: GrpcOptions = { transport: Transport.GRPC, options };
@@ -219,6 +220,7 @@ const { GRPC, TCP } = Transport;
     ClientsModule.registerAsync([{ name: 'n', useFactory: () => shared }]), // elsewhere
     ClientsModule.registerAsync([{ name: 'o', useFactory: () => ({ transport: Transport.GRPC, options: { url: 'a:1' /* o */, package: 'a', protoPath: 'a.proto' } }) }]), // lost
     ClientsModule.registerAsync([{ name: 'p', useClass: Config }]), // class
+    ClientsModule.registerAsync([{ name: 's', useFactory: () => ({ transport: Transport.GRPC, options: { package: 'a', protoPath: 'a.proto' } }) }, { name: 't', useFactory: () => ({ transport: Transport.GRPC, options: { package: 'a', protoPath: protoOf('a') } }) }]), // helper
     ClientsModule.registerAsync([{ name: 'q', useFactory: () => ({ transport: Transport.TCP, options: {} }) }]),
     ClientsModule.registerAsync([{ name: 'r', useFactory() { return { transport: Transport.TCP, options: {} }; } }]),
   ],
@@ -243,5 +245,6 @@ export const REMARKS: Readonly<Record<string, string>> = {
   nested: 'm: has ...options in its factory',
   elsewhere: 'n: has a factory that does not return one { transport: Transport.GRPC, options: { … } }',
   lost: 'o: has comments in the result of its factory, which a rewrite would lose',
+  helper: "s, t: share a call, in which t has a contract that its factory computes (protoPath: protoOf('a'))",
   class: 'p: has useClass; implement createGrpcClientOptions() in its class',
 };

@@ -1,6 +1,6 @@
 import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, Transport, type GrpcOptions } from '@nestjs/microservices';
+import { ClientGrpcProxy, GrpcMethod, Transport, type GrpcOptions } from '@nestjs/microservices';
 import {
   GrpcClients,
   ResilientGrpcModule,
@@ -118,6 +118,13 @@ describe('target of a client that is configured with Nest options', () => {
 
   it.each(TARGETS)("uses Nest's default target only if no url is given: %s", async (_what, options, target) => {
     expect((await clientOf(ResilientGrpcModule.forFeature([options]))).target).toBe(target);
+  });
+
+  it("is no instance of Nest's class, of whose methods it has those of ClientGrpc, and suggests the name of a service", async () => {
+    const client = await clientOf(ResilientGrpcModule.forFeature([TARGETS[0]![1]]));
+    expect(client).not.toBeInstanceOf(ClientGrpcProxy);
+    for (const method of [client.getService, client.getClientByServiceName] as ((name: string) => unknown)[])
+      expect(() => method.call(client, 'HeroesService')).toThrow("did you mean 'HeroService'?");
   });
 
   it("uses Nest's default target in GrpcClients.create() with the constant of the gRPC sample", async () => {

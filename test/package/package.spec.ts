@@ -1,5 +1,8 @@
-import { readFileSync, statSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { promisify } from 'node:util';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -12,7 +15,8 @@ import {
   type Consumer,
   type PackedLibrary,
 } from '../consumers/packed-library.js';
-import { brokenLinks } from '../docs/markdown.js';
+import { brokenLinks, codeBlocks } from '../docs/markdown.js';
+import { startRegistry } from './installed-registry.js';
 import { compileInEachResolution } from './module-resolutions.js';
 
 interface Target {
@@ -50,18 +54,18 @@ beforeAll(() => {
 describe('published package', () => {
   it('publishes only compiled sources, assets, the command, the README, and the license', () => {
     const known =
-      /^(package\.json|LICENSE|(README|CHANGELOG)\.md|docs\/(operate\/(grafana-dashboard\.json|prometheus-rules\.yml)|restart\.svg)|dist\/(cjs\/package\.json|page-files\.cjs|.+\.(js|d\.ts))|assets\/exit-with-parent\.cjs|bin\/nestjs-resilient-grpc\.js)$/;
+      /^(package\.json|LICENSE|(README|CHANGELOG|SECURITY)\.md|docs\/(.+\.md|operate\/(grafana-dashboard\.json|prometheus-rules\.yml)|restart\.svg)|dist\/(cjs\/package\.json|page-files\.cjs|.+\.(js|d\.ts))|assets\/exit-with-parent\.cjs|bin\/nestjs-resilient-grpc\.js)$/;
     expect(packed.files.filter((file) => !known.test(file) || file.includes('.spec.'))).toEqual([]);
     expect(packed.files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md']));
   });
 
-  it('publishes a package of at most 2,500 KiB, as the README says, in a tarball of at most 800 KiB', async ({
+  it('publishes a package of at most 2,700 KiB, of which 200 are pages, as the README says, in a tarball of at most 800 KiB', async ({
     annotate,
   }) => {
     const unpacked = packed.files.reduce((sum, file) => sum + statSync(join(packed.folder, file)).size, 0) / 1_024;
     const tarball = statSync(packed.tarball).size / 1_024;
     await annotate(`${tarball.toFixed()} KiB to download, ${unpacked.toFixed()} KiB unpacked`);
-    expect(unpacked).toBeLessThan(2_500);
+    expect(unpacked).toBeLessThan(2_700);
     expect(tarball).toBeLessThan(800);
     const { bench } = json<{ bench: { packageMib: { ours: number } } }>(join(ROOT, 'docs/results.json'));
     expect(unpacked / 1_024).toBeCloseTo(bench.packageMib.ours, 1);
@@ -84,10 +88,20 @@ describe('published package', () => {
     expect(mapped).toEqual([]);
   });
 
-  it('publishes no broken link in the README and the changelog', () => {
+  it('publishes the pages to which the README, log lines, and commands point, without broken links', () => {
     const pages = packed.files.filter((file) => file.endsWith('.md'));
     const broken = pages.flatMap((page) => brokenLinks(join(relative(ROOT, packed.folder), page)));
     expect(broken).toEqual([]);
+    const read = (file: string) => readFileSync(file, 'utf8');
+    const linked = read(join(ROOT, 'README.md')).match(/(?<=\]\()docs\/[^)]+/g)!;
+    expect(read(join(packed.folder, 'README.md')).match(/(?<=\]\()docs\/[^)]+/g)).toEqual(linked);
+    const modules = packed.files.filter((file) => file.startsWith('dist/esm/'));
+    const named = modules.flatMap(
+      (file) =>
+        read(join(packed.folder, file)).match(/(?<=node_modules\/nestjs-resilient-grpc\/)docs\/[\w/-]+\.md/g) ?? [],
+    );
+    expect(new Set(named).size).toBeGreaterThan(1);
+    expect(named.filter((page) => !pages.includes(page))).toEqual([]);
   });
 
   it('publishes a package that publint accepts', async () => {
@@ -125,7 +139,7 @@ describe('published package', () => {
   it('declares the package as an ES module with peer ranges that include Nest 11 and 12', () => {
     expect(manifest.type).toBe('module');
     expect(manifest.peerDependencies).toMatchObject({
-      '@grpc/grpc-js': '^1.14.7',
+      '@grpc/grpc-js': '^1.14.0',
       '@nestjs/common': '^11.1.4 || ^12.0.0',
       '@nestjs/core': '^11.1.4 || ^12.0.0',
       '@nestjs/microservices': '^11.1.4 || ^12.0.0',
@@ -170,6 +184,36 @@ describe('application with all peers installed', () => {
     const printed = consumer.node('--input-type=module', '-e', code).trim();
     expect(printed).toMatch(/^\d+ ms to import/);
     await annotate(printed);
+  });
+});
+
+describe.each([12, 11] as const)('the command of the README in an application with Nest %i', (nest) => {
+  it('installs the library, and the peers that are missing, in versions that fit the application', async () => {
+    const registry = await startRegistry();
+    const folder = mkdtempSync(join(tmpdir(), 'readme-'));
+    onTestFinished(() => {
+      registry.close();
+      rmSync(folder, { recursive: true });
+    });
+    const [command] = codeBlocks('README.md').filter(({ text }) => text.startsWith('npm i '));
+    const packages = command!.text.trim().split(' ').slice(2);
+    const range = `^${nest}.0.0`;
+    const dependencies = { '@nestjs/common': range, '@nestjs/core': range, '@nestjs/platform-express': range };
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ dependencies }));
+    const args = [
+      'i',
+      '--package-lock-only',
+      '--no-audit',
+      '--registry',
+      registry.url,
+      '--cache',
+      join(folder, 'cache'),
+    ];
+    const named = packages.map((name) => (name === 'nestjs-resilient-grpc' ? packed.tarball : name));
+    await promisify(execFile)('npm', [...args, ...named], { cwd: folder });
+    const lock = json<{ packages: Record<string, { version: string }> }>(join(folder, 'package-lock.json'));
+    const major = (name: string) => Number.parseInt(lock.packages[`node_modules/${name}`]!.version);
+    expect([major('@nestjs/microservices'), major('@grpc/grpc-js'), major('@grpc/proto-loader')]).toEqual([nest, 1, 0]);
   });
 });
 

@@ -98,4 +98,11 @@ describe('npm run release', () => {
     expect(printed).not.toContain('packed');
     expect(status).toBe(1);
   });
+
+  it('is not the only way that refuses placeholders: npm publish does, too', () => {
+    const folder = join(repository, 'libs/resilient-grpc');
+    const published = spawnSync('npm', ['publish', '--offline'], { cwd: folder, encoding: 'utf8' });
+    expect(published.stderr).toMatch(/^- SECURITY\.md: Write to security@/m);
+    expect(published.status).toBe(1);
+  });
 });

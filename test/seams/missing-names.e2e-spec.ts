@@ -25,7 +25,7 @@ describe.concurrent('grpc-js without private names', () => {
 
   it('fails to start a server or a client, with an error that names the install command, if grpc-js is older than 1.14', async () => {
     const { failures } = await runSabotaged({ names: [], version: '1.13.4' });
-    const error = '@grpc/grpc-js: expected 1.14.7 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.7';
+    const error = '@grpc/grpc-js: expected 1.14.0 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.0';
     const [server, client] = failures;
     expect(server).toBe(`server: ${error}`);
     expect(client).toContain(`GrpcConfigurationError: ${error}\n`);

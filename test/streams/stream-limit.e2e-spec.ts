@@ -166,7 +166,7 @@ describe('a wait for a free stream', () => {
     await Promise.all(calls);
     const reported = events.filter(({ type }) => type === 'stream-limit');
     expect(reported).toMatchObject([
-      { phase: 'begin', connections: 1, limit: 2, maxConnectionsPerEndpoint: 1, opensConnection: false },
+      { phase: 'begin', connections: 1, limit: 2, maxConnectionsPerSubchannel: 1, opensConnection: false },
       { phase: 'end' },
     ]);
   });

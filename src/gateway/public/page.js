@@ -40,6 +40,7 @@ class Column {
     this.element.dataset.name = name;
     this.element.querySelector('h2').textContent = title;
     this.element.querySelector('.subtitle').textContent = subtitle;
+    this.element.querySelector('.details').dataset.title = title;
     this.chart = new TimeChart({
       label: `${title}: succeeded and failed calls per second`,
       series: [
@@ -83,8 +84,8 @@ class Column {
     const maybe = result.unsafeInFlightFailed;
     const figures = {
       failed: number.format(result.failed + maybe),
+      waiting: number.format(result.waiting),
       succeeded: number.format(result.succeeded),
-      inFlight: result.waiting > 0 ? `${number.format(result.waiting)} waiting` : number.format(result.inFlight),
       longestWaitMs: duration(result.longestWaitMs),
       recoveryMs: result.recoveryMs > 0 ? duration(result.recoveryMs) : '–',
       duplicatedWrites: number.format(result.duplicatedWrites),
@@ -92,13 +93,14 @@ class Column {
     };
     for (const [key, text] of Object.entries(figures)) setText(this.figure(key), text);
     for (const key of ['duplicatedWrites', 'lostWrites']) this.figure(key).classList.toggle('bad', result[key] > 0);
-    this.figure('inFlight').classList.toggle('wait', result.inFlight > 50);
-    this.element.dataset.failed = result.failed > 0 ? 'some' : maybe > 0 ? 'maybe' : 'none';
-    setText(this.text('verdict'), `of ${number.format(result.calls)} calls failed`);
+    this.figure('waiting').classList.toggle('wait', result.waiting > 0);
+    // Only once every call has ended is it certain that none has failed.
+    const none = result.waiting > 0 ? 'unknown' : 'none';
+    this.element.dataset.failed = result.failed > 0 ? 'some' : maybe > 0 ? 'maybe' : none;
     const writes = maybe === 1 ? 'was a write' : 'were writes';
     setText(
       this.text('maybe'),
-      maybe > 0 ? `${number.format(maybe)} of them ${writes} in flight: possibly applied` : '',
+      maybe > 0 ? `${number.format(maybe)} of the failed ${writes} in flight: possibly applied` : '',
     );
     const codes = Object.entries(result.failedByCode).map(([code, count]) => `${code} ${number.format(count)}`);
     setText(this.text('codes'), codes.join(' · '));
@@ -190,18 +192,21 @@ function notify(text) {
   document.body.classList.toggle('stale', text !== undefined);
 }
 
+/** True from a click on "Start over" until the figures of the new clients arrive. */
+let isStartingOver = false;
 const live = new EventSource('/live');
 live.addEventListener('message', ({ data }) => {
+  const next = JSON.parse(data);
+  if (isStartingOver && calls(next) >= calls(state)) return;
+  isStartingOver = false;
   notify(undefined);
-  take(JSON.parse(data));
+  take(next);
 });
 live.addEventListener('error', () => {
   // The browser reconnects automatically after a lost connection, but not after a response other than an event stream.
-  notify(
-    live.readyState === EventSource.CLOSED
-      ? 'The gateway has stopped. Restart it with npm start, then reload this page.'
-      : 'The gateway does not respond; retrying…',
-  );
+  if (live.readyState === EventSource.CLOSED)
+    notify('The gateway has stopped. Restart it with npm start, then reload this page.');
+  else if (!isStartingOver) notify('The gateway does not respond; retrying…');
   for (const control of document.querySelectorAll('button')) control.disabled = true;
   byId('server').dataset.state = 'unknown';
   setText(byId('server-word'), 'Unknown');
@@ -221,7 +226,11 @@ async function post(path) {
 document.querySelector('.buttons').addEventListener('click', ({ target }) => {
   if (target.dataset.fault) void post(`/faults/${target.dataset.fault}`);
 });
-byId('start-over').addEventListener('click', () => void post('/start-over'));
+byId('start-over').addEventListener('click', () => {
+  isStartingOver = state !== undefined;
+  notify('Starting a new server and three new clients…');
+  void post('/start-over');
+});
 
 // A canvas does not follow the color scheme of the page automatically.
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {

@@ -38,6 +38,15 @@ describe.each(SERVERS)('%s: method kinds', (serverKind) => {
       },
     );
 
+    it.each(['plain', 'nothing'])(
+      'sends the date with the response or the error of a unary call (%s)',
+      async (text) => {
+        const { headers, status } = await client.call('parity.v1.Kinds/Unary', { text });
+        const [date] = [headers, status.metadata].flatMap((metadata) => metadata?.get('date') ?? []);
+        expect(String(date)).toBe(new Date(Date.parse(String(date))).toUTCString());
+      },
+    );
+
     it('responds to each of 50 concurrent calls with its own response', async () => {
       const calls = Array.from({ length: 50 }, (_, number) => client.call('parity.v1.Kinds/Unary', { number }));
       expect((await Promise.all(calls)).flatMap(numbers)).toEqual(

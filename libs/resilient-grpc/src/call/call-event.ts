@@ -226,7 +226,7 @@ export type GrpcClientEvent = {
       readonly connections: number;
       /** Sum of the servers' limits for these connections. */
       readonly limit: number;
-      readonly maxConnectionsPerEndpoint: number;
+      readonly maxConnectionsPerSubchannel: number;
       readonly opensConnection: boolean;
     }
   /** No call is waiting for a free stream any longer. */

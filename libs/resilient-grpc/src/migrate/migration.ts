@@ -219,7 +219,7 @@ function changesOf(call: CallExpression, isAsync: boolean): readonly Change[] {
   const callee = call.getExpression();
   const edits: TextEdit[] = [{ start: callee.getStart(), end: callee.getEnd(), text: name }];
   if (object !== undefined) edits.push(...unwrapping(object, list));
-  if (isAsync) for (const client of clients) edits.push(...factoryEdits(client, call));
+  if (isAsync) for (const client of clients) edits.push(...factoryEdits(client, call, grpc));
   return [{ ...remark(call, grpc), edits }];
 }
 
@@ -318,12 +318,14 @@ function asyncTransportOf(client: Node): ReturnType<typeof transportOf> {
 
 /**
  * Returns the edits that move the contract of an async client from the result of its factory to the client, and leave the settings in the
- * result, as forFeatureAsync expects.
+ * result, as forFeatureAsync expects. `stopped` are all clients of the call, which stay if one of them does.
  *
  * @throws ByHand if the factory does anything but return one object literal, or computes the contract
  */
-function factoryEdits(client: Node, call: Node): readonly TextEdit[] {
-  const byHand = (reason: string) => new ByHand(`${labelOf(client)}: ${reason}`);
+function factoryEdits(client: Node, call: Node, stopped: string): readonly TextEdit[] {
+  const name = labelOf(client);
+  const byHand = (reason: string) =>
+    new ByHand(stopped === name ? `${name}: ${reason}` : `${stopped}: share a call, in which ${name} ${reason}`);
   if (!Node.isObjectLiteralExpression(client) || !client.getAncestors().includes(call))
     throw byHand(`is not written in the call; ${REMEDY}`);
   for (const property of client.getProperties()) {

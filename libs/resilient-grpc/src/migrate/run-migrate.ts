@@ -11,11 +11,8 @@ export interface MigrateTerminal {
   readonly stderr: { write(text: string): unknown };
 }
 
-/**
- * Command that installs this library first and ts-morph second, because `npm i` removes packages that were not saved. 28 is the tested
- * major version of ts-morph.
- */
-const INSTALL = 'npm i nestjs-resilient-grpc && npm i --no-save ts-morph@28';
+/** 28 is the tested major version of ts-morph. Each package manager installs it next to the library if it is a dev dependency. */
+const INSTALL = 'npm i -D ts-morph@28 (or pnpm add -D, yarn add -D)';
 
 const HELP = `Usage: nestjs-resilient-grpc migrate [paths] [options]
 
@@ -30,7 +27,7 @@ The files must be committed to git, so that git diff shows the changes and git c
   --force                  write even if git cannot undo the changes
   --help                   print this help
 
-Requires nestjs-resilient-grpc and ts-morph in node_modules: ${INSTALL}
+Requires nestjs-resilient-grpc in the dependencies, and ts-morph until you have migrated: ${INSTALL}
 Exit code: 0 after a complete run, even if it lists changes to make by hand; 2 if nothing was done.`;
 
 const OK = 0;
@@ -66,9 +63,7 @@ export async function runMigrate(args: readonly string[], { stdout, stderr }: Mi
   for (const [tsConfig, paths] of groups) {
     const compiler = await loadMigration();
     if (compiler === undefined)
-      return fail(
-        `migrate requires ts-morph next to nestjs-resilient-grpc; run ${INSTALL} && npx nestjs-resilient-grpc migrate`,
-      );
+      return fail(`migrate requires ts-morph; run ${INSTALL}, and then npx nestjs-resilient-grpc migrate`);
     const noConfig = { line: 1, text: 'no tsconfig.json in this folder or above it; add one, and run migrate again' };
     const migration =
       tsConfig === undefined
@@ -107,7 +102,7 @@ export async function runMigrate(args: readonly string[], { stdout, stderr }: Mi
   if (moved.length > 0 && !isDryRun)
     lines.push(
       '',
-      'Next: run your formatter, read the page From ClientsModule of the documentation of nestjs-resilient-grpc, and make sure that main.ts calls app.enableShutdownHooks().',
+      'Next: run your formatter, read node_modules/nestjs-resilient-grpc/docs/from-clients-module.md, and make sure that main.ts calls app.enableShutdownHooks().',
     );
   stdout.write(`${lines.join('\n')}\n`);
   return OK;

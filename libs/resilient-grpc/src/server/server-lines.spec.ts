@@ -73,15 +73,15 @@ const LINES: readonly [EventBody<GrpcServerEvent>, string | undefined][] = [
   ],
   [
     { type: 'overload', phase: 'begin', queued: 1 },
-    'warn server overloaded: 1 unary call waiting for a handler; calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see the overload guide of nestjs-resilient-grpc',
+    'warn server overloaded: 1 unary call waiting for a handler; calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see node_modules/nestjs-resilient-grpc/docs/guides/overload.md',
   ],
   [
     { type: 'overload', phase: 'begin', queued: 35, limit: { path, maxConcurrent: 16, maxQueued: 20 } },
-    'warn server overloaded: maxConcurrentCalls of /orders.v1.Orders/Watch (16) reached, 35 unary calls waiting for a handler; calls beyond maxConcurrentCalls.queue (20) and calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see the overload guide of nestjs-resilient-grpc',
+    'warn server overloaded: maxConcurrentCalls of /orders.v1.Orders/Watch (16) reached, 35 unary calls waiting for a handler; calls beyond maxConcurrentCalls.queue (20) and calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see node_modules/nestjs-resilient-grpc/docs/guides/overload.md',
   ],
   [
     { type: 'overload', phase: 'begin', queued: 35, limit: { path: undefined, maxConcurrent: 200, maxQueued: 1_000 } },
-    'warn server overloaded: maxConcurrentCalls (200) reached, 35 unary calls waiting for a handler; calls beyond maxConcurrentCalls.queue (1000) and calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see the overload guide of nestjs-resilient-grpc',
+    'warn server overloaded: maxConcurrentCalls (200) reached, 35 unary calls waiting for a handler; calls beyond maxConcurrentCalls.queue (1000) and calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see node_modules/nestjs-resilient-grpc/docs/guides/overload.md',
   ],
   [{ type: 'overload', phase: 'end', shed: 1, durationMs: 2_500 }, 'log overload ended after 2.5 s: 1 call refused'],
   [

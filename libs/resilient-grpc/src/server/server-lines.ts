@@ -120,7 +120,7 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
       const beyond = limit && `calls beyond maxConcurrentCalls.queue (${String(limit.maxQueued)}) and `;
       return (
         `server overloaded: ${reached ?? ''}${counted(queued, 'unary call')} waiting for a handler; ` +
-        `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see the overload guide of nestjs-resilient-grpc`
+        `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see node_modules/nestjs-resilient-grpc/docs/guides/overload.md`
       );
     },
     fields: (event) => ('limit' in event ? { limit: event.limit.maxConcurrent } : {}),

@@ -165,7 +165,7 @@ export class StreamWait {
     if (opensConnection && now - this.since < SLOW_STREAM_MS) return;
     this.isReported = true;
     if (!events.wanted) return;
-    const maximum = { maxConnectionsPerEndpoint: maxConnectionsPerEndpoint() };
+    const maximum = { maxConnectionsPerSubchannel: maxConnectionsPerEndpoint() };
     const details = { waiting: waiting(), connections, limit, ...maximum, opensConnection };
     events.emit({ type: 'stream-limit', phase: 'begin', ...details });
   }

@@ -21,8 +21,7 @@ describe('grpc-js version', () => {
     ['1.12.6', 'unusable'],
     ['1.13.4', 'unusable'],
     ['0.9.0', 'unusable'],
-    ['1.14.0', 'untested'],
-    ['1.14.6', 'untested'],
+    ['1.14.3', 'tested'],
     [TESTED_GRPC_JS.oldest, 'tested'],
     [TESTED_GRPC_JS.newest, 'tested'],
     ['1.14.99', 'tested'],
@@ -37,6 +36,6 @@ describe('grpc-js version', () => {
   });
 
   it('names the version to install if grpc-js is too old', () => {
-    expect(grpcJsProblem('1.13.4')).toBe('expected 1.14.7 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.7');
+    expect(grpcJsProblem('1.13.4')).toBe('expected 1.14.0 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.0');
   });
 });

@@ -1,7 +1,8 @@
-/** Releases of grpc-js that all tests pass with. Later patches of the newest minor version count as tested. */
-export const TESTED_GRPC_JS = { oldest: '1.14.7', newest: '1.14.7' };
-/** First minor version that has all public names that the library uses. */
-const MIN_USABLE_VERSION = [1, 14] as const;
+/**
+ * Releases of grpc-js that all tests pass with, except those of what grpc-js itself does. Earlier ones lack public names that the library uses.
+ * Later patches of the newest minor version count as tested.
+ */
+export const TESTED_GRPC_JS = { oldest: '1.14.0', newest: '1.14.7' };
 
 export const TESTED_VERSIONS =
   TESTED_GRPC_JS.oldest === TESTED_GRPC_JS.newest
@@ -26,16 +27,16 @@ export function grpcJsVersion(): string {
 /** Reason why the library cannot run with grpc-js `version`; `undefined` if it can, or if the version is unknown. */
 export function grpcJsProblem(version = grpcJsVersion()): string | undefined {
   const parts = partsOf(version);
-  if (parts === undefined || compare(parts, MIN_USABLE_VERSION) >= 0) return undefined;
+  if (parts === undefined || compare(parts, partsOf(TESTED_GRPC_JS.oldest) ?? []) >= 0) return undefined;
   return `expected ${TESTED_GRPC_JS.oldest} or later, got ${version}; run npm install @grpc/grpc-js@^${TESTED_GRPC_JS.oldest}`;
 }
 
-/** True if `version` is outside the tested releases; false if the version is unknown. */
+/** True if `version` is of a later minor version than the tested releases; false if it is unknown. */
 export function isUntested(version: string): boolean {
   const parts = partsOf(version);
   if (parts === undefined) return false;
   const newest = partsOf(TESTED_GRPC_JS.newest)?.slice(0, 2) ?? [];
-  return compare(parts, partsOf(TESTED_GRPC_JS.oldest) ?? []) < 0 || compare(parts.slice(0, 2), newest) > 0;
+  return compare(parts.slice(0, 2), newest) > 0;
 }
 
 function partsOf(version: string): readonly number[] | undefined {

@@ -2,7 +2,7 @@ import { Metadata } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { beforeEach, expect, it, vi } from 'vitest';
 import { HeaderBlock } from '../../transport/hpack/header-block.js';
-import { metadataOf } from './header-fields.js';
+import { fieldsOf, metadataOf } from './header-fields.js';
 
 /** grpc-js logs errors to it. */
 const log = vi.spyOn(console, 'error').mockReturnValue();
@@ -70,4 +70,14 @@ it('copies each of many cookies once', () => {
   const cookies = Array.from({ length: 100_000 }, () => ['set-cookie', 'a'] as const);
   // Copying all earlier ones for each takes minutes.
   expect(metadataOf(blockOf(cookies)).get('set-cookie')).toHaveLength(cookies.length);
+});
+
+it('sends a credential that earlier releases of grpc-js return in a list, and rejects several', () => {
+  const metadata = new Metadata();
+  metadata.add('authorization', 'a');
+  const lists = () => ({ authorization: metadata.get('authorization') }) as never;
+  vi.spyOn(metadata, 'toHttp2Headers').mockImplementation(lists);
+  expect(fieldsOf(metadata)).toEqual(['authorization', 'a']);
+  metadata.add('authorization', 'b');
+  expect(() => fieldsOf(metadata)).toThrow('must only have a single value');
 });

@@ -40,7 +40,8 @@ export function fieldsOf(metadata: Metadata): string[] {
     if (CONNECTION_FIELDS.has(name)) throw new TypeError(`HTTP/1 Connection specific headers are forbidden: "${name}"`);
     // Peers on Node drop a field with a space at an end of its value. gRPC over HTTP/2 lets anybody strip it.
     if (!Array.isArray(value)) fields.push(name, String(value).trim());
-    else if (name === 'authorization') throw new TypeError(`Header field "${name}" must only have a single value`);
+    else if (name === 'authorization' && value.length > 1)
+      throw new TypeError(`Header field "${name}" must only have a single value`);
     else for (const one of value) fields.push(name, one.trim());
   }
   return fields;

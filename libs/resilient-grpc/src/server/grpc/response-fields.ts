@@ -2,6 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import { encodedBound, encodeFields, listSize } from '../../transport/hpack/hpack-encoder.js';
 import type { WriteBlock } from '../../transport/http2/frame-writer.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
+import { moment, systemClock } from '../../time/clock.js';
 import { wellFormed } from '../errors/status-text.js';
 import type { StatusLike } from '../calls/wire-call.js';
 
@@ -12,8 +13,8 @@ const ERROR_DETAILS: ReadonlySet<string> = new Set(['grpc-status-details-bin']);
 
 const NO_FIELDS: readonly string[] = [];
 const START = [':status', '200', 'content-type', 'application/grpc+proto'];
-const HEAD = [...START, 'grpc-accept-encoding', 'identity,deflate,gzip', 'grpc-encoding', 'identity'];
-/** Fields of the head that the metadata of a response may replace. */
+const ENCODINGS = ['grpc-accept-encoding', 'identity,deflate,gzip', 'grpc-encoding', 'identity'];
+/** Fields of the head that the metadata of a response may replace, and those of a status may not. */
 const REPLACEABLE: ReadonlySet<string> = new Set(['content-type', 'grpc-accept-encoding', 'grpc-encoding']);
 
 /**
@@ -49,18 +50,38 @@ class FixedBlock {
   readonly write: WriteBlock = (target, at) => at + this.bytes.copy(target, at);
 }
 
-const PLAIN_HEAD = new FixedBlock(HEAD);
+/** The fields with which responses of one second begin, because each has a date (RFC 9110, section 6.6.1), and the head without metadata. */
+class ResponseStart {
+  readonly start: readonly string[];
+  readonly head: readonly string[];
+  readonly plainHead: FixedBlock;
+
+  constructor(readonly second: number) {
+    this.start = [...START, 'date', moment(second * 1_000).toUTCString()];
+    this.head = [...this.start, ...ENCODINGS];
+    this.plainHead = new FixedBlock(this.head);
+  }
+}
+
+let latest = new ResponseStart(0);
+
+function startNow(): ResponseStart {
+  const second = Math.trunc(systemClock.epoch() / 1_000);
+  if (second !== latest.second) latest = new ResponseStart(second);
+  return latest;
+}
+
 const OK_TRAILERS = new FixedBlock(['grpc-status', '0', 'grpc-message', 'OK']);
 
 /** Sends the head of a response. Returns false, and sends nothing, if `metadata` exceed the limit that the client has announced. */
 export function sendHead(stream: ServerStream, metadata?: Metadata): boolean {
   const own = without(fieldsOf(metadata), REFUSED_KEYS);
+  const { head, plainHead } = startNow();
   if (own.length === 0) {
-    stream.head(PLAIN_HEAD.length, PLAIN_HEAD.write);
+    stream.head(plainHead.length, plainHead.write);
     return true;
   }
-  const replaced = new Set(own.filter((name) => REPLACEABLE.has(name)));
-  const fields = [...without(HEAD, replaced), ...own];
+  const fields = [...without(head, namesOf(own)), ...own];
   const fits = listSize(fields) <= stream.maxHeaderListSize;
   if (fits) sendFields(stream, fields, false);
   return fits;
@@ -79,7 +100,12 @@ export function sendStatus(stream: ServerStream, hasHead: boolean, { code, detai
   }
   const { maxHeaderListSize: announced } = stream;
   const max = announced === Infinity ? DEFAULT_MAX_LIST_SIZE : announced;
-  const start = [...(hasHead ? [] : START), 'grpc-status', String(code), 'grpc-message'];
+  const start = [
+    ...(hasHead ? [] : without(startNow().start, namesOf(given))),
+    'grpc-status',
+    String(code),
+    'grpc-message',
+  ];
   const text = wellFormed(details);
   const withText = [...start, encodeURI(text)];
   const left = max - listSize(withText);
@@ -116,6 +142,10 @@ function fieldsOf(metadata: Metadata | undefined): readonly string[] {
   // Without spaces at its ends, because clients on Node drop a field that has them. gRPC over HTTP/2 lets anybody strip them.
   for (const name in headers) for (const value of [headers[name]].flat()) fields.push(name, String(value).trim());
   return fields;
+}
+
+function namesOf(fields: readonly string[]): ReadonlySet<string> {
+  return new Set(fields.filter((_, i) => i % 2 === 0));
 }
 
 function without(fields: readonly string[], names: ReadonlySet<string>): readonly string[] {

@@ -72,7 +72,7 @@ describe('outage', () => {
     clock.advance(100);
     expect(aboveDebug().slice(1)).toEqual([
       'warn outage has lasted 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail immediately (UNAVAILABLE), except those with waitForReady: true; ' +
-        `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}; see the runbook of nestjs-resilient-grpc`,
+        `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}; see node_modules/nestjs-resilient-grpc/docs/operate/runbook.md`,
     ]);
     clock.advance(60_000);
     take(END);
@@ -243,7 +243,7 @@ describe('flapping server', () => {
     }
     expect(aboveDebug()).toEqual([
       expect.stringMatching(
-        /^warn flapping: 3 outages in a minute \(.*\(0 calls waited, 0 failed\); check whether .*connections; see the runbook of nestjs-resilient-grpc$/,
+        /^warn flapping: 3 outages in a minute \(.*\(0 calls waited, 0 failed\); check whether .*connections; see node_modules\/nestjs-resilient-grpc\/docs\/operate\/runbook\.md$/,
       ),
       expect.stringMatching(
         /^warn flapping: 62 outages in a row \(.*\(720 calls waited, 180 failed\); .*\(58 more in the last minute/,
@@ -514,11 +514,11 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
     'warn no connection to 10.0.0.7:50051 yet: connecting (only waitForReady() is waiting); a connection attempt times out after 20 s (connections.connectTimeoutMs), and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server, the HTTP proxy if there is one, and the TLS settings of both sides; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
   ],
   [
-    { type: 'stream-limit', ...STREAMS, maxConnectionsPerEndpoint: 1, opensConnection: false },
+    { type: 'stream-limit', ...STREAMS, maxConnectionsPerSubchannel: 1, opensConnection: false },
     "warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); calls wait until other calls end; raise maxConnectionsPerSubchannel of the service config (now 1) or the server's limit",
   ],
   [
-    { type: 'stream-limit', ...STREAMS, maxConnectionsPerEndpoint: 4, opensConnection: true },
+    { type: 'stream-limit', ...STREAMS, maxConnectionsPerSubchannel: 4, opensConnection: true },
     'warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); another connection is being opened',
   ],
   [
@@ -543,7 +543,7 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'outage-grace-over', ...EXPLAINED, durationMs: 5_100 },
-    'warn outage has lasted 5.1 s: 10.0.0.7:50051: certificate has expired; calls fail immediately (UNAVAILABLE), except those with waitForReady: true; renew the certificate; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see the runbook of nestjs-resilient-grpc',
+    'warn outage has lasted 5.1 s: 10.0.0.7:50051: certificate has expired; calls fail immediately (UNAVAILABLE), except those with waitForReady: true; renew the certificate; the client keeps trying to reconnect; to diagnose, run: npx nestjs-resilient-grpc doctor 10.0.0.7:50051; see node_modules/nestjs-resilient-grpc/docs/operate/runbook.md',
   ],
   [
     { type: 'outage-end', durationMs: 2_000, connectAttempts: 1, waitedCalls: 1, abandonedCalls: 1, failedCalls: 0 },
@@ -551,7 +551,7 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   ],
   [
     { type: 'flapping', ...OUTAGE_EVENT, flaps: { outages: 62, ...ENDED, abandonedCalls: 4 } },
-    'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); calls wait up to outageGraceMs for all of them together, and then fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see the runbook of nestjs-resilient-grpc',
+    'warn flapping: 62 outages in a row (10.0.0.7:50051 refused the connection); calls wait up to outageGraceMs for all of them together, and then fail immediately (12 calls waited, 4 timed out or were cancelled, 3 failed); check whether the server keeps restarting or a proxy closes its connections; see node_modules/nestjs-resilient-grpc/docs/operate/runbook.md',
   ],
   [{ ...UNSAFE, attempt: { ...ATTEMPT, code: 0 }, reachedServer: 'yes', reason: 'fatal-status' }, undefined],
   [

@@ -42,7 +42,7 @@ export type EventOf<T extends ClientLogEvent['type']> = Extract<ClientLogEvent, 
 export type LoggedTarget = Pick<OutageCause, 'target' | 'doctorCommand'>;
 
 /** End of the lines to alert on. */
-const RUNBOOK = '; see the runbook of nestjs-resilient-grpc';
+const RUNBOOK = '; see node_modules/nestjs-resilient-grpc/docs/operate/runbook.md';
 const ONLY_READY_WAITS = 'only waitForReady() is waiting';
 
 /** The line of each event of a client. Lines above `debug` are about events that may need action, and about the end of such events. */
@@ -87,10 +87,10 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
     level: ({ phase }) => (phase === 'end' ? 'debug' : 'warn'),
     text: (event, { target }) => {
       if (event.phase === 'end') return undefined;
-      const { waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection } = event;
+      const { waiting, connections, limit, maxConnectionsPerSubchannel, opensConnection } = event;
       const consequence = opensConnection
         ? 'another connection is being opened'
-        : `calls wait until other calls end; raise maxConnectionsPerSubchannel of the service config (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
+        : `calls wait until other calls end; raise maxConnectionsPerSubchannel of the service config (now ${String(maxConnectionsPerSubchannel)}) or the server's limit`;
       return (
         `${target} allows ${counted(limit, 'concurrent stream')} on ${counted(connections, 'connection')}, and all are in use ` +
         `(${counted(waiting, 'call')} waiting); ${consequence}`

@@ -247,8 +247,8 @@ describe('migrate without ts-morph', () => {
       code: 2,
       stdout: '',
       stderr:
-        'migrate requires ts-morph next to nestjs-resilient-grpc; ' +
-        'run npm i nestjs-resilient-grpc && npm i --no-save ts-morph@28 && npx nestjs-resilient-grpc migrate\n',
+        'migrate requires ts-morph; run npm i -D ts-morph@28 (or pnpm add -D, yarn add -D), ' +
+        'and then npx nestjs-resilient-grpc migrate\n',
     });
   });
 });

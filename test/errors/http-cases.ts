@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http';
 import {
   Catch,
   HttpException,
@@ -255,14 +256,14 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
     });
 
     it.each([
-      ['request', { maxSendMessageLength: 1 }],
-      ['response', { maxReceiveMessageLength: 1 }],
-    ])('maps RESOURCE_EXHAUSTED to HTTP 500 if the %s is larger than a limit of the client', async (_, settings) => {
+      ['request', { maxSendMessageLength: 1 }, 413, STATUS_CODES[413]],
+      ['response', { maxReceiveMessageLength: 1 }, 500, 'Internal server error'],
+    ])('maps RESOURCE_EXHAUSTED if the %s is larger than %o to HTTP %i', async (_, settings, expected, message) => {
       const limited = await startGateway({ upstream: server.url, settings, ...(adapter && { adapter }) });
       server.script('Create', { message: { id: '7' } });
       const { status, body, headers } = await limited.get('promise/7');
-      expect(status).toBe(500);
-      expect(body).toEqual({ statusCode: 500, message: 'Internal server error', code: 'RESOURCE_EXHAUSTED' });
+      expect(status).toBe(expected);
+      expect(body).toEqual({ statusCode: expected, message, code: 'RESOURCE_EXHAUSTED' });
       expect(headers.get('retry-after')).toBeNull();
       await limited.close();
     });

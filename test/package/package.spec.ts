@@ -187,36 +187,6 @@ describe('application with all peers installed', () => {
   });
 });
 
-describe.each([12, 11] as const)('the command of the README in an application with Nest %i', (nest) => {
-  it('installs the library, and the peers that are missing, in versions that fit the application', async () => {
-    const registry = await startRegistry();
-    const folder = mkdtempSync(join(tmpdir(), 'readme-'));
-    onTestFinished(() => {
-      registry.close();
-      rmSync(folder, { recursive: true });
-    });
-    const [command] = codeBlocks('README.md').filter(({ text }) => text.startsWith('npm i '));
-    const packages = command!.text.trim().split(' ').slice(2);
-    const range = `^${nest}.0.0`;
-    const dependencies = { '@nestjs/common': range, '@nestjs/core': range, '@nestjs/platform-express': range };
-    writeFileSync(join(folder, 'package.json'), JSON.stringify({ dependencies }));
-    const args = [
-      'i',
-      '--package-lock-only',
-      '--no-audit',
-      '--registry',
-      registry.url,
-      '--cache',
-      join(folder, 'cache'),
-    ];
-    const named = packages.map((name) => (name === 'nestjs-resilient-grpc' ? packed.tarball : name));
-    await promisify(execFile)('npm', [...args, ...named], { cwd: folder });
-    const lock = json<{ packages: Record<string, { version: string }> }>(join(folder, 'package-lock.json'));
-    const major = (name: string) => Number.parseInt(lock.packages[`node_modules/${name}`]!.version);
-    expect([major('@nestjs/microservices'), major('@grpc/grpc-js'), major('@grpc/proto-loader')]).toEqual([nest, 1, 0]);
-  });
-});
-
 describe.each([12, 11] as const)('application with Nest %i', (nest) => {
   let consumer: Consumer;
   beforeAll(() => {
@@ -253,6 +223,34 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
       console.log(await get('/grpc'), await get('/grpc/page.js'), await get('/grpc/uplot.js'));
       await app.close();`;
     expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('200 200 200');
+  });
+
+  it(`installs the peers that are missing with Nest ${nest}, in versions that fit, by the command of the README`, async () => {
+    const registry = await startRegistry();
+    const folder = mkdtempSync(join(tmpdir(), 'readme-'));
+    onTestFinished(() => {
+      registry.close();
+      rmSync(folder, { recursive: true });
+    });
+    const [command] = codeBlocks('README.md').filter(({ text }) => text.startsWith('npm i '));
+    const packages = command!.text.trim().split(' ').slice(2);
+    const range = `^${nest}.0.0`;
+    const dependencies = { '@nestjs/common': range, '@nestjs/core': range, '@nestjs/platform-express': range };
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ dependencies }));
+    const args = [
+      'i',
+      '--package-lock-only',
+      '--no-audit',
+      '--registry',
+      registry.url,
+      '--cache',
+      join(folder, 'cache'),
+    ];
+    const named = packages.map((name) => (name === 'nestjs-resilient-grpc' ? packed.tarball : name));
+    await promisify(execFile)('npm', [...args, ...named], { cwd: folder });
+    const lock = json<{ packages: Record<string, { version: string }> }>(join(folder, 'package-lock.json'));
+    const major = (name: string) => Number.parseInt(lock.packages[`node_modules/${name}`]!.version);
+    expect([major('@nestjs/microservices'), major('@grpc/grpc-js'), major('@grpc/proto-loader')]).toEqual([nest, 1, 0]);
   });
 
   it(`loads the package with require() and Nest ${nest}`, () => {

@@ -18,7 +18,7 @@ import { problemMessage } from '../../policy/options/describe-value.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/connect-failures.js';
 import { DEFAULT_EJECTION } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-pace.js';
-import { MAX_BACKOFF_MS } from '../../policy/reconnect/reconnect-times.js';
+import { GRPC_JS_MAX_BACKOFF_MS, MAX_BACKOFF_MS } from '../../policy/reconnect/reconnect-times.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { MAX_TIMER_MS } from '../../time/clock.js';
 import { jitter, type Random } from '../../time/random.js';
@@ -255,6 +255,8 @@ function grpcOptions(
   const { interceptors: _, ...own } = Object.assign({}, ...layers.map(optionsOfLayer)) as ChannelOptions;
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
+    // Nothing else makes grpc-js's channel reconnect earlier, and each client draws its first backoff for life.
+    ...(transport === 'grpc-js' && { 'grpc.max_reconnect_backoff_ms': GRPC_JS_MAX_BACKOFF_MS }),
     // Disables the HTTP proxy for targets that this library resolves. Otherwise, grpc-js would replace the target with the proxy from the
     // environment, and the proxy would resolve the name.
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),

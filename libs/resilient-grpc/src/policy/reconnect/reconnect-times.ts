@@ -8,6 +8,8 @@ const FIRST_BACKOFF_MS = 1_000;
 const FIRST_BACKOFF_JITTER = 0.5;
 /** Maximum backoff in milliseconds, before grpc-js's jitter of ±20%. */
 export const MAX_BACKOFF_MS = 5_000;
+/** The same with `transport: 'grpc-js'`, where a longer one would often miss the server by seconds that plain clients do not. */
+export const GRPC_JS_MAX_BACKOFF_MS = 500;
 const GROWTH = 1.6;
 
 /** Lifetime in milliseconds below which a connection that closes without a response counts as a failed connection attempt. */

@@ -351,7 +351,8 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     // Without the PING by which others know that the server has read: it would violate the protocol here.
     reads: false,
     limit: /did not complete its frame \d+ within 10000 ms/,
-    ms: 12_000,
+    // The time for the preface has begun with the connection, and the time for the head begins at its end.
+    ms: 22_000,
   },
   'half-open connections': {
     connections: 500,

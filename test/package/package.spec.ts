@@ -247,7 +247,8 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
       join(folder, 'cache'),
     ];
     const named = packages.map((name) => (name === 'nestjs-resilient-grpc' ? packed.tarball : name));
-    await promisify(execFile)('npm', [...args, ...named], { cwd: folder });
+    // As in an application that exists, the first command installs its own dependencies.
+    for (const more of [[], named]) await promisify(execFile)('npm', [...args, ...more], { cwd: folder });
     const lock = json<{ packages: Record<string, { version: string }> }>(join(folder, 'package-lock.json'));
     const major = (name: string) => Number.parseInt(lock.packages[`node_modules/${name}`]!.version);
     expect([major('@nestjs/microservices'), major('@grpc/grpc-js'), major('@grpc/proto-loader')]).toEqual([nest, 1, 0]);

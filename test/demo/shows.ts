@@ -5,8 +5,8 @@ import { DemoGateway } from './gateway.js';
 /** What a visitor can do; `show` starts over. */
 const ACTIONS = ['show', 'kill', 'freeze', 'drain'] as const;
 const MAX_FREEZE_MS = 14_000;
-/** Longest pause between two actions, in milliseconds. */
-const MAX_PAUSE_MS = 6_000;
+/** Pause before an action, in milliseconds: who clicks at once freezes a server to which no client is connected. */
+const PAUSE_MS = { least: 1_000, most: 6_000 };
 
 interface LiveState {
   readonly upstream: string;
@@ -25,7 +25,11 @@ export async function playShows(seed: number, count: number, env: NodeJS.Process
   const gateway = await DemoGateway.start(env);
   const worst: string[] = [];
   try {
-    await next(gateway, isFree);
+    const pause = async () => {
+      await next(gateway, isFree);
+      await delay(PAUSE_MS.least + random() * (PAUSE_MS.most - PAUSE_MS.least));
+    };
+    await pause();
     for (let played = 0; played < count; played++) {
       const action = ACTIONS[Math.trunc(random() * ACTIONS.length)]!;
       if (action === 'show') {
@@ -37,8 +41,7 @@ export async function playShows(seed: number, count: number, env: NodeJS.Process
         await delay(random() * MAX_FREEZE_MS);
         await gateway.post('/faults/start');
       }
-      await next(gateway, isFree);
-      await delay(random() * MAX_PAUSE_MS);
+      await pause();
       const { results } = await next(gateway);
       const lost = results.map((card) => card.failed + card.unsafeInFlightFailed + card.waiting);
       if (lost[2]! > Math.max(lost[0]!, lost[1]!))

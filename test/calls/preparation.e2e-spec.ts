@@ -3,6 +3,7 @@ import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, scene, turns, type ClientSettings } from './support.js';
+import { block } from '../support/block.mjs';
 
 const forever = (): Promise<never> => new Promise(() => undefined);
 
@@ -136,6 +137,19 @@ describe('a call that waits for the metadata of a further attempt', () => {
 });
 
 describe('a call that waits for call credentials', () => {
+  it('is not sent if the deadline passes, and the credentials respond, while the event loop is blocked', async () => {
+    const { echo, server, client } = await scene();
+    await client.waitForReady();
+    const { plugin, respond, requested } = slowCredentials();
+    const failure = failureOf(callOnce(echo, 'unsafeUnary', { credentials: plugin, timeoutMs: 100 }));
+    await waitFor(() => requested.times === 1);
+    // Due after the deadline.
+    setTimeout(respond, 120);
+    block(300);
+    expect(await failure).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no' });
+    expect(server.counts().calls).toBe(0);
+  });
+
   it.each(EACH_METHOD)(
     'reports reachedServer no and the cause if the deadline of a %s call passes while it waits for call credentials',
     async (method) => {

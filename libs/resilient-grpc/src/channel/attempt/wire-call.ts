@@ -288,9 +288,10 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
   }
 
   private expire(): void {
-    const isLate = this.clock.epoch() - this.deadline > MAX_LATE_MS;
+    // A call without a connection must end at once: it would otherwise be sent if it got one in this turn.
+    const mayBeAnswered = this.placement !== undefined && this.clock.epoch() - this.deadline > MAX_LATE_MS;
     // What arrived while this process was blocked may be an answer, and is read before the next turn.
-    if (isLate) this.clock.defer(() => this.endAtDeadline());
+    if (mayBeAnswered) this.clock.defer(() => this.endAtDeadline());
     else this.endAtDeadline();
   }
 

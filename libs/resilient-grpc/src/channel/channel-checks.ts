@@ -46,7 +46,7 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
   }
   if (url.startsWith('kubernetes:')) return kubernetesProblem(url);
   const [, own] = SCHEME.exec(url) ?? [];
-  if (own !== undefined && isUnresolvable(url))
+  if (own !== undefined && resolverProblem(url) !== undefined)
     return `expected a scheme that has a resolver (dns, ipv4, ipv6, unix, kubernetes, or a registered one), got '${own}' in '${url}'`;
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
   if (authority !== undefined && !isNameServer(authority))
@@ -90,27 +90,23 @@ function hasCustomResolver(url: string): boolean {
   }
 }
 
-/** True if grpc-js would look up `url`, which has a scheme, as a host, because no resolver is registered for the scheme. */
-function isUnresolvable(url: string): boolean {
+/** Returns why no resolver accepts `url`, which has a scheme other than `dns:`, in the words of grpc-js or the resolver. */
+function resolverProblem(url: string): string | undefined {
   try {
     registeredResolver(url);
-    return false;
+    return undefined;
   } catch (error) {
-    return (error as Error).message.startsWith('No resolver');
+    return (error as Error).message;
   }
 }
 
 /** Describes why no resolver accepts a `kubernetes:` target; `undefined` if one does. */
 function kubernetesProblem(url: string): string | undefined {
-  try {
-    registeredResolver(url);
-    return undefined;
-  } catch (error) {
-    const { message } = error as Error;
-    if (isUnresolvable(url))
-      return "expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() from nestjs-resilient-grpc/kubernetes before the module that contains this client is configured";
-    return message;
-  }
+  const problem = resolverProblem(url);
+  // grpc-js has no resolver for the scheme.
+  return problem?.startsWith('No resolver') === true
+    ? "expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() from nestjs-resilient-grpc/kubernetes before the module that contains this client is configured"
+    : problem;
 }
 
 /** True if `authority` is a valid name server. grpc-js passes it to Node's resolver, which throws otherwise. */

@@ -176,7 +176,7 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
   readonly connections = new PolicyConnections(() => this.isBalancing);
   /**
    * Connections that an update has released. The update may use them again, because round_robin recreates its children. After an update
-   * without addresses, or failed lookups, the next addresses may use them again.
+   * without addresses, and failed lookups that follow it, the next addresses may use them again.
    */
   private released: Set<ObservedConnection> | undefined;
   /** The resolver's reason for an update without addresses, while the child policy handles the update. */
@@ -414,8 +414,9 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
     const health = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
     this.isHeld = health !== undefined;
     const before = this.childState;
+    const mayReuse = endpoints.ok ? endpoints.value.length === 0 : this.released !== undefined;
     try {
-      return this.updating(() => this.child.updateAddressList(...update), endpoints.ok && endpoints.value.length > 0);
+      return this.updating(() => this.child.updateAddressList(...update), !mayReuse);
     } finally {
       // The child policy has reported no failure, because it uses the previous addresses.
       if (this.childState === before) this.unresolved = undefined;

@@ -93,7 +93,7 @@ export class SuspicionWatch {
     for (const { connection, state } of suspects) {
       if (!isDead(state)) continue;
       this.report(connection, state, 'new-channel');
-      connection.destroy('suspicion');
+      connection.destroy();
     }
   }
 
@@ -177,7 +177,7 @@ export class SuspicionWatch {
       this.suspects.delete(connection.address);
       this.replacedByOthers += 1;
       this.report(connection, state, 'other-connections');
-      connection.destroy('suspicion');
+      connection.destroy();
     } else if (this.events.wanted) {
       this.events.emit({ type: 'dead-connection', ...this.silenceOf(connection, state) });
     }

@@ -1,13 +1,7 @@
-/**
- * Releases of grpc-js that all tests pass with, except those of what grpc-js itself does. Earlier ones lack public names that the library uses.
- * Later patches of the newest minor version count as tested.
- */
-export const TESTED_GRPC_JS = { oldest: '1.14.0', newest: '1.14.7' };
-
-export const TESTED_VERSIONS =
-  TESTED_GRPC_JS.oldest === TESTED_GRPC_JS.newest
-    ? TESTED_GRPC_JS.oldest
-    : `${TESTED_GRPC_JS.oldest} to ${TESTED_GRPC_JS.newest}`;
+/** Oldest release of grpc-js that the library can use: earlier ones lack public names. */
+export const OLDEST_GRPC_JS = '1.14.0';
+/** Release of grpc-js that all tests pass with. Patches of its minor version count as tested. */
+export const TESTED_GRPC_JS = '1.14.7';
 
 let installed: string | undefined;
 
@@ -27,15 +21,15 @@ export function grpcJsVersion(): string {
 /** Reason why the library cannot run with grpc-js `version`; `undefined` if it can, or if the version is unknown. */
 export function grpcJsProblem(version = grpcJsVersion()): string | undefined {
   const parts = partsOf(version);
-  if (parts === undefined || compare(parts, partsOf(TESTED_GRPC_JS.oldest) ?? []) >= 0) return undefined;
-  return `expected ${TESTED_GRPC_JS.oldest} or later, got ${version}; run npm install @grpc/grpc-js@^${TESTED_GRPC_JS.oldest}`;
+  if (parts === undefined || compare(parts, partsOf(OLDEST_GRPC_JS) ?? []) >= 0) return undefined;
+  return `expected ${OLDEST_GRPC_JS} or later, got ${version}; run npm install @grpc/grpc-js@^${OLDEST_GRPC_JS}`;
 }
 
-/** True if `version` is of a later minor version than the tested releases; false if it is unknown. */
+/** True if `version` is of a later minor version than the tested release; false if it is unknown. */
 export function isUntested(version: string): boolean {
   const parts = partsOf(version);
   if (parts === undefined) return false;
-  const newest = partsOf(TESTED_GRPC_JS.newest)?.slice(0, 2) ?? [];
+  const newest = partsOf(TESTED_GRPC_JS)?.slice(0, 2) ?? [];
   return compare(parts.slice(0, 2), newest) > 0;
 }
 

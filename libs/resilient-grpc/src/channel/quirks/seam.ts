@@ -1,5 +1,5 @@
 import type { UntestedVersion } from '../../call/call-event.js';
-import { grpcJsVersion, isUntested, TESTED_VERSIONS } from './grpc-js-version.js';
+import { grpcJsVersion, isUntested, TESTED_GRPC_JS } from './grpc-js-version.js';
 
 /** Private names of grpc-js or Node that a feature depends on. Any release may change them. */
 export interface Seam {
@@ -68,7 +68,7 @@ function missingFrom(seams: readonly Seam[], on: string, subject: unknown): read
 function untestedVersion(missing: readonly Missing[]): UntestedVersion {
   return {
     installed: `@grpc/grpc-js ${grpcJsVersion() || '(unknown version)'} on ${runtime()}`,
-    tested: `@grpc/grpc-js ${TESTED_VERSIONS}`,
+    tested: `@grpc/grpc-js ${TESTED_GRPC_JS}`,
     missing: [...new Set(missing.flatMap(({ names }) => names))],
     lost: [...new Set(missing.map(({ lost }) => lost))],
   };

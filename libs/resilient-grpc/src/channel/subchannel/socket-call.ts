@@ -75,7 +75,7 @@ export class SocketCall implements ResponseHandler {
   private lacksTrailers = false;
   private isClosedHere = false;
   private isDropped = false;
-  private hasTooManyFields = false;
+  private hasTooLargeHeaders = false;
   private readonly fieldCount: number;
   /** What the requests waited for when this side ended the call. */
   private lastObstacle: SendObstacle | undefined = undefined;
@@ -162,9 +162,14 @@ export class SocketCall implements ResponseHandler {
     return this.status === undefined ? this.stream.obstacle : this.lastObstacle;
   }
 
+  /** True if the peer has refused the request, and may have done so because of the number of its header fields. */
+  private get hasTooManyFields(): boolean {
+    return this.resetCode === HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM && this.fieldCount > NODE_MAX_FIELDS;
+  }
+
   get facts(): CallFacts {
     const { connection, unprocessed, httpStatus, resetCode, lacksTrailers, isClosedHere: closedHere, isDropped } = this;
-    const { hasTooManyFields } = this;
+    const { hasTooManyFields, hasTooLargeHeaders } = this;
     const { goawayCode, isUsable, hasTimedOut, resetsStreams } = connection;
     const acceptsNoStreams = !isUsable;
     const timedOut = isDropped && hasTimedOut;
@@ -180,6 +185,7 @@ export class SocketCall implements ResponseHandler {
         acceptsNoStreams,
         resetsStreams,
         hasTooManyFields,
+        hasTooLargeHeaders,
         timedOut,
       },
     };
@@ -211,7 +217,7 @@ export class SocketCall implements ResponseHandler {
   }
 
   failed(failure: ResponseFailure): void {
-    const { cause, code, details, progress } = failure;
+    const { cause, code, details, progress, protection } = failure;
     const metadata = new Metadata();
     if (progress === 'never-sent') this.unprocessed = 'never-sent';
     switch (cause) {
@@ -220,8 +226,7 @@ export class SocketCall implements ResponseHandler {
         if (cause === 'reset') this.connection.streamReset(this.stream.id);
         this.resetCode = code;
         this.lacksTrailers = cause === 'no-trailers';
-        if (code === HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM && this.fieldCount > NODE_MAX_FIELDS) {
-          this.hasTooManyFields = true;
+        if (this.hasTooManyFields) {
           const text =
             `The server refused the request, which has ${String(this.fieldCount)} header fields; servers on Node take at most ` +
             `${String(NODE_MAX_FIELDS)}: send less metadata`;
@@ -245,6 +250,7 @@ export class SocketCall implements ResponseHandler {
         break;
       case 'too-large':
         this.isClosedHere = true;
+        this.hasTooLargeHeaders = protection === 'header-list';
         this.endNow({ code: StatusCode.RESOURCE_EXHAUSTED, details, metadata });
         break;
       case 'protocol':

@@ -177,9 +177,9 @@ export class SubchannelConnection implements SocketOwner {
     this.tcp?.once('close', listener);
   }
 
-  /** Closes the connection immediately, because the peer did not respond. Its calls fail like calls on a lost one. */
-  destroy(protection: Extract<ProtectionId, 'suspicion'>): void {
-    this.protection = protection;
+  /** Closes the connection immediately, because the peer did not respond to a liveness probe. Its calls fail like calls on a lost one. */
+  destroy(): void {
+    this.protection = 'suspicion';
     this.recordTimeout();
     // A reset, because a peer that does not respond would not acknowledge the end, either. Unix sockets, which have no port, have no resets.
     if (this.tcp?.remotePort === undefined) this.tcp?.destroy();

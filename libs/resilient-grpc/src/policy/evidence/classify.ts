@@ -80,6 +80,8 @@ export interface WireEvidence {
   readonly acceptsNoStreams: boolean;
   /** True if the peer refused the request because of the number of its header fields. */
   readonly hasTooManyFields?: boolean;
+  /** True if this side refused the headers or trailers of the response because of their size. */
+  readonly hasTooLargeHeaders?: boolean;
   /** True if the peer has reset a stream of the connection that was opened after another reset: it does not just close the connection. */
   readonly resetsStreams?: boolean;
   /** True if the connection ended because the peer no longer responded: TCP, a keepalive ping, or a probe timed out. */
@@ -158,8 +160,7 @@ export function classify(e: AttemptEvidence): Verdict {
   if (e.code === StatusCode.OK && e.endedHere !== 'protocol' && e.endedHere !== 'serialize') return SUCCESS;
   if (e.endedHere !== 'no') return classifyLocalEnd(e);
   if (!e.picked) return classifyNotPicked(e);
-  if (e.wire?.closedHere === true && text.RESPONSE_HEADERS_TOO_LARGE.test(e.details))
-    return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, e.details);
+  if (e.wire?.hasTooLargeHeaders === true) return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, e.details);
   return hasResponseBegun(e) ? classifyWithResponse(e) : classifyWithoutResponse(e);
 }
 

@@ -27,8 +27,6 @@ export const CREDENTIALS_FAILED =
   /^(?:Invalid status from control plane: \d+ [A-Z_]+ )?Getting metadata from plugin failed\b/;
 /** Response larger than `grpc.max_receive_message_length`. grpc-js rejects it before reading all of it. */
 export const RESPONSE_TOO_LARGE = /^Received message larger than max \(\d+ vs \d+\)$/;
-/** Headers or trailers larger than this side accepts. */
-export const RESPONSE_HEADERS_TOO_LARGE = /^Received (?:headers|trailers) larger than max /;
 /** Request larger than `grpc.max_send_message_length`. */
 export const REQUEST_TOO_LARGE = /^Attempted to send message with a size larger than\b/;
 /** Details with which grpc-js, gRPC's C core, grpc-go, and grpc-java reject a request that exceeds a limit of the server. */

@@ -170,14 +170,10 @@ export class HpackDecoder {
     this.at = before;
     if (!(bytes[at]! & HUFFMAN)) return bytes.toString('latin1', from, from + length);
     const bound = decodedBound(length);
-    if (bound > MAX_SCRATCH_BYTES) return decodedIn(Buffer.allocUnsafeSlow(bound), bytes, from, from + length);
-    if (bound > scratch.length) scratch = Buffer.allocUnsafeSlow(bound);
-    return decodedIn(scratch, bytes, from, from + length);
+    const target = bound > scratch.length ? Buffer.allocUnsafeSlow(bound) : scratch;
+    if (bound <= MAX_SCRATCH_BYTES) scratch = target;
+    return target.toString('latin1', 0, decodeHuffman(bytes, from, from + length, target));
   }
-}
-
-function decodedIn(target: Buffer, bytes: Buffer, from: number, end: number): string {
-  return target.toString('latin1', 0, decodeHuffman(bytes, from, end, target));
 }
 
 function hashOf(bytes: Uint8Array, at: number, end: number): number {

@@ -307,13 +307,15 @@ it('ends a connection whose client reads nothing', async () => {
   expect(scene.events).toEqual(['request', 'lost']);
 });
 
-it('tells the client why, even if input of the client is unread', async () => {
+it('tells a client that is at fault why, and closes its connection a second later, even if its input is unread', async () => {
   const scene = await Scene.start();
   const client = scene.connect();
   client.socket.write(Buffer.concat([GREETING, frame(FRAME.pushPromise, 4, 1, numbers(2)), Buffer.alloc(3_000_000)]));
   await client.got('GOAWAY PUSH_PROMISE');
   client.socket.end();
-  await scene.clock.advanceAsync(1_000);
+  await scene.clock.advanceAsync(999);
+  expect(scene.sockets[0]?.writableEnded).toBe(false);
+  await scene.clock.advanceAsync(1);
   await client.closed();
   expect(client.error).toBeUndefined();
 });

@@ -26,6 +26,8 @@ const SETTINGS = settings(
   [SETTING.maxHeaderListSize, 65_535],
 );
 
+const LAST_PING = Buffer.from('the last');
+
 /** Waits until a peer in the same process has read and handled all bytes sent to it. */
 export async function turns(count = 4): Promise<void> {
   for (let i = 0; i < count; i++) await turn();
@@ -76,6 +78,8 @@ interface Connection {
   /** Unanswered streams. */
   readonly open: number[];
   isBroken: boolean;
+  /** Called when the client has handled all frames sent before `LAST_PING`. */
+  caughtUp: () => void;
 }
 
 /** A server that writes raw HTTP/2 frames. It serves every call correctly, except while a sequence holds calls. */
@@ -138,6 +142,13 @@ export class HostileServer {
       socket.write(SETTINGS);
       if (ending === 'answer') for (const stream of open.splice(0)) socket.write(answer(stream));
       open.length = 0;
+      // Otherwise, frames of the sequence could reach the stream of a later call, and its limits could refuse that call.
+      const caughtUp = new Promise<void>((resolve) => {
+        connection.caughtUp = resolve;
+        socket.once('close', resolve);
+      });
+      socket.write(ping(LAST_PING));
+      await caughtUp;
     }
     await turns();
   }
@@ -152,7 +163,7 @@ export class HostileServer {
   }
 
   private async accept(socket: Socket): Promise<void> {
-    const connection: Connection = { socket, open: [], isBroken: false };
+    const connection: Connection = { socket, open: [], isBroken: false, caughtUp: () => undefined };
     this.connections.add(connection);
     socket.on('error', () => undefined);
     socket.once('close', () => this.connections.delete(connection));
@@ -171,6 +182,7 @@ export class HostileServer {
     const { socket } = connection;
     const isAck = (flags & FLAG.ack) !== 0;
     if (type === FRAME.headers) this.onRequest(connection, stream);
+    if (type === FRAME.ping && isAck && payload.equals(LAST_PING)) connection.caughtUp();
     if (!socket.writable) return;
     if (type === FRAME.settings && !isAck) socket.write(settingsAck());
     if (type === FRAME.ping && !isAck) socket.write(ping(payload, FLAG.ack));

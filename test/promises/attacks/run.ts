@@ -97,7 +97,7 @@ function judge(attack: string, ours: Figures, theirs: Figures): Judgment[] {
       ? []
       : [
           // A server sends what its client asks for, so the bytes of attacks on clients differ.
-          theirShare > 1 && attack in SERVER_ATTACKS
+          theirShare > 1 && attack in SERVER_ATTACKS && Number.isFinite(ratio)
             ? row('CPU per byte, relative to theirs', ratio, { atMost: 2 }, true)
             : row('CPU, % of a core', share, { atMost: 2 * Math.max(1, theirShare) }, true),
           row('p99 of honest calls, ms', ours['p99, ms'], { atMost: 2 * Math.max(1, Number(theirs['p99, ms'])) }, true),

@@ -314,6 +314,7 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
   'SETTINGS flood beside many streams': {
     setup: () => times(300, (n) => begin(2 * n + 1)),
     bytes: () => settings(...Array.from({ length: 2_700 }, (_, n) => [SETTING.initialWindowSize, 65_535 + n] as const)),
+    limit: /more than 32 settings in a frame/,
   },
   'PING flood without reading': {
     reads: false,
@@ -391,6 +392,8 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
   },
   'idle connections': {
     connections: 2_500,
+    // What is refused costs the server less than what is accepted, but the attacker could have it refused a hundred times as often.
+    isOnce: true,
     options: { connections: { max: 1_000 } },
     limit: /refused: more than 1000 connections/,
     ms: 6_000,

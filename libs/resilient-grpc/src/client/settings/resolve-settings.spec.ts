@@ -52,6 +52,11 @@ describe('default settings', () => {
     expect(settings.channel.credentials.current._isSecure()).toBe(false);
   });
 
+  it("reconnects at least twice a second on grpc-js's transport, where a longer backoff misses servers that plain clients find", () => {
+    const { channelOptions } = resolve({ transport: 'grpc-js' }).settings.channel;
+    expect(channelOptions['grpc.max_reconnect_backoff_ms']).toBe(500);
+  });
+
   it('takes the size of the retry buffers from channelOptions, else from the defaults of grpc-js', () => {
     expect(resolve({}).settings.replayBytes).toEqual({ perCall: 1 << 20, perClient: 1 << 24 });
     const channelOptions = { 'grpc.per_rpc_retry_buffer_size': 5, 'grpc.retry_buffer_size': 7 };

@@ -668,7 +668,7 @@ describe('peers that violate the protocol', () => {
     ['PRIORITY', frame(2, 0, 1, '0000000000')],
     ['RST_STREAM', frame(3, 0, 3, '00000000')],
     ['SETTINGS', frame(4, 0, 0)],
-    ['SETTINGS', frame(4, 0, 0, '000400000001'.repeat(50))],
+    ['SETTINGS', frame(4, 0, 0, '000400000001'.repeat(32))],
     ['SETTINGS acknowledgement', frame(4, 1, 0)],
     ['PING acknowledgement', frame(6, 1, 0, '0000000000000000')],
     ['GOAWAY', frame(7, 0, 0, '0000000100000000')],
@@ -691,6 +691,16 @@ describe('peers that violate the protocol', () => {
         expect(open.failure).toMatchObject({ cause: 'lost', code: ENHANCE_YOUR_CALM });
       }
     }
+  });
+
+  it.each([
+    [32, undefined],
+    [33, 'more than 32 settings in a frame'],
+  ])('of %i settings end the connection if they are more than peers on Node take', (count, details) => {
+    const scene = Scene.started();
+    scene.connection.receive(frame(4, 0, 0, 'fff000000001'.repeat(count)));
+    expect(scene.end?.details).toBe(details);
+    if (details !== undefined) expect(scene.end).toMatchObject({ protection: 'frames-without-effect' });
   });
 
   it('leave a connection alone whose calls were cancelled while their responses were on the way', () => {

@@ -46,6 +46,9 @@ const FRAMES_PER_STREAM = 4;
 const FRAMES_PER_DATA = 1;
 /** Size of a part of a message below which its DATA frame counts only if it is the last: peers choose the size of the parts. */
 const MIN_PART_BYTES = 64;
+/** Number of settings in a frame, as in `node:http2`: more of them only cost time. */
+const MAX_SETTINGS = 32;
+const SETTING_BYTES = 6;
 /** Number of streams whose windows can be changed in the time that other frames need. */
 const STREAMS_PER_FRAME = 64;
 /** Number of streams at the start of the list of ready ones that may have been told before they are removed. */
@@ -479,8 +482,10 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   protected abstract readonly maxEnablePush: number;
 
   settings(bytes: Buffer, from: number, end: number): void {
+    if (end - from > MAX_SETTINGS * SETTING_BYTES)
+      excess('frames-without-effect', `more than ${String(MAX_SETTINGS)} settings in a frame`);
     let window = this.initialSendWindow;
-    for (let at = from; at < end; at += 6) {
+    for (let at = from; at < end; at += SETTING_BYTES) {
       const value = readUint32(bytes, at + 2);
       switch ((bytes[at]! << 8) | bytes[at + 1]!) {
         case Setting.ENABLE_PUSH:
@@ -502,7 +507,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
           break;
       }
     }
-    // Once, because a frame may contain thousands of changes, and each one changes all streams.
+    // Once, because a frame may contain several changes, and each one changes all streams.
     this.changeSendWindows(window - this.initialSendWindow);
     this.initialSendWindow = window;
     const isFirst = !this.hasSettings;

@@ -35,10 +35,14 @@ class Call {
   /**
    * @param {Client} client
    * @param {number} startedAt
+   * @param {number} patienceMs Its timeout.
+   * @param {boolean} isSafeToRepeat
    */
-  constructor(client, startedAt) {
+  constructor(client, startedAt, patienceMs, isSafeToRepeat) {
     this.client = client;
     this.startedAt = startedAt;
+    this.patienceMs = patienceMs;
+    this.isSafeToRepeat = isSafeToRepeat;
   }
 
   get isOpen() {
@@ -60,7 +64,7 @@ export class Fleet {
   /** @type {Set<Call>} Oldest first. */
   #open = new Set();
   /** @type {Client[]} */
-  #clients = [];
+  clients = [];
 
   /**
    * @param {World} world
@@ -75,20 +79,30 @@ export class Fleet {
     this.meter = new Meter(lengthMs, callsPerMs);
     this.servers = Array.from({ length: world.servers }, () => this.#makeServer());
     this.network = new Network(this.servers, this.clock, this.random);
-    for (let i = 0; i < world.clients; i++) this.#clients.push(policy.open(this));
+    for (let i = 0; i < world.clients; i++) this.clients.push(policy.open(this));
     this.#connectAll();
+  }
+
+  /** Starts calls of random clients at random times, which are identical for every policy. */
+  startTraffic() {
+    const { clients, callsPerSecond, patienceMs } = this.world;
+    const callsPerMs = (clients * callsPerSecond) / 1_000;
     startTraffic(
       this.clock,
       this.#arrivals,
       () => callsPerMs * this.traffic,
-      () => this.#call(),
+      () => {
+        // The cast is safe: the index is valid.
+        const client = /** @type {Client} */ (this.clients[Math.floor(this.#arrivals() * clients)]);
+        this.begin(this.newCall(client, patienceMs));
+      },
     );
   }
 
   /** Connects all clients at no cost, because the simulated fleet has been running for a long time. */
   #connectAll() {
     this.network.isFree = true;
-    for (const client of this.#clients) client.connect();
+    for (const client of this.clients) client.connect();
     this.clock.runDeferred();
     this.network.isFree = false;
   }
@@ -109,14 +123,21 @@ export class Fleet {
     return new Server(model, owner, this.clock);
   }
 
-  #call() {
-    // The cast is safe: the index is valid.
-    const client = /** @type {Client} */ (this.#clients[Math.floor(this.#arrivals() * this.#clients.length)]);
-    const { time } = this.clock;
-    const call = new Call(client, time);
+  /**
+   * @param {Client} client
+   * @param {number} patienceMs
+   * @param {boolean} isSafeToRepeat
+   */
+  newCall(client, patienceMs, isSafeToRepeat = true) {
+    return new Call(client, this.clock.time, patienceMs, isSafeToRepeat);
+  }
+
+  /** @param {Call} call */
+  begin(call) {
+    const { client, startedAt, patienceMs } = call;
     this.#open.add(call);
-    this.clock.runAt(time + this.world.patienceMs, () => this.#deadlinePassed(call));
-    this.meter.called(time, call, client.isConnected);
+    this.clock.runAt(startedAt + patienceMs, () => this.#deadlinePassed(call));
+    this.meter.called(startedAt, call, client.isConnected);
     client.begin(call);
   }
 
@@ -161,7 +182,7 @@ export class Fleet {
 
   /** Returns the deadline of a call in milliseconds since 1970, as the library expects it. @param {Call} call */
   deadlineOf(call) {
-    return this.clock.epoch() - this.clock.time + call.startedAt + this.world.patienceMs;
+    return this.clock.epoch() - this.clock.time + call.startedAt + call.patienceMs;
   }
 
   /**
@@ -191,7 +212,7 @@ export class Fleet {
     const { time } = this.clock;
     Object.assign(call, { server, sentAt: time, phase: 'running' });
     this.meter.arrived(time);
-    this.servers[server]?.takeCall(call, call.attempts, call.startedAt + this.world.patienceMs - time);
+    this.servers[server]?.takeCall(call, call.attempts, call.startedAt + call.patienceMs - time);
   }
 
   /**
@@ -228,7 +249,7 @@ export class Fleet {
   stop(index) {
     this.servers[index]?.stop();
     this.network.serverStopped(index);
-    for (const client of this.#clients) client.connectionLost(index);
+    for (const client of this.clients) client.connectionLost(index);
     for (const call of [...this.#open]) {
       if (call.phase === 'running' && call.server === index) call.client.attemptLost(call);
     }

@@ -26,6 +26,7 @@ export { classify } from '../../libs/resilient-grpc/dist/policy/evidence/classif
 export { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../libs/resilient-grpc/dist/policy/overload/overload-queue.js';
 export { OverloadQueue, ServiceTime } from '../../libs/resilient-grpc/dist/policy/overload/overload-queue.js';
 export { DEFAULT_RELEASE_POLICY } from '../../libs/resilient-grpc/dist/policy/queue-release/release-pace.js';
+export { MAX_BACKOFF_MS, firstBackoffMs } from '../../libs/resilient-grpc/dist/policy/reconnect/reconnect-times.js';
 export { backoffMs } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 export { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 export {

@@ -6,7 +6,7 @@ import { Subchannel } from './subchannel.mjs';
 
 /**
  * @typedef {object} PlainOptions
- * @property {{ readonly initialMs: number, readonly maxMs: number }} backoff Reconnect backoff.
+ * @property {import('./subchannel.mjs').Backoff} backoff
  * @property {boolean} retries
  * @property {number} [attemptTimeoutMs]
  */

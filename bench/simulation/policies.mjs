@@ -32,7 +32,7 @@ import { ResilientClient } from './resilient-client.mjs';
 const { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier } = DEFAULT_RETRY_POLICY;
 
 /** Constants of this library. */
-const CONSTANTS = {
+export const CONSTANTS = {
   budget: DEFAULT_BUDGET_POLICY,
   release: DEFAULT_RELEASE_POLICY,
   retry: { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier },
@@ -41,8 +41,8 @@ const CONSTANTS = {
 /** @typedef {typeof CONSTANTS} Constants */
 
 /** A common setting for fast reconnects. */
-const SHORT_BACKOFF = { initialMs: 100, maxMs: 1_000 };
-const GRPC_JS_BACKOFF = { initialMs: 1_000, maxMs: 120_000 };
+const SHORT_BACKOFF = { firstMs: () => 100, maxMs: 1_000 };
+export const GRPC_JS_BACKOFF = { firstMs: () => 1_000, maxMs: 120_000 };
 
 /** @type {readonly Policy[]} */
 export const POLICIES = [

@@ -3,9 +3,11 @@ import {
   CallRelease,
   DEFAULT_CLIENT_SETTINGS,
   EventHub,
+  MAX_BACKOFF_MS,
   ManagedChannel,
   OUTAGE_GRACE_JITTER,
   connectFailure,
+  firstBackoffMs,
   jitter,
 } from './internals.mjs';
 import { Subchannel } from './subchannel.mjs';
@@ -13,8 +15,6 @@ import { Subchannel } from './subchannel.mjs';
 /** @typedef {import('./fleet.mjs').Fleet} Fleet */
 
 const TARGET = 'fleet:50051';
-/** The backoff that client/settings/resolve-channel-settings.ts passes to grpc-js, without the jitter of the first backoff (±50%). */
-const BACKOFF = { initialMs: 1_000, maxMs: 5_000 };
 
 /** The library's channel with all of its decisions, on top of a model of grpc-js's channel. */
 export class SimulatedChannel extends ManagedChannel {
@@ -75,7 +75,8 @@ class SimulatedWireChannel {
         if (this.#connection !== undefined) this.#connection.bytesRead++;
       },
     };
-    this.#subchannel = new Subchannel(BACKOFF, this, fleet.network, clock, random);
+    const backoff = { firstMs: () => firstBackoffMs(MAX_BACKOFF_MS, random), maxMs: MAX_BACKOFF_MS };
+    this.#subchannel = new Subchannel(backoff, this, fleet.network, clock, random);
   }
 
   get ready() {

@@ -46,9 +46,11 @@ export class ResilientClient {
   /**
    * @param {Fleet} fleet
    * @param {import('./policies.mjs').Constants} constants
+   * @param {boolean} [waitForReady]
    */
-  constructor(fleet, constants) {
+  constructor(fleet, constants, waitForReady = undefined) {
     this.fleet = fleet;
+    this.waitForReady = waitForReady;
     this.channel = SimulatedChannel.open(fleet, constants);
     this.#retries = new Retries(fleet, constants.budget, constants.retry);
   }
@@ -208,7 +210,6 @@ export class ResilientClient {
 
 /** An entry in the queue of a channel. */
 class Waiter {
-  waitForReady = undefined;
   bytes = 100;
   expectsPromptResponse = true;
   path = PATH;
@@ -221,6 +222,7 @@ class Waiter {
   constructor(client, call, rateLimited) {
     const { fleet } = client;
     this.client = client;
+    this.waitForReady = client.waitForReady;
     this.call = call;
     this.rateLimited = rateLimited;
     this.waitingSince = fleet.clock.now();

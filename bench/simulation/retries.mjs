@@ -3,7 +3,7 @@ import { AttemptHistory, DEFAULT_RETRY_POLICY, DefaultBudget } from './internals
 export const NO_METADATA = { get: () => [], getOptions: () => ({}) };
 const REGISTRY = { accepting: 'yes', drainUntil: Infinity };
 
-/** The retry decisions and the budget of a client of this library, for unary calls of a method that is safe to repeat. */
+/** The retry decisions and the budget of a client of this library, for unary calls. */
 export class Retries {
   #context;
 
@@ -20,21 +20,21 @@ export class Retries {
       client,
       policy: { retry: { ...DEFAULT_RETRY_POLICY, ...retry } },
       hedging: undefined,
-      isSafeToRepeat: true,
     };
   }
 
   /**
    * Decides whether the failed attempt of a call is retried.
    *
-   * @param {{ attempts: number, history?: AttemptHistory }} call
+   * @param {{ attempts: number, isSafeToRepeat?: boolean, history?: AttemptHistory }} call
    * @param {object} end
    * @param {import('./internals.mjs').Verdict} verdict
    * @param {number} deadline Milliseconds since 1970.
    */
   decide(call, end, verdict, deadline) {
     call.history ??= new AttemptHistory();
-    return call.history.judge(this.#context, end, verdict, {
+    const { isSafeToRepeat = true } = call;
+    return call.history.judge({ ...this.#context, isSafeToRepeat }, end, verdict, {
       options: undefined,
       deadline,
       attempts: call.attempts,

@@ -51,6 +51,7 @@ export function simulate(world, policy, faults, seconds) {
       fleet.meter.faultOver(fault.to);
     });
   }
+  fleet.startTraffic();
   fleet.clock.run(lengthMs + world.patienceMs);
   // Counts only calls that started within `seconds`. The simulation runs longer by `patienceMs`, so that the last of these calls can
   // finish.

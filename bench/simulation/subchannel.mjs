@@ -2,9 +2,7 @@
 /** @typedef {import('./network.mjs').Network} Network */
 /** @typedef {Extract<import('./internals.mjs').ConnectFailureKind, 'refused' | 'silent'>} FailureKind */
 
-/**
- * Factor by which the backoff grows. This factor and the jitter are those of grpc-js's backoff-timeout.js. The first backoff has no jitter.
- */
+/** Factor by which the backoff grows. This factor and the jitter are those of grpc-js's backoff-timeout.js. */
 const GROWTH = 1.6;
 const JITTER = 0.2;
 
@@ -17,12 +15,19 @@ const JITTER = 0.2;
  * @property {() => number} connectTimeoutMs Maximum duration of the handshake of an attempt; Infinity for no limit.
  */
 
+/**
+ * @typedef {object} Backoff
+ * @property {() => number} firstMs The first backoff of an outage.
+ * @property {number} maxMs
+ */
+
 /** A subchannel of grpc-js: one connection, and the backoff between its attempts, measured from the start of each attempt. */
 export class Subchannel {
   /** @type {'idle' | 'connecting' | 'backoff' | 'ready'} */
   state = 'idle';
   /** Index of the connected server; -1 if not connected. */
   server = -1;
+  #firstMs;
   #nextMs;
   #backoffUntil = 0;
   /** @type {{ readonly id: unknown } | undefined} */
@@ -30,7 +35,7 @@ export class Subchannel {
   #connecting = -1;
 
   /**
-   * @param {{ readonly initialMs: number, readonly maxMs: number }} backoff
+   * @param {Backoff} backoff
    * @param {SubchannelOwner} owner
    * @param {Network} network
    * @param {SimulatedClock} clock
@@ -42,7 +47,8 @@ export class Subchannel {
     this.network = network;
     this.clock = clock;
     this.random = random;
-    this.#nextMs = backoff.initialMs;
+    this.#firstMs = backoff.firstMs();
+    this.#nextMs = this.#firstMs;
   }
 
   /** End of the backoff; `undefined` if not in backoff. */
@@ -72,7 +78,7 @@ export class Subchannel {
   endBackoff() {
     if (this.state !== 'backoff') return;
     this.#clear();
-    this.#nextMs = this.backoff.initialMs;
+    this.#nextMs = this.#firstMs;
     this.connect();
   }
 
@@ -81,7 +87,8 @@ export class Subchannel {
     this.#clear();
     this.state = 'ready';
     this.server = server;
-    this.#nextMs = this.backoff.initialMs;
+    this.#firstMs = this.backoff.firstMs();
+    this.#nextMs = this.#firstMs;
     this.owner.onReady();
   }
 

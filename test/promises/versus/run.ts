@@ -1,6 +1,7 @@
 // npm run promises -- versus [--seed N --minutes 60 --seconds 90 --rate 50 --transport socket|grpc-js]: random schedules of faults, with
 // clients of this library and Nest's side by side. Repeats each schedule that breaks a bound, and shrinks it if it breaks again in most of
-// the repeats. --schedule FILE runs one schedule, as printed, --repeats times (1).
+// the repeats. --schedule FILE runs one schedule, as printed, --repeats times (1). --simulated N runs N schedules in virtual time instead;
+// --as-simulated runs schedules of the same kinds in real time, and compares the failures of Nest's clients with those in virtual time.
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { seededRandom } from '../../unit-support/seeded-random.mjs';
@@ -8,12 +9,14 @@ import { exitWithUsage } from '../usage.js';
 import { breaksOf, ByKind, failedOf, outagesOf, whyVoid, wronglyEndedBy, type Break, type Figures } from './judge.js';
 import { runSchedule, type WatchedRun } from './run-schedule.js';
 import { drawSchedule, kindOf, shrink, SIDES, type Schedule, type Side } from './schedule.js';
+import { drawSimulated, simulateSchedule } from './simulated-run.js';
 
 const USAGE =
-  'Usage: npm run promises -- versus [--seed N --minutes N --seconds N --rate N --transport socket|grpc-js --schedule FILE --repeats N]';
+  'Usage: npm run promises -- versus [--seed N --minutes N --seconds N --rate N --transport socket|grpc-js --schedule FILE --repeats N --simulated N --as-simulated]';
 const text = { type: 'string' } as const;
 const options = {
   ...{ seed: text, minutes: text, seconds: text, rate: text, transport: text, schedule: text, repeats: text },
+  ...{ simulated: text, 'as-simulated': { type: 'boolean' } as const },
 };
 
 function parse() {
@@ -44,6 +47,9 @@ if (transport !== undefined && transport !== 'socket' && transport !== 'grpc-js'
 const [REPEATS, BROKEN_REPEATS] = [5, 3];
 /** Runs of a smaller schedule, and in how many it must break to be taken. */
 const [SHRINK_RUNS, SHRINK_BROKEN] = [3, 2];
+/** Calls per second of a client in virtual time, and the share by which failures of plain clients may differ from real ones. */
+const SIMULATED_RATE = 10;
+const SIMULATED_SHARE = 0.1;
 const MAX_VOID_SHARE = 0.1;
 /** In an hour, each kind of fault occurs at least so often. */
 const PER_HOUR = 10;
@@ -118,13 +124,49 @@ if (values.schedule !== undefined) {
   process.exit(broken > 0 ? 1 : 0);
 }
 
+function printKinds(byKind: ByKind): void {
+  console.log('\nFailed calls by kind of fault, ours : theirs');
+  for (const [kind, { count, failed }] of byKind.kinds)
+    console.log(`  ${kind.padEnd(12)}${String(count).padStart(4)} times, ${pair(failed)}`);
+}
+
+async function runSimulated(count: number): Promise<number> {
+  const random = seededRandom(seed);
+  const byKind = new ByKind();
+  const given = { seconds: numberOf('seconds', 90), rate: numberOf('rate', SIMULATED_RATE) };
+  let broken = 0;
+  for (let index = 0; index < count; index += 1) {
+    const schedule = drawSimulated(Math.trunc(random() * 2 ** 31), given);
+    const simulated = simulateSchedule(schedule);
+    byKind.add(simulated);
+    if (breaksOf(simulated).length === 0) continue;
+    broken += 1;
+    const breaks = (candidate: Schedule) => breaksOf(simulateSchedule(candidate));
+    const smallest = await shrink(schedule, (candidate) => Promise.resolve(breaks(candidate).length > 0));
+    console.log(`${JSON.stringify(smallest)}\n  BROKEN ${breaks(smallest).map(breakText).join('; ')}`);
+  }
+  printKinds(byKind);
+  const failures = byKind.breaks();
+  for (const failure of failures) console.log(`BROKEN ${breakText(failure)}`);
+  console.log(`\n${String(count - broken)} kept, ${String(broken + failures.length)} broken`);
+  return broken + failures.length;
+}
+
+if (values.simulated !== undefined) {
+  console.log(`Versus in virtual time, seed ${String(seed)}`);
+  process.exit((await runSimulated(numberOf('simulated', 1))) > 0 ? 1 : 0);
+}
+
 console.log(`Versus, seed ${String(seed)}, ${String(minutes)} minutes`);
 const random = seededRandom(seed);
 const byKind = new ByKind();
 const smallest: Schedule[] = [];
+/** Failures of plain clients in virtual time, and in real time. */
+const plain = { simulated: 0, real: 0 };
 let [kept, broken, voids, ranMs] = [0, 0, 0, 0];
 while (ranMs < minutes * 60_000) {
-  const schedule = drawSchedule(Math.trunc(random() * 2 ** 31), {
+  const draw = values['as-simulated'] === true ? drawSimulated : drawSchedule;
+  const schedule = draw(Math.trunc(random() * 2 ** 31), {
     ...{ seconds: numberOf('seconds', 90), rate: numberOf('rate', 50) },
     ...(transport && { transport }),
   });
@@ -136,6 +178,12 @@ while (ranMs < minutes * 60_000) {
     continue;
   }
   byKind.add(result);
+  if (values['as-simulated'] === true) {
+    const simulated = failedOf(simulateSchedule(schedule));
+    console.log(`  in virtual time, failed ${pair(simulated)}`);
+    plain.simulated += simulated.theirs;
+    plain.real += failedOf(result).theirs;
+  }
   if (breaks.length === 0 || !(await breaksAgain(schedule, BROKEN_REPEATS - 1, REPEATS - 1))) kept += 1;
   else {
     broken += 1;
@@ -143,13 +191,18 @@ while (ranMs < minutes * 60_000) {
   }
 }
 
-console.log('\nFailed calls by kind of fault, ours : theirs');
-for (const [kind, { count, failed }] of byKind.kinds)
-  console.log(`  ${kind.padEnd(12)}${String(count).padStart(4)} times, ${pair(failed)}`);
+printKinds(byKind);
+if (values['as-simulated'] === true)
+  console.log(
+    `Failed calls of plain clients: ${String(plain.simulated)} in virtual time, ${String(plain.real)} in real time`,
+  );
 const failures = [
   ...byKind.breaks().map(breakText),
   ...(voids > MAX_VOID_SHARE * (kept + broken + voids) ? [`${String(voids)} runs were void; use an idle machine`] : []),
-  ...(minutes >= 60
+  ...(Math.abs(plain.simulated - plain.real) > SIMULATED_SHARE * plain.real
+    ? ["the simulation's plain clients do not fail as Nest's do"]
+    : []),
+  ...(minutes >= 60 && values['as-simulated'] !== true
     ? KINDS.filter((kind) => (byKind.kinds.get(kind)?.count ?? 0) < PER_HOUR).map(
         (kind) => `${kind} occurred too rarely`,
       )

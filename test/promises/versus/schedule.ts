@@ -78,8 +78,12 @@ function oneOf<T>(random: Random, values: readonly [T, ...T[]]): T {
   return values[Math.trunc(random() * values.length)] ?? values[0];
 }
 
-/** Draws a schedule. `given` overrides what is drawn. */
-export function drawSchedule(seed: number, given: Partial<Schedule> = {}): Schedule {
+/** Draws a schedule, with faults of `kinds`. `given` overrides what is drawn. */
+export function drawSchedule(
+  seed: number,
+  given: Partial<Schedule> = {},
+  kinds: readonly [FaultKind, ...FaultKind[]] = FAULTS,
+): Schedule {
   const random = seededRandom(seed);
   const servers = oneOf(random, [1, 1, 2, 3]);
   const shortest = between(random, 500, 5_000);
@@ -104,10 +108,14 @@ export function drawSchedule(seed: number, given: Partial<Schedule> = {}): Sched
     ...(line && { line }),
     ...given,
   };
-  return { ...drawn, faults: given.faults ?? drawFaults(random, drawn) };
+  return { ...drawn, faults: given.faults ?? drawFaults(random, drawn, kinds) };
 }
 
-function drawFaults(random: Random, { seconds, servers, roundRobin }: Omit<Schedule, 'faults'>): readonly Fault[] {
+function drawFaults(
+  random: Random,
+  { seconds, servers, roundRobin }: Omit<Schedule, 'faults'>,
+  kinds: readonly [FaultKind, ...FaultKind[]],
+): readonly Fault[] {
   const faults: Fault[] = [];
   const all = Array.from({ length: servers }, (_, index) => index);
   // Many kills only with short pauses.
@@ -116,7 +124,7 @@ function drawFaults(random: Random, { seconds, servers, roundRobin }: Omit<Sched
   let kills = 0;
   for (let atMs = between(random, 1_000, 4_000); ;) {
     const on = roundRobin && random() < 0.6 ? [Math.trunc(random() * servers)] : all;
-    const fault: Fault = { ...drawFault(random, storm), atMs, on };
+    const fault: Fault = { ...drawFault(random, storm, kinds), atMs, on };
     if (fault.kind === 'kill') kills += on.length;
     const endsAt = atMs + fault.forMs;
     if (endsAt > seconds * 1_000 - LAST_MS || kills > MAX_KILLS) return faults;
@@ -125,9 +133,13 @@ function drawFaults(random: Random, { seconds, servers, roundRobin }: Omit<Sched
   }
 }
 
-function drawFault(random: Random, storm: boolean): Omit<Fault, 'atMs' | 'on'> {
+function drawFault(
+  random: Random,
+  storm: boolean,
+  kinds: readonly [FaultKind, ...FaultKind[]],
+): Omit<Fault, 'atMs' | 'on'> {
   if (storm) return { kind: 'kill', forMs: between(random, 100, 1_500) };
-  const kind = oneOf(random, FAULTS);
+  const kind = oneOf(random, kinds);
   const forMs = between(random, kind === 'kill' || kind === 'freeze' ? 100 : 500, 20_000);
   if (kind === 'slow') return { kind, forMs, everyMs: between(random, 100, 5_000) };
   if (kind === 'goaway') return { kind, forMs, everyMs: between(random, 200, 5_000) };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { breaksOf, ByKind, outagesOf, whyVoid, type EndedConnection, type Run } from './judge.js';
-import { CLIENTS, drawCalls, drawSchedule, kindOf, shrink, type Fault, type Schedule } from './schedule.js';
+import { breaksOf, ByKind, outagesOf, whyVoid, type EndedConnection, type Outage, type Run } from './judge.js';
+import { CLIENTS, drawCalls, drawSchedule, kindOf, shrink, SIDES, type Fault, type Schedule } from './schedule.js';
+import { drawSimulated, simulateSchedule } from './simulated-run.js';
 
 const KILL: Fault = { kind: 'kill', atMs: 2_000, forMs: 1_000, on: [0] };
 const REFUSE: Fault = { kind: 'refuse', atMs: 6_000, forMs: 1_000, on: [0] };
@@ -156,6 +157,34 @@ describe('drawSchedule', () => {
   it('gives each client its rate, in the order of starts', () => {
     expect(CALLS).toHaveLength(CLIENTS * SCHEDULE.rate * SCHEDULE.seconds);
     expect(CALLS.map(({ atMs }) => atMs)).toEqual(CALLS.map(({ atMs }) => atMs).sort((a, b) => a - b));
+  });
+});
+
+describe('in virtual time', () => {
+  const KILLS: Schedule = drawSimulated(1, {
+    ...{ seconds: 20, rate: 10, waits: true, deadlineMs: [5_000, 5_000] },
+    faults: [{ kind: 'kill', atMs: 5_000, forMs: 2_000, on: [0] }],
+  });
+
+  it("fails plain clients' calls until they reconnect, and lets ours wait", () => {
+    const run = simulateSchedule(KILLS);
+    const [{ failed, firstMs }] = outagesOf(run) as [Outage];
+    // Plain clients try again after 1 s, and after 1.28 to 1.92 s more.
+    expect(failed.theirs).toBeGreaterThan(CLIENTS * 10 * 2);
+    expect(failed.theirs).toBeLessThan(CLIENTS * 10 * 3);
+    expect(failed.ours).toBeLessThan(CLIENTS);
+    expect(firstMs.ours).toBeLessThan(500);
+  });
+
+  it('ends every call, and repeats itself with the same seed', () => {
+    const run = simulateSchedule(KILLS);
+    for (const side of SIDES) expect(run.ended[side].filter(Boolean)).toHaveLength(run.calls.length);
+    expect(simulateSchedule(KILLS).ended).toEqual(run.ended);
+  });
+
+  it.each([1, 2, 3, 4, 5])('keeps the bounds in the schedules of seed %i', (seed) => {
+    for (let index = 0; index < 4; index += 1)
+      expect(breaksOf(simulateSchedule(drawSimulated(seed * 100 + index, { rate: 10 })))).toEqual([]);
   });
 });
 

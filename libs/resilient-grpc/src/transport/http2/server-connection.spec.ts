@@ -525,7 +525,7 @@ describe('the client ends the connection', () => {
     expect(scene.end?.details).toBe('too many frames without an effect (SETTINGS)');
   });
 
-  it('by thousands of changes of the window in one frame, not: only the last one is made', () => {
+  it('by changes of the window that the same frame takes back, not: only the last one is made', () => {
     const scene = Scene.started();
     scene.send(begin(1), windowUpdate(1, 1_000));
     scene.send(settings([SETTING.initialWindowSize, 2 ** 31 - 1], [SETTING.initialWindowSize, 65_535]));

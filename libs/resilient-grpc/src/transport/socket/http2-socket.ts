@@ -30,7 +30,7 @@ export const CLOSE_TIMEOUT_MS = 2_000;
  * Milliseconds for which the connection of a client that has violated the protocol or a limit stays open and is not read: the client would open
  * another one at once, which costs more than what was wrong with this one.
  */
-const LINGER_MS = 1_000;
+const LINGER_MS = 5_000;
 /**
  * Bytes per millisecond of a slow line, and bytes that a line and the buffers on its way may hold: a ping waits behind what was sent before
  * it.
@@ -44,6 +44,8 @@ export abstract class Http2Socket {
   protected readonly trace: FrameTrace | undefined;
   protected socket: Socket | undefined;
   protected closeTimer: Timer | undefined;
+  /** The socket, while it is open only so that its client does not connect again. */
+  private lingering: Socket | undefined;
   private error: NodeJS.ErrnoException | undefined;
   private isSecure = false;
   /** Number of calls that keepalive pings are for, and that keep a client running. */
@@ -195,6 +197,14 @@ export abstract class Http2Socket {
     this.closeTimer = new PeerTimer(this.clock, CLOSE_TIMEOUT_MS, () => socket.destroy());
   }
 
+  /** Closes a connection that lingers. */
+  protected stopLingering(): void {
+    const { lingering } = this;
+    this.lingering = undefined;
+    this.closeTimer?.clear();
+    if (lingering !== undefined) this.close(lingering);
+  }
+
   ended(end: ConnectionEnd): void {
     const { socket, error } = this;
     this.pingTimer?.clear();
@@ -204,7 +214,8 @@ export abstract class Http2Socket {
       this.closeTimer?.clear();
       if (end.isPeersFault && this.lingers) {
         socket.pause();
-        this.closeTimer = this.clock.setTimer(() => this.close(socket), LINGER_MS);
+        this.lingering = socket;
+        this.closeTimer = this.clock.setTimer(() => this.stopLingering(), LINGER_MS);
       } else this.close(socket);
     } else socket?.destroy();
     this.told({ ...end, error });

@@ -65,7 +65,11 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
    * @param timeoutMs milliseconds after which further requests are refused even if the client has not acknowledged the drain
    */
   drain(protection: PlannedEnd, timeoutMs = this.options.drainTimeoutMs): void {
-    if (this.http2.isEnded || timeoutMs >= this.drainTimeoutMs) return;
+    if (this.http2.isEnded) {
+      this.stopLingering();
+      return;
+    }
+    if (timeoutMs >= this.drainTimeoutMs) return;
     this.drainTimeoutMs = timeoutMs;
     this.drainTimer?.clear();
     this.drainTimer = new PeerTimer(this.clock, timeoutMs, () => this.http2.refuse('drain-timeout'));
@@ -126,8 +130,8 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
   // ── of the connection ──
 
   protected override get lingers(): boolean {
-    // A client that speaks another protocol may wait for the end.
-    return this.http2.hasClientSettings;
+    // A client that speaks another protocol may wait for the end, and so does a server that drains.
+    return this.http2.hasClientSettings && this.drainTimeoutMs === Infinity;
   }
 
   request(stream: ServerStream, block: HeaderBlock, isEnd: boolean): StreamReceiver {

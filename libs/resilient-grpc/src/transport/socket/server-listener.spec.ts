@@ -310,18 +310,21 @@ it('ends a connection whose client reads nothing', async () => {
 it.each([
   ['five seconds later', (scene: Scene) => scene.clock.advanceAsync(1)],
   ['with the server', (scene: Scene) => void scene.listener.drain()],
-])('tells a client that is at fault why, and closes its connection %s, even if its input is unread', async (_, close) => {
-  const scene = await Scene.start();
-  const client = scene.connect();
-  client.socket.write(Buffer.concat([GREETING, frame(FRAME.pushPromise, 4, 1, numbers(2)), Buffer.alloc(3_000_000)]));
-  await client.got('GOAWAY PUSH_PROMISE');
-  client.socket.end();
-  await scene.clock.advanceAsync(4_999);
-  expect(scene.sockets[0]?.writableEnded).toBe(false);
-  await close(scene);
-  await client.closed();
-  expect(client.error).toBeUndefined();
-});
+])(
+  'tells a client that is at fault why, and closes its connection %s, even if its input is unread',
+  async (_, close) => {
+    const scene = await Scene.start();
+    const client = scene.connect();
+    client.socket.write(Buffer.concat([GREETING, frame(FRAME.pushPromise, 4, 1, numbers(2)), Buffer.alloc(3_000_000)]));
+    await client.got('GOAWAY PUSH_PROMISE');
+    client.socket.end();
+    await scene.clock.advanceAsync(4_999);
+    expect(scene.sockets[0]?.writableEnded).toBe(false);
+    await close(scene);
+    await client.closed();
+    expect(client.error).toBeUndefined();
+  },
+);
 
 it('answers HTTP/1 as HTTP/1', async () => {
   const scene = await Scene.start();

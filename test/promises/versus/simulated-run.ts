@@ -1,9 +1,10 @@
+import { status } from '@grpc/grpc-js';
 import { Fleet } from '../../../bench/simulation/fleet.mjs';
 import { PlainClient } from '../../../bench/simulation/plain-client.mjs';
 import { CONSTANTS, GRPC_JS_BACKOFF } from '../../../bench/simulation/policies.mjs';
 import { ResilientClient } from '../../../bench/simulation/resilient-client.mjs';
 import { DEFAULT_WORLD } from '../../../bench/simulation/simulate.mjs';
-import { StatusCode } from '../../../libs/resilient-grpc/src/status/status-code.js';
+
 import type { EndedCall, Run } from './judge.js';
 import { CLIENTS, drawCalls, drawSchedule, type Schedule, type Side } from './schedule.js';
 
@@ -53,12 +54,12 @@ function simulateSide(schedule: Schedule, side: Side): readonly EndedCall[] {
   class RecordedFleet extends Fleet {
     override ended(call: Call): void {
       super.ended(call);
-      end(this, call, StatusCode.OK);
+      end(this, call, status.OK);
     }
 
     override failed(call: Call): void {
       super.failed(call);
-      end(this, call, StatusCode.UNAVAILABLE);
+      end(this, call, status.UNAVAILABLE);
     }
   }
   const open = (fleet: Fleet) =>

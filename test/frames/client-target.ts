@@ -86,7 +86,8 @@ export class ClientTarget implements FuzzTarget {
     if (open > 0) broken.push(`${open} calls are still registered`);
     if (broken.length > 0) return broken.join('; ');
     try {
-      await firstValueFrom(echo.unary({}, { timeoutMs: PROBE_TIMEOUT_MS }));
+      // Calls wait only briefly in a client whose connections end again and again, as this one's do.
+      await firstValueFrom(echo.unary({}, { timeoutMs: PROBE_TIMEOUT_MS, waitForReady: true }));
       return undefined;
     } catch (error) {
       return `the next call fails: ${String(error)}`;

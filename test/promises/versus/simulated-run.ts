@@ -4,7 +4,6 @@ import { PlainClient } from '../../../bench/simulation/plain-client.mjs';
 import { CONSTANTS, GRPC_JS_BACKOFF } from '../../../bench/simulation/policies.mjs';
 import { ResilientClient } from '../../../bench/simulation/resilient-client.mjs';
 import { DEFAULT_WORLD } from '../../../bench/simulation/simulate.mjs';
-
 import type { EndedCall, Run } from './judge.js';
 import { CLIENTS, drawCalls, drawSchedule, type Schedule, type Side } from './schedule.js';
 

@@ -16,7 +16,7 @@ import { LiveBudget } from '../policy/throttling/default-budget.js';
 import { moment, systemClock, type Clock } from '../time/clock.js';
 import { DEFAULT_CLIENT_SETTINGS } from './settings/client-options.js';
 import { systemRandom, type Random } from '../time/random.js';
-import type { ClientContext, MethodContext } from './call-context.js';
+import type { ClientContext } from './call-context.js';
 import { keepTraces } from './call/caller-context.js';
 import { CallRegistry, type DrainLimit } from './call/call-registry.js';
 import { silenceOf } from './call/silent-calls.js';
@@ -27,13 +27,13 @@ import { prepareAttempt } from './interceptors/call-hooks.js';
 import { markClosed, markOpen, reportCutOff, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-ledger.js';
 import type { ResilientGrpcClient } from './resilient-grpc-client.js';
-import type { GrpcCallOptions, Resilient, ResilientMethod } from './resilient-types.js';
+import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { HEALTH_SERVICE } from './health-contract.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
 import { AwaitedCalls } from './awaited-calls.js';
-import { bytesMethod, ChannelCall } from './channel-call.js';
+import { clientChannel } from './client-channel.js';
 import { findService, type Services } from './settings/contract.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
@@ -82,8 +82,9 @@ class GrpcClient implements ResilientGrpcClient {
   readonly target: string;
   readonly connectivity$: Observable<Connectivity>;
   readonly events$: Observable<GrpcClientEvent>;
+  readonly channel: Channel;
 
-  private readonly channel: ManagedChannel;
+  private readonly managed: ManagedChannel;
   private readonly context: ClientContext;
   private readonly runtime: MethodRuntime;
   private readonly hub: EventHub;
@@ -95,8 +96,6 @@ class GrpcClient implements ResilientGrpcClient {
   /** Emits when the client closes; subscribers that are added later also receive the emission. */
   private readonly whenClosed = new ReplaySubject<void>(1);
   private readonly stubs = new Map<string, object>();
-  /** Contexts of the calls of grpc-js's own clients, by path. */
-  private readonly bytesContexts = new Map<string, () => MethodContext>();
   /** Milliseconds since 1970. */
   private readonly createdAt: number;
   private drained: DrainReport | undefined;
@@ -123,20 +122,20 @@ class GrpcClient implements ResilientGrpcClient {
     if (dependencies.onEvent !== undefined) this.hub.listen(dependencies.onEvent, false);
     const changed = (): void => {
       // Absent, contrary to its type, during the construction of a warm channel.
-      (this.states as BehaviorSubject<Connectivity> | undefined)?.next(this.channel.connectivity);
+      (this.states as BehaviorSubject<Connectivity> | undefined)?.next(this.managed.connectivity);
     };
     const healthMetadata = (): Promise<Metadata> => this.healthMetadata();
-    this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
+    this.managed = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
     this.registry.unanswered = new UnansweredCalls(
       this.registry,
-      (peer, since, countFrom) => this.channel.current.silenceRemedy(peer, since, countFrom),
+      (peer, since, countFrom) => this.managed.current.silenceRemedy(peer, since, countFrom),
       this.hub,
       clock,
     );
     this.registry.onCutOff = (calls) => {
       reportCutOff(settings.name, calls);
     };
-    this.states = new BehaviorSubject(this.channel.connectivity);
+    this.states = new BehaviorSubject(this.managed.connectivity);
     this.connectivity$ = this.states.asObservable();
     this.events$ = new Observable<GrpcClientEvent>((subscriber) =>
       this.hub.listen((event) => {
@@ -148,11 +147,11 @@ class GrpcClient implements ResilientGrpcClient {
     if (live !== undefined)
       live.onChange = (config) => {
         this.budget.change(config.retryThrottling, clock.now());
-        this.channel.balance(live.balancing);
+        this.managed.balance(live.balancing);
       };
     this.context = {
       name: settings.name,
-      transport: this.channel,
+      transport: this.managed,
       budget: this.budget,
       registry: this.registry,
       statistics: this.statistics,
@@ -169,19 +168,21 @@ class GrpcClient implements ResilientGrpcClient {
       events: this.hub,
       rejects: settings.rejectInvalidMessages,
     });
+    const { managed, services, runtime } = this;
+    this.channel = clientChannel({ managed, services, settings, runtime, target: () => this.canonicalTarget });
     if (process.env['NODE_ENV'] !== 'production') this.awaitedCalls = new AwaitedCalls(clock, this.hub);
     this.mark = markOpen(this);
   }
 
   get connectivity(): Connectivity {
-    const { channel, registry } = this;
+    const { managed: channel, registry } = this;
     const silentMs = (peer: string, startedAt: number): number | undefined => channel.current.silentMs(peer, startedAt);
     return { ...channel.connectivity, ...silenceOf(registry, silentMs, this.dependencies.clock) };
   }
 
   /** Returns a form that is safe to log. It omits the settings, because they contain credentials and metadata. */
   toJSON(): object {
-    return { name: this.name, target: this.target, state: this.channel.connectivity.state };
+    return { name: this.name, target: this.target, state: this.managed.connectivity.state };
   }
 
   [inspect.custom](): string {
@@ -190,15 +191,15 @@ class GrpcClient implements ResilientGrpcClient {
 
   /** `target` with its scheme: 'dns:///orders:50051'. */
   get canonicalTarget(): string {
-    return maskAddress(canonicalTarget(this.settings.channel.target, this.channel.current.channel));
+    return maskAddress(canonicalTarget(this.settings.channel.target, this.managed.current.channel));
   }
 
   get doctorCommand(): string | undefined {
-    return this.channel.doctorCommand;
+    return this.managed.doctorCommand;
   }
 
   get transport(): Transport {
-    return this.channel.current.transport;
+    return this.managed.current.transport;
   }
 
   get isSecure(): boolean {
@@ -206,7 +207,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   setTelemetry(telemetry: ClientTelemetry): void {
-    if (this.channel.isClosed) {
+    if (this.managed.isClosed) {
       telemetry.close();
       return;
     }
@@ -221,7 +222,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   /** Returns the values for metrics. Costs less than a snapshot, because it describes neither methods nor streams. */
   figures(): ClientFigures {
-    const { channel, registry, runtime } = this;
+    const { managed: channel, registry, runtime } = this;
     const now = this.dependencies.clock.now();
     const outage = channel.isClosed ? undefined : channel.outage.current;
     return {
@@ -239,7 +240,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   get history(): readonly ConnectivityTransition[] {
-    return [...this.channel.history];
+    return [...this.managed.history];
   }
 
   get accepting(): boolean {
@@ -259,35 +260,7 @@ class GrpcClient implements ResilientGrpcClient {
     const name = findService(this.services, service, this.name);
     // As in `getService`, the cast is not checked: the caller must provide an interface that matches the service definition. The returned
     // client has the members that grpc-js generates for the service definition.
-    const { interceptors } = this.settings;
-    return callbackClient(name, this.services.get(name), this.channel, interceptors, this.createCall) as T;
-  }
-
-  private readonly createCall: Channel['createCall'] = (path, deadline, host, parent, flags) => {
-    const options: GrpcCallOptions = {
-      ...(deadline !== Infinity && { deadline }),
-      ...(host && { host }),
-      // Safe: a server call is of one of the four kinds.
-      ...(parent && { parent: parent as NonNullable<GrpcCallOptions['parent']> }),
-      ...(typeof flags === 'number' && { propagate_flags: flags }),
-    };
-    // The interceptors run in the generated client.
-    const context = { ...this.bytesContextOf(path), interceptors: undefined };
-    return new ChannelCall(context, options, this.canonicalTarget);
-  };
-
-  /** Returns the context for a call to `path` whose messages are already serialized. */
-  private bytesContextOf(path: string): MethodContext {
-    const known = this.bytesContexts.get(path);
-    if (known !== undefined) return known();
-    const [, service = '', name = ''] = path.split('/');
-    const method = bytesMethod(path, this.services.get(service)?.get(name));
-    const { policies, unlistedPolicy } = this.settings;
-    const fixed = policies.get(path);
-    if (fixed === undefined) return this.runtime.contextOf(method, unlistedPolicy(method));
-    const contextOf = this.runtime.contextsOf(method, fixed);
-    this.bytesContexts.set(path, contextOf);
-    return contextOf();
+    return callbackClient(name, this.services.get(name), this.channel, this.settings.interceptors) as T;
   }
 
   /**
@@ -295,7 +268,7 @@ class GrpcClient implements ResilientGrpcClient {
    * before the channel has endpoints.
    */
   get endpointHealth(): ManagedChannel['endpointHealth'] {
-    const { endpointHealth } = this.channel;
+    const { endpointHealth } = this.managed;
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
@@ -305,13 +278,13 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   get isGraceOver(): boolean {
-    const { outage } = this.channel;
+    const { outage } = this.managed;
     return outage.current !== undefined && !outage.insideGrace;
   }
 
   /** Time in milliseconds since the channel lost its connection or began to connect; meaningful while the channel is CONNECTING. */
   get unreachableMs(): number {
-    return this.dependencies.clock.now() - this.channel.unreachableSince;
+    return this.dependencies.clock.now() - this.managed.unreachableSince;
   }
 
   /** Returns the counts of recently ended calls, except calls of methods outside the contract. */
@@ -344,15 +317,15 @@ class GrpcClient implements ResilientGrpcClient {
 
   async waitForReady(options: ReadyOptions = {}): Promise<void> {
     if (this.registry.accepting === 'closed') throw new Error(`The client '${this.name}' was closed`);
-    await waitForReady(this.channel, options, this.dependencies.clock);
+    await waitForReady(this.managed, options, this.dependencies.clock);
   }
 
   get waitingCalls(): number {
-    return this.channel.waiting.calls;
+    return this.managed.waiting.calls;
   }
 
   get awaitsReady(): boolean {
-    const { calls, size } = this.channel.waiting;
+    const { calls, size } = this.managed.waiting;
     return size > calls;
   }
 
@@ -366,7 +339,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   snapshot(): GrpcClientSnapshot {
-    const { name, target, channel, registry, runtime, drained, doctorCommand } = this;
+    const { name, target, managed: channel, registry, runtime, drained, doctorCommand } = this;
     const { clock } = this.dependencies;
     const { started, succeeded, failed, cancelled, resumed, accepting } = registry;
     const { attempts, retried, hedged, ...counted } = this.statistics.snapshot();
@@ -448,7 +421,7 @@ class GrpcClient implements ResilientGrpcClient {
     await new Promise<void>((resolve) => {
       this.dependencies.clock.defer(resolve);
     });
-    this.channel.close();
+    this.managed.close();
     this.settings.live?.close();
     this.context.telemetry?.close();
     this.stopKeepingTraces?.();

@@ -1,3 +1,4 @@
+import type { Channel } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { DrainReport, GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
@@ -20,6 +21,14 @@ export interface ResilientGrpcClient {
    * @throws GrpcConfigurationError if the client has no such service, or several
    */
   getClientByServiceName<T = unknown>(service: string): T;
+  /**
+   * This client as grpc-js's public channel, for stubs that grpc-js, nice-grpc, or a code generator makes: pass it as `channelOverride`, or
+   * as nice-grpc's channel. Their calls run as calls of this client, with the policies of their methods, which are found by path, and with
+   * its states, events, and drain; agents see each call once. A method that no contract of this client declares has the client's defaults,
+   * and is never resent once bytes of it were sent. `close()` of a stub has no effect, because others share the channel; grpc-js's
+   * `interceptors` of this client do not run, because a stub has its own.
+   */
+  readonly channel: Channel;
   readonly connectivity: Connectivity;
   /** Emits the current state, then each change; completes on close. */
   readonly connectivity$: Observable<Connectivity>;

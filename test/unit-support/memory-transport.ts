@@ -108,7 +108,7 @@ export class MemoryAttempt implements Attempt {
   headers(): void {
     if (!this.takesMore() || this.headersReceived) return;
     this.headersReceived = true;
-    this.listener?.onHeaders(new Metadata());
+    this.listener?.onHeaders({ metadata: new Metadata(), contentType: undefined });
   }
 
   message(): void {

@@ -30,11 +30,18 @@ export interface AttemptRequest {
   readonly telemetry?: CallTelemetry | undefined;
 }
 
+/** Headers of a response. Most calls end before anybody has looked at them. */
+export interface ResponseHeaders {
+  /** Created when somebody asks. */
+  readonly metadata: Metadata;
+  readonly contentType: string | undefined;
+}
+
 /**
  * `onHeaders` is called at most once, `onMessage` at most once per `startRead`, and `onEnd` once and last. No callback follows `abandon`.
  */
 export interface AttemptListener {
-  onHeaders(headers: Metadata): void;
+  onHeaders(headers: ResponseHeaders): void;
   onMessage(message: unknown): void;
   onEnd(end: AttemptEnd): void;
 }

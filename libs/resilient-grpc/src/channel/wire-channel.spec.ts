@@ -169,7 +169,7 @@ describe('established connection', () => {
     new Promise<StatusObject>((resolve) => {
       const listener = {
         isOver: false,
-        onReceiveMetadata: () => undefined,
+        onReceiveHeaders: () => undefined,
         onReceiveMessage: () => undefined,
         onReceiveStatus: resolve,
         cancel: () => undefined,

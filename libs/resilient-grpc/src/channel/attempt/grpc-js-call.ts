@@ -1,5 +1,5 @@
 import { Metadata, type CallOptions, type Channel, type StatusObject, type experimental } from '@grpc/grpc-js';
-import type { Attempt } from '../../call/attempt.js';
+import type { Attempt, ResponseHeaders } from '../../call/attempt.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { EXPIRED, type TransportCall, type TransportCallListener } from './transport-call.js';
@@ -41,7 +41,7 @@ export class GrpcJsCall implements TransportCall {
     }
     // An object with own methods, because New Relic copies the listener of each call, and a copy lacks inherited methods.
     call.start(metadata, {
-      onReceiveMetadata: listener.onReceiveMetadata.bind(listener),
+      onReceiveMetadata: (metadata) => listener.onReceiveHeaders(headersOf(metadata)),
       onReceiveMessage: listener.onReceiveMessage.bind(listener),
       onReceiveStatus: this.ended.bind(this),
     });
@@ -93,4 +93,9 @@ export class GrpcJsCall implements TransportCall {
       isUnsupported ? { ...status, code: StatusCode.INTERNAL, details: UNSUPPORTED_ENCODING } : status,
     );
   }
+}
+
+/** Returns the headers of a response as grpc-js reports them. */
+export function headersOf(metadata: Metadata): ResponseHeaders {
+  return { metadata, contentType: metadata.get('content-type')[0]?.toString() };
 }

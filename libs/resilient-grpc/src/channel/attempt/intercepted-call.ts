@@ -1,4 +1,5 @@
 import { Metadata, propagate, type CallOptions, type Interceptor, type StatusObject } from '@grpc/grpc-js';
+import type { ResponseHeaders } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { errorMessage, serializationFailure } from '../../errors/error-message.js';
@@ -115,8 +116,8 @@ class BottomCall implements InterceptingCallInterface, TransportCallListener {
     return this.call.authContext ?? null;
   }
 
-  onReceiveMetadata(headers: Metadata): void {
-    this.listener?.onReceiveMetadata?.(headers);
+  onReceiveHeaders({ metadata }: ResponseHeaders): void {
+    this.listener?.onReceiveMetadata?.(metadata);
   }
 
   onReceiveMessage(bytes: Buffer): void {
@@ -134,7 +135,9 @@ class BottomCall implements InterceptingCallInterface, TransportCallListener {
 
   onReceiveStatus(status: StatusObject): void {
     if (!this.hasMessage && !this.method.responseStream) this.listener?.onReceiveMessage?.(null);
-    this.listener?.onReceiveStatus?.(this.failure ?? status);
+    const { code, details, metadata } = this.failure ?? status;
+    // Interceptors may copy it.
+    this.listener?.onReceiveStatus?.({ code, details, metadata });
   }
 
   cancel(why: 'deadline' | 'protocol', code: number, details: string): void {

@@ -1,13 +1,13 @@
 import type { Metadata, StatusObject } from '@grpc/grpc-js';
-import type { Attempt } from '../../call/attempt.js';
+import type { Attempt, ResponseHeaders } from '../../call/attempt.js';
 import type { WireEvidence } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { SendObstacle } from '../../transport/http2/http2-stream.js';
 import type { CallFacts } from '../subchannel/socket-call.js';
 
-/** Receives the events of a call. The first three methods are those of grpc-js's listener. */
+/** Receives the events of a call. */
 export interface TransportCallListener {
-  onReceiveMetadata(headers: Metadata): void;
+  onReceiveHeaders(headers: ResponseHeaders): void;
   onReceiveMessage(message: Buffer): void;
   onReceiveStatus(status: StatusObject): void;
   /** Ends the call on this side. */

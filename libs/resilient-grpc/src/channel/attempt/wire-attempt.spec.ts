@@ -16,6 +16,8 @@ import type { Endpoints } from '../connection/endpoints.js';
 import type { CallFacts, ConnectionCallListener } from '../subchannel/socket-call.js';
 import type { WireChannel } from '../wire-channel.js';
 import { WireAttempt } from './wire-attempt.js';
+import { blockOf, blockOfMetadata } from '../../../../../test/unit-support/header-blocks.js';
+import { metadataOf, ReceivedHeaders } from '../subchannel/header-fields.js';
 
 const METHOD: MethodDescriptor = {
   path: '/testing.v1.Echo/Unary',
@@ -103,9 +105,9 @@ function make(change: Partial<AttemptRequest> = {}, { pick = 0, transport = 'soc
     getConnectivityState: () => 2,
     getCallCredentials: () => CallCredentials.createEmpty(),
     getRealSubchannel: () => ({
-      createCall: (metadata: Metadata, _authority: string, _path: string, listener: ConnectionCallListener) => {
-        call.start(metadata, {
-          onReceiveMetadata: (headers) => listener.onReceiveMetadata(headers),
+      createCall: (fields: readonly string[], _authority: string, _path: string, listener: ConnectionCallListener) => {
+        call.start(metadataOf(blockOf(fields)), {
+          onReceiveMetadata: (headers) => listener.onReceiveHeaders(new ReceivedHeaders(blockOfMetadata(headers))),
           onReceiveMessage: (message) => listener.onReceiveMessage(message as Buffer, false),
           onReceiveStatus: (status) => listener.onReceiveStatus(status),
         });

@@ -1,6 +1,6 @@
 import { constants } from 'node:http2';
 import { Metadata, type CallOptions, type StatusObject } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, ResponseHeaders } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
 import { type WireEvidence, classify, isAnswered, isGrpcResponse } from '../../policy/evidence/classify.js';
@@ -15,7 +15,7 @@ import type { SendObstacle } from '../../transport/http2/http2-stream.js';
 import type { EndpointLoads } from '../connection/endpoint-loads.js';
 import type { CallFacts } from '../subchannel/socket-call.js';
 import type { WireChannel } from '../wire-channel.js';
-import { GrpcJsCall } from './grpc-js-call.js';
+import { GrpcJsCall, headersOf } from './grpc-js-call.js';
 import { interceptedCall, type InterceptedAttempt, type InterceptingCallInterface } from './intercepted-call.js';
 import { NEVER_SENT, type TransportCall, type TransportCallListener } from './transport-call.js';
 import { MAX_LATE_MS, WireCall } from './wire-call.js';
@@ -58,7 +58,6 @@ const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, o
 export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, TransportCallListener {
   code: number = StatusCode.OK;
   details = '';
-  metadata!: Metadata;
   endedHere: AttemptEnd['endedHere'] = 'no';
   headersReceived = false;
   messagesReceived = 0;
@@ -74,6 +73,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, Tra
   private hasSeveralCalls = false;
   /** First `content-type` of the headers. Nothing else of them is kept, because open streams would hold it. */
   private headersType: string | undefined;
+  private status!: StatusObject;
   private ended = false;
   private halfClosed = false;
   /** True if there are interceptors and a response could not be deserialized. */
@@ -204,10 +204,15 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, Tra
     this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
 
-  onReceiveMetadata(headers: Metadata): void {
+  /** Receives headers from an interceptor. */
+  onReceiveMetadata(metadata: Metadata): void {
+    this.onReceiveHeaders(headersOf(metadata));
+  }
+
+  onReceiveHeaders(headers: ResponseHeaders): void {
     if (this.ended) return;
     this.headersReceived = true;
-    this.headersType = contentTypeOf(headers);
+    this.headersType = headers.contentType;
     this.wireChannel.endpoints?.answered(this);
     if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     this.listener.onHeaders(headers);
@@ -254,7 +259,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, Tra
     this.ended = true;
     this.code = status.code;
     this.details = status.details;
-    this.metadata = status.metadata;
+    this.status = status;
     if (status.code !== StatusCode.OK) {
       this.channelReady = this.wireChannel.ready;
       if (this.endedHere === 'no') this.endedHere = this.detectLocalEnd(status.code);
@@ -341,6 +346,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, Tra
     return true;
   }
 
+  get metadata(): Metadata {
+    return this.status.metadata;
+  }
+
   get picked(): boolean {
     // An earlier call of the interceptors may have reached the server.
     return this.hasSeveralCalls || this.current?.isPlaced === true;
@@ -393,7 +402,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedAttempt, Tra
   }
 
   get contentType(): string | undefined {
-    return this.headersType ?? contentTypeOf(this.metadata);
+    return this.headersType ?? headersOf(this.metadata).contentType;
   }
 
   get obstacle(): SendObstacle | undefined {
@@ -440,9 +449,4 @@ class DelayedStatus {
       this.deliver(this.status);
     });
   };
-}
-
-function contentTypeOf(metadata: Metadata): string | undefined {
-  const [value] = metadata.get('content-type');
-  return value === undefined ? undefined : String(value);
 }

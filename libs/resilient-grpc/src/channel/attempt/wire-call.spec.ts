@@ -7,8 +7,11 @@ import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js'
 import { waitFor } from '../../testing/wait-for.js';
 import type { ConnectionCallListener } from '../subchannel/socket-call.js';
 import type { UnsentCall } from '../wire-channel.js';
+import { shared } from './call-metadata.js';
 import { RequestCompression } from './outgoing-requests.js';
 import { timeoutValue, WireCall } from './wire-call.js';
+import { blockOf } from '../../../../../test/unit-support/header-blocks.js';
+import { metadataOf, ReceivedHeaders } from '../subchannel/header-fields.js';
 
 const EPOCH = new VirtualClock().epoch();
 const context = new AsyncLocalStorage<string>();
@@ -65,9 +68,9 @@ function make({
     pickCount += 1;
     if (type === 'none') return undefined;
     const real = {
-      createCall: (headers: Metadata, authority: string, _path: string, to: ConnectionCallListener) => {
+      createCall: (fields: readonly string[], authority: string, _path: string, to: ConnectionCallListener) => {
         if (type === 'full') return undefined;
-        opened.push({ headers, authority, store: context.getStore() });
+        opened.push({ headers: metadataOf(blockOf(fields)), authority, store: context.getStore() });
         listener = to;
         return onConnection;
       },
@@ -117,7 +120,7 @@ function make({
       get isOver() {
         return owner.isOver;
       },
-      onReceiveMetadata: (received) => void events.push(`headers ${JSON.stringify(received.toJSON())}`),
+      onReceiveHeaders: (received) => void events.push(`headers ${JSON.stringify(received.metadata.toJSON())}`),
       onReceiveMessage: (message) => void events.push(`message ${message.toString()}`),
       onReceiveStatus: ({ code, details }) => void events.push(`status ${code} ${details}`),
       cancel: (why, code, details) => {
@@ -130,11 +133,9 @@ function make({
   context.run('caller', () => call.start(metadata));
   const receive = {
     headers: (encoding?: string, accepted = 'gzip') => {
-      const received = new Metadata();
-      if (encoding !== undefined) received.set('grpc-encoding', encoding);
-      received.set('grpc-accept-encoding', accepted);
-      received.set('x-key', 'value');
-      listener?.onReceiveMetadata(received);
+      const own = ['grpc-accept-encoding', accepted, 'x-key', 'value'];
+      const fields = encoding === undefined ? own : ['grpc-encoding', encoding, ...own];
+      listener?.onReceiveHeaders(new ReceivedHeaders(blockOf(fields)));
     },
     message: (body: Buffer, flag = 0) => listener?.onReceiveMessage(body, flag === 1),
     status: (code: number, details = '') => listener?.onReceiveStatus({ code, details, metadata: new Metadata() }),
@@ -190,6 +191,34 @@ describe('WireCall', () => {
     expect(call.waitsFor).toBe('a connection');
     clock.advance(0);
     expect([opened, events]).toEqual([[], ['status 4 Deadline exceeded before the attempt was sent']]);
+  });
+
+  it('sends the fields of shared metadata as those of its own, with a timeout, and adds the metadata of call credentials', async () => {
+    const given = new Metadata();
+    given.set('x-key', 'value');
+    given.add('x-list', 'a');
+    given.add('x-list', 'b');
+    const credentials = CallCredentials.createFromMetadataGenerator((_, done) => {
+      const added = new Metadata();
+      added.set('authorization', 'Bearer 7');
+      done(null, added);
+    });
+    const headersOf = async (metadata: Metadata, ofChannel?: CallCredentials) => {
+      const { opened } = make({ metadata, deadline: EPOCH + 500, ...(ofChannel && { ofChannel }) });
+      await waitFor(() => opened.length === 1);
+      return opened[0]!.headers.toJSON();
+    };
+    const own = [await headersOf(given.clone()), await headersOf(given.clone(), credentials)];
+    expect([await headersOf(shared(given)), await headersOf(given, credentials)]).toEqual(own);
+    expect(own[1]).toMatchObject({ 'x-list': ['a, b'], 'grpc-timeout': ['500m'], authorization: ['Bearer 7'] });
+    expect(given.toJSON()).toEqual({ 'x-key': ['value'], 'x-list': ['a', 'b'] });
+  });
+
+  it('replaces a timeout in the metadata of its caller by the rest of its deadline', () => {
+    const metadata = new Metadata();
+    metadata.set('grpc-timeout', '9S');
+    expect(make({ metadata }).opened[0]!.headers.get('grpc-timeout')).toEqual(['9S']);
+    expect(make({ metadata, deadline: EPOCH + 500 }).opened[0]!.headers.get('grpc-timeout')).toEqual(['500m']);
   });
 
   it('removes the encoding headers of a response and the header of each message', () => {

@@ -14,9 +14,11 @@ import { type Clock, type Timer, MAX_TIMER_MS } from '../../time/clock.js';
 import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
 import { authorityOf, callEnded, callStarted } from '../quirks/channel-internals.js';
 import { COMPLETE, DROP, TRANSIENT_FAILURE } from '../quirks/experimental.js';
+import { fieldsOf, type ReceivedHeaders } from '../subchannel/header-fields.js';
 import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
 import type { ConnectionCallListener, SocketCall } from '../subchannel/socket-call.js';
 import type { UnsentCall, WireChannel } from '../wire-channel.js';
+import { requestMetadata, sharedFields } from './call-metadata.js';
 import { OutgoingRequests } from './outgoing-requests.js';
 import { EXPIRED, type TransportCall, type TransportCallListener } from './transport-call.js';
 
@@ -41,6 +43,8 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
   waitsFor: TransportCall['waitsFor'] = 'an interceptor';
   placement: SocketCall | undefined = undefined;
   private headers: Metadata | undefined = undefined;
+  /** Fields of `headers` that many calls share; nobody changes these `headers`. */
+  private fields: readonly string[] | undefined = undefined;
   private startedAt = 0;
   private deadlineTimer: Timer | undefined = undefined;
   private onCallEnded: PickResult['onCallEnded'] = null;
@@ -84,8 +88,7 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
 
   start(metadata: Metadata): void {
     const { channel, clock, deadline, options } = this;
-    const headers = metadata.clone();
-    this.headers = headers;
+    this.headers = metadata;
     callStarted(channel.channel);
     if (this.ownStatus !== undefined) {
       // It was cancelled before it was started.
@@ -100,17 +103,17 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
       this.endHere(EXPIRED.code, EXPIRED.details);
       return;
     }
-    headers.set('grpc-accept-encoding', 'identity,deflate,gzip');
-    headers.set('accept-encoding', 'identity');
-    headers.remove('grpc-encoding');
-    if (channel.compression?.isAccepted === true) {
-      headers.set('grpc-encoding', channel.compression.encoding);
-      this.requests = new OutgoingRequests(channel.compression, this.isOwn);
+    const compression = channel.compression?.isAccepted === true ? channel.compression : undefined;
+    this.fields = compression === undefined ? sharedFields.get(metadata) : undefined;
+    if (this.fields === undefined) this.headers = requestMetadata(metadata);
+    if (compression !== undefined) {
+      this.headers.set('grpc-encoding', compression.encoding);
+      this.requests = new OutgoingRequests(compression, this.isOwn);
     }
     const leftMs = deadline - now;
     if (leftMs <= MAX_TIMER_MS) this.deadlineTimer = clock.setTimer(() => this.expire(), leftMs, true);
     if (options?.parent) this.bindTo(options.parent, options.propagate_flags ?? propagate.DEFAULTS);
-    this.pick(headers, now);
+    this.pick(this.headers, now);
   }
 
   private bindTo(parent: Pick<NodeJS.EventEmitter, 'on' | 'off'>, flags: number): void {
@@ -167,7 +170,7 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
     const { channel, path, clock } = this;
     this.waitsFor = 'call credentials';
     channel.addUnsent(this);
-    const authorized = headers.clone();
+    const authorized = this.fields === undefined ? headers.clone() : requestMetadata(headers);
     try {
       const service_url = serviceUrl(this.authority, path);
       authorized.merge(await credentials.generateMetadata({ method_name: path, service_url }));
@@ -197,16 +200,19 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
       this.endHere(StatusCode.CANCELLED, 'Cancelled before it was sent');
       return;
     }
-    if (headers.get('authorization').length > 1) {
+    const fields = headers === this.headers ? this.fields : undefined;
+    if (fields === undefined && headers.get('authorization').length > 1) {
       this.endHere(StatusCode.INTERNAL, '"authorization" metadata cannot have multiple values');
       return;
     }
-    if (deadline !== Infinity) headers.set('grpc-timeout', timeoutValue(deadline - now));
     let call: SocketCall | undefined;
     try {
       // Safe: the policy of this library creates all subchannels of the channel.
       const real = subchannel.getRealSubchannel() as unknown as SocketSubchannel;
-      call = real.createCall(headers, this.authority, this.path, this);
+      if (fields === undefined && deadline !== Infinity) headers.remove('grpc-timeout');
+      const own = fields ?? fieldsOf(headers);
+      const all = deadline === Infinity ? own : [...own, 'grpc-timeout', timeoutValue(deadline - now)];
+      call = real.createCall(all, this.authority, this.path, this);
     } catch (error) {
       const code = error instanceof RangeError ? StatusCode.RESOURCE_EXHAUSTED : StatusCode.INTERNAL;
       this.endHere(code, errorMessage(error));
@@ -281,7 +287,7 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
     callEnded(this.channel.channel, status);
     try {
       // May throw, because weighted_round_robin decodes a load report from the server. The listener receives the status anyway.
-      this.onCallEnded?.(status.code, status.details, status.metadata);
+      if (this.onCallEnded) this.onCallEnded(status.code, status.details, status.metadata);
     } finally {
       this.listener.onReceiveStatus(status);
     }
@@ -305,13 +311,10 @@ export class WireCall implements TransportCall, ConnectionCallListener, UnsentCa
 
   // ── the response ──
 
-  onReceiveMetadata(headers: Metadata): void {
-    const [encoding] = headers.get('grpc-encoding');
-    if (typeof encoding === 'string') this.encoding = encoding;
-    this.channel.compression?.answered(headers.get('grpc-accept-encoding')[0]);
-    headers.remove('grpc-encoding');
-    headers.remove('grpc-accept-encoding');
-    this.listener.onReceiveMetadata(headers);
+  onReceiveHeaders(headers: ReceivedHeaders): void {
+    this.encoding = headers.encoding ?? 'identity';
+    this.channel.compression?.answered(headers.acceptedEncodings);
+    this.listener.onReceiveHeaders(headers);
   }
 
   onReceiveMessage(message: Buffer, isCompressed: boolean): void {

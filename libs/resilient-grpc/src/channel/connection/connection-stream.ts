@@ -1,4 +1,5 @@
 import type { Metadata, StatusObject } from '@grpc/grpc-js';
+import type { ResponseHeaders } from '../../call/attempt.js';
 import { StatusCode } from '../../status/status-code.js';
 import { httpResponseOf } from '../../policy/evidence/grpc-js-texts.js';
 import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
@@ -50,10 +51,10 @@ export class ConnectionStream {
   private begin(): void {
     const { call, opening } = this;
     this.subchannel.addConnectivityStateListener(this.cancel);
-    let received: Metadata | undefined;
+    let contentType: string | undefined;
     const listener = {
-      onReceiveMetadata: (headers: Metadata) => {
-        received = headers;
+      onReceiveHeaders: (headers: ResponseHeaders) => {
+        ({ contentType } = headers);
       },
       onReceiveMessage: (bytes: Uint8Array) => {
         if (this.isOver) return;
@@ -62,8 +63,8 @@ export class ConnectionStream {
       },
       onReceiveStatus: ({ code, details, metadata }: StatusObject) => {
         // A trailers-only response has no headers; its content type is in the trailers.
-        const [contentType] = (received ?? metadata).get('content-type');
-        this.end({ code, details, http: httpResponseOf(details, contentType?.toString()) });
+        const type = contentType ?? metadata.get('content-type')[0]?.toString();
+        this.end({ code, details, http: httpResponseOf(details, type) });
       },
     };
     try {

@@ -197,7 +197,7 @@ function startCall({ channel, policy }: Watched, path: string) {
   };
   const listener = {
     isOver: false,
-    onReceiveMetadata: () => undefined,
+    onReceiveHeaders: () => undefined,
     onReceiveMessage: () => undefined,
     onReceiveStatus: () => void (result.ended = true),
     cancel: () => undefined,

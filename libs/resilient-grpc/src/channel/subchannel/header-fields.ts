@@ -1,4 +1,5 @@
-import { Metadata } from '@grpc/grpc-js';
+import { Metadata, type StatusObject } from '@grpc/grpc-js';
+import type { ResponseHeaders } from '../../call/attempt.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 
 /** Fields that the transport sets, whatever the metadata of a call contain. */
@@ -47,35 +48,97 @@ export function fieldsOf(metadata: Metadata): string[] {
   return fields;
 }
 
+/** Returns the first value of a field; `fields` are names and values, in turn. */
+function valueOf(fields: readonly string[], name: string): string | undefined {
+  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i] === name) return fields[i + 1];
+  return undefined;
+}
+
+const ACCEPTED = 'grpc-accept-encoding';
+const ENCODING_FIELDS: ReadonlySet<string> = new Set(['grpc-encoding', ACCEPTED]);
+const STATUS_FIELDS: ReadonlySet<string> = new Set(['grpc-status', 'grpc-message']);
+
+/** Headers of a response on the transport of this library. Encodings are no metadata. */
+export class ReceivedHeaders implements ResponseHeaders {
+  readonly contentType: string | undefined;
+  readonly encoding: string | undefined;
+  private created: Metadata | undefined = undefined;
+
+  constructor(private readonly block: HeaderBlock) {
+    this.contentType = block.contentType;
+    this.encoding = block.grpcEncoding;
+  }
+
+  get metadata(): Metadata {
+    return (this.created ??= metadataOf(this.block, ENCODING_FIELDS));
+  }
+
+  /** Encodings that the server accepts. */
+  get acceptedEncodings(): string | undefined {
+    return valueOf(this.block.fields, ACCEPTED);
+  }
+}
+
+/** A status from the server. Its metadata are created when somebody asks, which after a success hardly anybody does. */
+export class ReceivedStatus implements StatusObject {
+  private created: Metadata | undefined = undefined;
+
+  constructor(
+    readonly code: number,
+    readonly details: string,
+    private readonly block: HeaderBlock,
+  ) {}
+
+  get metadata(): Metadata {
+    return (this.created ??= metadataOf(this.block, STATUS_FIELDS));
+  }
+}
+
 // What grpc-js takes as the name and the text of metadata.
 const LEGAL_NAME = /^[:0-9a-z_.-]+$/;
 const LEGAL_TEXT = /^[ -~]*$/;
+
+/** Number of fields above which repeated ones are not looked for: each field would be compared with all others. */
+const MAX_COMPARED = 32;
 
 /**
  * Returns the metadata of a header block, except the fields in `omitted`. Repeated fields are joined, as in `node:http2`. What metadata cannot
  * contain is dropped, as in `Metadata.fromHttp2Headers()`, which also logs it: it may be a credential.
  */
 export function metadataOf({ fields }: HeaderBlock, omitted?: ReadonlySet<string>): Metadata {
-  const joined = new Map<string, string | string[]>();
+  const metadata = new Metadata();
+  let joined: Map<string, string | string[]> | undefined;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? '';
     const value = fields[i + 1] ?? '';
     if (omitted?.has(name) === true) continue;
+    if (name !== 'set-cookie' && !mayBeRepeated(fields, name, i)) {
+      addField(metadata, name, value);
+      continue;
+    }
+    joined ??= new Map();
     const earlier = joined.get(name);
     if (earlier === undefined) joined.set(name, name === 'set-cookie' ? [value] : value);
     else if (typeof earlier !== 'string') earlier.push(value);
     else if (!SINGLE_FIELDS.has(name)) joined.set(name, `${earlier}${name === 'cookie' ? ';' : ','} ${value}`);
   }
-  const metadata = new Metadata();
-  for (const [name, value] of joined) {
-    if (!LEGAL_NAME.test(name)) continue;
-    if (typeof value !== 'string') {
-      const end = value.findIndex((one) => !LEGAL_TEXT.test(one));
-      for (const one of end < 0 ? value : value.slice(0, end)) metadata.add(name, one);
-    } else if (name.endsWith('-bin')) {
-      const parts = name.startsWith('grpc-') ? [value] : value.split(',');
-      for (const part of parts) metadata.add(name, Buffer.from(part, 'base64'));
-    } else if (LEGAL_TEXT.test(value)) metadata.set(name, value);
-  }
+  if (joined !== undefined) for (const [name, value] of joined) addField(metadata, name, value);
   return metadata;
+}
+
+function mayBeRepeated(fields: readonly string[], name: string, at: number): boolean {
+  if (fields.length > 2 * MAX_COMPARED) return true;
+  for (let i = 0; i < fields.length; i += 2) if (i !== at && fields[i] === name) return true;
+  return false;
+}
+
+function addField(metadata: Metadata, name: string, value: string | readonly string[]): void {
+  if (!LEGAL_NAME.test(name)) return;
+  if (typeof value !== 'string') {
+    const end = value.findIndex((one) => !LEGAL_TEXT.test(one));
+    for (const one of end < 0 ? value : value.slice(0, end)) metadata.add(name, one);
+  } else if (name.endsWith('-bin')) {
+    const parts = name.startsWith('grpc-') ? [value] : value.split(',');
+    for (const part of parts) metadata.add(name, Buffer.from(part, 'base64'));
+  } else if (LEGAL_TEXT.test(value)) metadata.set(name, value);
 }

@@ -13,12 +13,9 @@ import {
   type Http2Stream,
   type SendObstacle,
 } from '../../transport/http2/http2-stream.js';
-import { metadataOf } from './header-fields.js';
+import { metadataOf, ReceivedHeaders, ReceivedStatus } from './header-fields.js';
 import type { SubchannelConnection } from './subchannel-connection.js';
 import { systemClock } from '../../time/clock.js';
-
-/** Fields of trailers that are no metadata. */
-const STATUS_FIELDS: ReadonlySet<string> = new Set(['grpc-status', 'grpc-message']);
 
 /** Statuses of HTTP responses that are not gRPC (gRPC, "HTTP to gRPC Status Code Mapping"), with 400 as in grpc-js. */
 const BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
@@ -53,7 +50,7 @@ const NODE_MAX_FIELDS = 128;
 const HEAD_FIELDS = 7;
 
 export interface ConnectionCallListener {
-  onReceiveMetadata(headers: Metadata): void;
+  onReceiveHeaders(headers: ReceivedHeaders): void;
   onReceiveMessage(message: Buffer, isCompressed: boolean): void;
   onReceiveStatus(status: StatusObject): void;
 }
@@ -195,7 +192,7 @@ export class SocketCall implements ResponseHandler {
 
   headers(block: HeaderBlock): void {
     this.httpStatus = Number(block.status);
-    this.pass(receiveMetadata, metadataOf(block));
+    this.pass(receiveHeaders, new ReceivedHeaders(block));
   }
 
   message(message: Buffer, isCompressed: boolean): void {
@@ -212,8 +209,7 @@ export class SocketCall implements ResponseHandler {
       this.endNow({ code, details, metadata: metadataOf(block) });
       return;
     }
-    const metadata = metadataOf(block, STATUS_FIELDS);
-    this.endNow({ code: Number(grpcStatus), details: decoded(grpcMessage), metadata });
+    this.endNow(new ReceivedStatus(Number(grpcStatus), decoded(grpcMessage), block));
   }
 
   failed(failure: ResponseFailure): void {
@@ -302,8 +298,8 @@ export class SocketCall implements ResponseHandler {
   }
 }
 
-function receiveMetadata(listener: ConnectionCallListener, headers: Metadata): void {
-  listener.onReceiveMetadata(headers);
+function receiveHeaders(listener: ConnectionCallListener, headers: ReceivedHeaders): void {
+  listener.onReceiveHeaders(headers);
 }
 
 function receiveMessage(listener: ConnectionCallListener, message: Buffer): void {

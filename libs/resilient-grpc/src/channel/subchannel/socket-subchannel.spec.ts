@@ -1,14 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type ServerHttp2Session, type ServerHttp2Stream, type ServerOptions } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import {
-  Channel,
-  connectivityState,
-  credentials,
-  Metadata,
-  type ChannelOptions,
-  type StatusObject,
-} from '@grpc/grpc-js';
+import { Channel, connectivityState, credentials, type ChannelOptions, type StatusObject } from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
@@ -69,11 +62,11 @@ async function connect(subchannel: SocketSubchannel): Promise<void> {
 function begin(subchannel: SocketSubchannel, isComplete = true) {
   const ends: StatusObject[] = [];
   const listener = {
-    onReceiveMetadata: () => undefined,
+    onReceiveHeaders: () => undefined,
     onReceiveMessage: () => undefined,
     onReceiveStatus: (status: StatusObject) => void ends.push(status),
   };
-  const call = subchannel.createCall(new Metadata(), 'x', '/a.B/C', listener)!;
+  const call = subchannel.createCall([], 'x', '/a.B/C', listener)!;
   if (isComplete) call.halfClose();
   return { call, ends };
 }

@@ -5,7 +5,6 @@ import {
   type ChannelCredentials,
   type ChannelOptions,
   type experimental,
-  type Metadata,
 } from '@grpc/grpc-js';
 import { errorMessage } from '../../errors/error-message.js';
 import type { Clock, Timer } from '../../time/clock.js';
@@ -15,7 +14,6 @@ import { ConnectAttempt } from '../connection/connect-attempt.js';
 import type { ConnectFailure } from '../connection/connect-failure.js';
 import { authorityOf } from '../quirks/channel-internals.js';
 import { areSecure, createBackoff, createConnector } from '../quirks/secure-connector.js';
-import { fieldsOf } from './header-fields.js';
 import { connectTarget, openTunnel } from './http-tunnel.js';
 import { SocketCall, type ConnectionCallListener } from './socket-call.js';
 import { SubchannelChannel } from './subchannel-channel.js';
@@ -281,11 +279,11 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   /**
    * Creates a call; returns `undefined` if the subchannel has no connection that takes calls.
    *
-   * @throws TypeError if HTTP/2 does not allow the metadata
+   * @param fields names and values, in turn
    * @throws RangeError if the peer would end the connection because of the size of the metadata
    */
   createCall(
-    metadata: Metadata,
+    fields: readonly string[],
     authority: string,
     path: string,
     listener: ConnectionCallListener,
@@ -293,7 +291,6 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   ): SocketCall | undefined {
     const { connection } = this;
     if (connection?.isUsable !== true) return undefined;
-    const fields = fieldsOf(metadata);
     const excess = connection.excess(path, authority, fields);
     if (excess !== undefined) throw new RangeError(excess);
     return new SocketCall(connection, path, authority, fields, listener, isBackground);

@@ -1,21 +1,16 @@
-import type { Metadata, StatusObject } from '@grpc/grpc-js';
-import type { SocketCall } from './socket-call.js';
+import type { Metadata } from '@grpc/grpc-js';
+import { fieldsOf } from './header-fields.js';
+import type { ConnectionCallListener, SocketCall } from './socket-call.js';
 
 interface CallingSubchannel {
   getAddress(): string;
   createCall(
-    metadata: Metadata,
+    fields: readonly string[],
     authority: string,
     path: string,
-    listener: Listener,
+    listener: ConnectionCallListener,
     isBackground: true,
   ): SocketCall | undefined;
-}
-
-interface Listener {
-  onReceiveMetadata(metadata: Metadata): void;
-  onReceiveMessage(message: Buffer): void;
-  onReceiveStatus(status: StatusObject): void;
 }
 
 /** A channel with one connection, for health Watches, checks of the connection, and load reports. Its calls let the process exit. */
@@ -49,9 +44,9 @@ export class ConnectionBoundCall {
   ) {}
 
   /** @throws Error if the call cannot be sent */
-  start(metadata: Metadata, listener: Listener): void {
+  start(metadata: Metadata, listener: ConnectionCallListener): void {
     metadata.set('grpc-accept-encoding', 'identity');
-    this.call = this.subchannel.createCall(metadata, this.authority, this.path, listener, true);
+    this.call = this.subchannel.createCall(fieldsOf(metadata), this.authority, this.path, listener, true);
     if (this.call === undefined) throw new Error('the connection takes no calls');
   }
 

@@ -1,5 +1,12 @@
 import type { Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import type {
+  Attempt,
+  AttemptEnd,
+  AttemptListener,
+  AttemptRequest,
+  ResponseHeaders,
+  StartAttempt,
+} from '../../call/attempt.js';
 import type { AttemptEndReason } from '../../call/call-event.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
@@ -146,7 +153,7 @@ export class HedgedAttempt implements Attempt {
   // ── events of the attempts ──
 
   /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
-  attemptBegan(hedge: HedgeAttempt, headers: Metadata): void {
+  attemptBegan(hedge: HedgeAttempt, headers: ResponseHeaders): void {
     if (this.ended) return;
     if (this.winner === undefined) this.measure(hedge, true);
     this.win(hedge);
@@ -404,7 +411,7 @@ class HedgeAttempt implements AttemptListener {
     attempt.startRead();
   }
 
-  onHeaders(headers: Metadata): void {
+  onHeaders(headers: ResponseHeaders): void {
     this.call.attemptBegan(this, headers);
   }
 

@@ -1,5 +1,11 @@
-import type { Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import type {
+  Attempt,
+  AttemptEnd,
+  AttemptListener,
+  AttemptRequest,
+  ResponseHeaders,
+  StartAttempt,
+} from '../../call/attempt.js';
 import { remainingMs, formatGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
@@ -63,7 +69,7 @@ abstract class StagedAttempt implements Attempt, AttemptListener {
     this.inner.abandon(because);
   }
 
-  onHeaders(headers: Metadata): void {
+  onHeaders(headers: ResponseHeaders): void {
     this.listener.onHeaders(headers);
   }
 
@@ -120,7 +126,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
     });
   }
 
-  override onHeaders(headers: Metadata): void {
+  override onHeaders(headers: ResponseHeaders): void {
     if (this.request.method.responseStream) this.timer?.clear();
     super.onHeaders(headers);
   }
@@ -272,7 +278,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
     super.abandon(because);
   }
 
-  override onHeaders(headers: Metadata): void {
+  override onHeaders(headers: ResponseHeaders): void {
     // Records a success once a response stream has headers. The stream may never end, which would keep the circuit half-open.
     if (this.request.method.responseStream) this.record('success');
     super.onHeaders(headers);

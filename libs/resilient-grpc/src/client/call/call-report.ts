@@ -92,14 +92,14 @@ export class CallReport {
   }
 
   succeeded(number: number, end: AttemptEnd, attemptMs: number): void {
-    const { details, metadata } = end;
+    const { details } = end;
     const code = StatusCode.OK;
     if (this.isEndObserved()) {
-      const { peer } = end;
+      const { peer, metadata } = end;
       this.history.add(number, end, { code, details }, attemptMs);
       this.ended({ code, details, metadata, peer });
     } else {
-      this.telemetry?.end(code, details, metadata);
+      this.telemetry?.end(code, details, end.metadata);
     }
   }
 

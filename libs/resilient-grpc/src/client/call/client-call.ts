@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
-import type { Interceptor, Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import type { Interceptor } from '@grpc/grpc-js';
+import type { Attempt, AttemptEnd, AttemptRequest, ResponseHeaders, StartAttempt } from '../../call/attempt.js';
 import type { AttemptEndReason } from '../../call/call-event.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
@@ -335,10 +335,10 @@ export class ClientCall
     this.attempt?.startRead();
   }
 
-  onHeaders(headers: Metadata): void {
+  onHeaders(headers: ResponseHeaders): void {
     if (this.phase !== 'running') return;
     this.hasHeaders = true;
-    this.report.telemetry?.answered?.(headers);
+    this.report.telemetry?.answered?.(headers.metadata);
     if (this.method.responseStream) {
       const { transport, clock } = this.context.client;
       this.requests?.commit();
@@ -350,7 +350,7 @@ export class ClientCall
       this.context.statistics.answered(now - this.prepared.startedAt, now);
     }
     const onHeaders = this.options?.onHeaders;
-    if (onHeaders !== undefined) notifyListener(onHeaders, headers);
+    if (onHeaders !== undefined) notifyListener(onHeaders, headers.metadata);
   }
 
   onMessage(message: unknown): void {

@@ -1,5 +1,5 @@
 import { isObservable } from 'rxjs';
-import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { isMetadataLike, joinMetadata, NO_METADATA, shared } from '../../channel/attempt/call-metadata.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
@@ -209,7 +209,7 @@ function metadataOf(
 ): Pick<ResolvedClientSettings, 'metadata' | 'metadataSource'> {
   if (typeof metadata === 'function')
     return { metadata: undefined, metadataSource: metadataSource(undefined, metadata) };
-  return { metadata: metadata === undefined ? undefined : joinMetadata(NO_METADATA, metadata) };
+  return { metadata: metadata === undefined ? undefined : shared(joinMetadata(NO_METADATA, metadata)) };
 }
 
 function hooksOf(

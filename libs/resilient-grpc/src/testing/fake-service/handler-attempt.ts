@@ -136,7 +136,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
   private deliver(message: unknown): void {
     this.isReadPending = false;
     this.messagesReceived += 1;
-    if (this.messagesReceived === 1) this.listener?.onHeaders(new Metadata());
+    if (this.messagesReceived === 1) this.listener?.onHeaders({ metadata: new Metadata(), contentType: undefined });
     // Delivers the message only if the listener has not cancelled the attempt in `onHeaders`.
     this.listener?.onMessage(message);
   }

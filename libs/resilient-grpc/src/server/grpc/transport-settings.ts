@@ -2,6 +2,7 @@ import { totalmem } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import type { ServerOptions } from '@grpc/grpc-js';
 import { MAX_TIMER_MS } from '../../time/clock.js';
+import { HELD_MS } from '../../transport/socket/http2-socket.js';
 import { MemoryBudget } from '../../transport/http2/memory-budget.js';
 import { STREAM_BYTES } from '../../transport/http2/server-connection.js';
 import type { ListenerOptions } from '../../transport/socket/server-listener.js';
@@ -53,8 +54,6 @@ const MIN_MEMORY_BYTES = 4_194_304;
 const HEAD_TIMEOUT_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 120_000;
 const DRAIN_TIMEOUT_MS = 2_000;
-/** Time within which a client must read something if keepalive does not end its connection earlier. */
-const SEND_TIMEOUT_MS = 300_000;
 
 /** Returns the settings of connections from the options of grpc-js's server. By default, pings detect unresponsive clients. */
 export function transportSettings(options: ServerOptions, maxConnections: number): Omit<ListenerOptions, 'tls'> {
@@ -78,7 +77,7 @@ export function transportSettings(options: ServerOptions, maxConnections: number
     },
     keepalive: hasKeepalive ? { intervalMs, timeoutMs } : undefined,
     headTimeoutMs: HEAD_TIMEOUT_MS,
-    sendTimeoutMs: hasKeepalive ? Math.min(intervalMs + timeoutMs, MAX_TIMER_MS) : SEND_TIMEOUT_MS,
+    sendTimeoutMs: HELD_MS,
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
     handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
     maxConnections: Math.min(maxConnections, Math.floor((CONNECTIONS_SHARE * heapLeft()) / CONNECTION_BYTES)),

@@ -38,6 +38,13 @@ const LINGER_MS = 5_000;
 const SLOW_LINE = 50;
 const MAX_AHEAD_BYTES = 4_194_304;
 
+/**
+ * Bytes that were sent to a client since it last sent anything above which it may be held by its own reader, as clients behind nginx and
+ * HAProxy are: the ping is behind what they have not read. Nothing but TCP, within a quarter of an hour, tells them from those that are gone.
+ */
+const HELD_BYTES = 16_384;
+export const HELD_MS = 900_000;
+
 /** An HTTP/2 connection of either side and its socket. What is sent within a turn of the event loop leaves in one write. */
 export abstract class Http2Socket {
   abstract readonly http2: Http2Connection;
@@ -57,13 +64,15 @@ export abstract class Http2Socket {
   readAt = 0;
   /** Bytes that were sent since the latest answer to a ping. */
   private aheadBytes = 0;
+  /** Bytes that were sent since the peer last sent anything. */
+  private unansweredBytes = 0;
   /** True if a ping was due while no call was open. */
   private isPingDue = false;
 
   constructor(
     protected readonly clock: Clock,
     protected readonly keepalive: Keepalive | undefined,
-    isServer: boolean,
+    private readonly isServer: boolean,
   ) {
     this.trace = isTraced() ? new FrameTrace(isServer) : undefined;
   }
@@ -90,6 +99,7 @@ export abstract class Http2Socket {
       socket.on('data', (bytes) => {
         this.trace?.receive(bytes);
         this.readAt = this.clock.now();
+        this.unansweredBytes = 0;
         this.received(bytes);
       });
     }
@@ -146,9 +156,13 @@ export abstract class Http2Socket {
     const aheadMs = Math.min(this.aheadBytes, MAX_AHEAD_BYTES) / SLOW_LINE;
     this.pingTimer = new PeerTimer(this.clock, timeoutMs + aheadMs, () => {
       // The answer may be behind what was not read.
-      if (this.hasPaused || this.readAt > from) this.awaitAnswer(timeoutMs);
+      if (this.hasPaused || this.readAt > from || this.mayBeHeld) this.awaitAnswer(timeoutMs);
       else this.http2.lost('the peer did not answer a keepalive ping', 'keepalive');
     });
+  }
+
+  private get mayBeHeld(): boolean {
+    return this.isServer && this.unansweredBytes >= HELD_BYTES && this.clock.now() - this.readAt < HELD_MS;
   }
 
   // ── output ──
@@ -164,6 +178,7 @@ export abstract class Http2Socket {
     const chunks = http2.takeOutput();
     for (const chunk of chunks) {
       this.aheadBytes += chunk.length;
+      this.unansweredBytes += chunk.length;
       this.trace?.send(chunk);
     }
     // Over TLS, a write ends later.

@@ -121,7 +121,9 @@ async function connectOurCaller(target: string, policy: object): Promise<Caller>
   });
   const echo = client.getService<EchoService>('Echo');
   await client.waitForReady({ timeoutMs: 20_000 });
-  const { channel } = client as unknown as { readonly channel: { readonly current: { readonly channel: object } } };
+  const { managed: channel } = client as unknown as {
+    readonly managed: { readonly current: { readonly channel: object } };
+  };
   return {
     channel: channel.current.channel,
     call: () => lastValueFrom(echo.unary({})),

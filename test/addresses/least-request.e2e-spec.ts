@@ -159,8 +159,8 @@ interface PolicyInternals {
 
 /** Returns the load-balancing policy of the client's channel. */
 function controlOf(client: ResilientGrpcClient): PolicyInternals {
-  const { channel } = client as unknown as {
-    readonly channel: { readonly current: { readonly policy: { readonly control: PolicyInternals } } };
+  const { managed: channel } = client as unknown as {
+    readonly managed: { readonly current: { readonly policy: { readonly control: PolicyInternals } } };
   };
   return channel.current.policy.control;
 }

@@ -59,7 +59,7 @@ describe('resolver', () => {
       await call();
     }
     await waitFor(() => client.snapshot().connections.filter(({ state }) => state === 'READY').length === 2);
-    const { channel } = client as unknown as { readonly channel: { readonly openConnections: number } };
+    const { managed: channel } = client as unknown as { readonly managed: { readonly openConnections: number } };
     expect(channel.openConnections).toBe(2);
   });
 

@@ -46,14 +46,14 @@ export class SimulatedChannel extends ManagedChannel {
     return channel;
   }
 
-  createWireChannel() {
+  createWire() {
     const timeoutMs = this.nextConnectTimeoutMs.bind(this);
-    return new SimulatedWireChannel(this.settings.fleet, this.handle.bind(this), this.dependencies, timeoutMs);
+    return new SimulatedWire(this.settings.fleet, this.handle.bind(this), this.dependencies, timeoutMs);
   }
 }
 
-/** Replaces channel/wire-channel.ts: behaves like grpc-js's channel with pick_first. */
-class SimulatedWireChannel {
+/** Replaces channel/wire/socket-wire.ts: behaves like grpc-js's channel with pick_first. */
+class SimulatedWire {
   /** @type {import('./internals.mjs').ConnectivityState} */
   state = 'IDLE';
   #subchannel;

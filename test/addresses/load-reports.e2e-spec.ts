@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { Server, ServerCredentials, ServerMetricRecorder, type ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader';
 import { ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
@@ -16,21 +17,62 @@ async function startReporting(application_utilization: number): Promise<Scripted
   return server;
 }
 
-it(
-  'moves calls from a server that reports a high load to one that reports a low load under weighted_round_robin',
+interface Reporting {
+  readonly url: string;
+  calls(): number;
+}
+
+/** Starts a server that reports this utilization on a stream of its own. */
+async function startReportingAside(utilization: number): Promise<Reporting> {
+  const server = new Server();
+  let calls = 0;
+  const get = (_call: unknown, callback: (error: null, order: object) => void) => {
+    calls += 1;
+    callback(null, {});
+  };
+  // Safe: the definition has this service.
+  server.addService(loadSync(ORDERS_PROTO)['orders.v1.Orders'] as ServiceDefinition, { Get: get });
+  const recorder = new ServerMetricRecorder();
+  recorder.setQpsMetric(100);
+  recorder.setApplicationUtilizationMetric(utilization);
+  recorder.addToServer(server);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error) reject(error);
+      else resolve(bound);
+    });
+  });
+  onTestFinished(() => server.forceShutdown());
+  return { url: `127.0.0.1:${port}`, calls: () => calls };
+}
+
+async function startReportingInTrailers(utilization: number): Promise<Reporting> {
+  const server = await startReporting(utilization);
+  return { url: server.url, calls: () => server.counts('Get').calls };
+}
+
+it.each([
+  ['in their responses', startReportingInTrailers, {}],
+  [
+    'on a stream of their own',
+    startReportingAside,
+    { enable_oob_load_report: true, oob_load_reporting_period: '0.1s' },
+  ],
+] as const)(
+  'moves calls from a server with a high load to one with a low load under weighted_round_robin, if they report it %s',
   { timeout: 120_000 },
-  async () => {
-    const [busy, idle] = [await startReporting(0.9), await startReporting(0.1)];
-    const config = { blackout_period: '0.1s', weight_update_period: '0.1s' };
+  async (_where, start, options) => {
+    const [busy, idle] = [await start(0.9), await start(0.1)];
+    const config = { blackout_period: '0.1s', weight_update_period: '0.1s', ...options };
     const app = await startOrdersApp({
       url: `ipv4:${busy.url},${idle.url}`,
       loadBalancing: [{ weighted_round_robin: config }],
     });
     onTestFinished(() => app.close());
     const shareOfIdle = async () => {
-      const before = [busy, idle].map((server) => server.counts('Get').calls);
+      const before = [busy, idle].map((server) => server.calls());
       for (let call = 0; call < 100; call++) await firstValueFrom(app.orders.get({ id: '1' }));
-      const [ofBusy = 0, ofIdle = 0] = [busy, idle].map((server, index) => server.counts('Get').calls - before[index]!);
+      const [ofBusy = 0, ofIdle = 0] = [busy, idle].map((server, index) => server.calls() - before[index]!);
       return ofIdle / (ofBusy + ofIdle);
     };
     await waitFor(async () => (await shareOfIdle()) > 0.75, { timeoutMs: 60_000 });

@@ -7,6 +7,7 @@ import type {
 } from '../../libs/resilient-grpc/src/call/attempt.js';
 import type { CallTransport, ReadBarrier, Waiter } from '../../libs/resilient-grpc/src/call/call-transport.js';
 import type { WireEvidence } from '../../libs/resilient-grpc/src/policy/evidence/classify.js';
+import { failureByText } from '../../libs/resilient-grpc/src/policy/evidence/local-failure.js';
 import { StatusCode } from '../../libs/resilient-grpc/src/status/status-code.js';
 import type { Timer } from '../../libs/resilient-grpc/src/time/clock.js';
 import type { VirtualClock } from './virtual-clock.js';
@@ -153,6 +154,7 @@ export class MemoryAttempt implements Attempt {
       wire: picked ? { ...NOTHING_SEEN, ...how.wire } : undefined,
       channelReady,
       endedHere,
+      failure: endedHere === 'no' ? failureByText(how.code, how.details) : undefined,
       headersReceived: this.headersReceived,
       messagesReceived: this.messagesReceived,
       contentType: how.contentType,

@@ -27,7 +27,7 @@ export interface AttemptRequest {
   readonly tried?: string[] | undefined;
   /** Maximum size of a response message in bytes. Applies in addition to the channel's own limit, but not if there are interceptors. */
   readonly maxReceiveBytes: number;
-  readonly telemetry?: CallTelemetry | undefined;
+  readonly telemetry?: (Pick<CallTelemetry, 'attempt'> & Partial<CallTelemetry>) | undefined;
 }
 
 /** Headers of a response. Most calls end before anybody has looked at them. */

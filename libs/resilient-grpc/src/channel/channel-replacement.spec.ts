@@ -6,11 +6,11 @@ import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { connectFailure } from './connection/connect-failure.js';
 import { ManagedChannel } from './managed-channel.js';
 import type { SubchannelConnection } from './subchannel/subchannel-connection.js';
-import type { WireChannel } from './wire-channel.js';
+import type { Wire } from './wire/wire.js';
 
 const AGE_MS = 60_000;
 
-class FakeWireChannel {
+class FakeWire {
   state: ConnectivityState = 'IDLE';
   connects = 0;
   endedBackoffs = 0;
@@ -49,15 +49,15 @@ class DeadConnection {
   }
 }
 
-/** Creates a channel on fake wire channels: `made[0]`, which enters `state`, and its replacements. */
+/** Creates a channel on fake wires: `made[0]`, which enters `state`, and its replacements. */
 function make(state: ConnectivityState = 'READY') {
   const clock = new VirtualClock();
-  const made: FakeWireChannel[] = [];
+  const made: FakeWire[] = [];
   class ReplaceableChannel extends ManagedChannel {
-    protected override createWireChannel(): WireChannel {
-      made.push(new FakeWireChannel());
+    protected override createWire(): Wire {
+      made.push(new FakeWire());
       // Safe: the fake has all members that a replacement needs.
-      return made.at(-1) as unknown as WireChannel;
+      return made.at(-1) as unknown as Wire;
     }
   }
   const events = new EventHub({ client: 'orders' }, () => clock.epoch());
@@ -75,12 +75,12 @@ function make(state: ConnectivityState = 'READY') {
   });
   const enter = (index: number, next: ConnectivityState) => {
     made[index]!.state = next;
-    channel.handle(made[index] as unknown as WireChannel, { type: 'state', state: next, error: undefined });
+    channel.handle(made[index] as unknown as Wire, { type: 'state', state: next, error: undefined });
   };
   /** Reports a failed connection attempt. */
   const fail = (index: number, isFurther = false) => {
     const failure = connectFailure('refused', '10.0.0.7:50051', 'ECONNREFUSED');
-    channel.handle(made[index] as unknown as WireChannel, {
+    channel.handle(made[index] as unknown as Wire, {
       type: 'connect-failed',
       address: '10.0.0.7:50051',
       isFurther,
@@ -104,7 +104,7 @@ function make(state: ConnectivityState = 'READY') {
     clock.advance(12_500);
   };
   /** Index of the channel that carries new calls. */
-  const current = () => made.indexOf(channel.current as unknown as FakeWireChannel);
+  const current = () => made.indexOf(channel.current as unknown as FakeWire);
   return { clock, made, promoted, reachability, channel, enter, fail, begin, suspect, current };
 }
 
@@ -151,7 +151,7 @@ describe('channel replacement', () => {
   it('uses the addresses that a pending replacement channel resolved, and ignores later addresses of the previous channel', () => {
     const { made, channel, enter, begin } = make();
     const resolve = (index: number, ...addresses: string[]) => {
-      channel.handle(made[index] as unknown as WireChannel, { type: 'addresses', addresses });
+      channel.handle(made[index] as unknown as Wire, { type: 'addresses', addresses });
     };
     resolve(0, '10.0.0.7:50051');
     begin.age();
@@ -165,7 +165,7 @@ describe('channel replacement', () => {
 
   it('reports an unreachable endpoint only for the channel that carries new calls, if that channel is READY and no outage ended in the last minute', () => {
     const { clock, made, reachability, channel, enter, fail, begin } = make('CONNECTING');
-    const wire = made[0] as unknown as WireChannel;
+    const wire = made[0] as unknown as Wire;
     const address = '10.0.0.7:50051';
     channel.handle(wire, { type: 'addresses', addresses: [address, '10.0.0.8:50051'] });
     fail(0);

@@ -11,7 +11,10 @@ import { LoadBaseline } from '../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './outage/call-release.js';
-import { WireChannel, type ConnectionEvent } from './wire-channel.js';
+import { hasTransportNames } from './quirks/client-seams.js';
+import { GrpcJsWire } from './grpc-js/grpc-js-wire.js';
+import { SocketWire } from './wire/socket-wire.js';
+import type { ConnectionEvent, Wire } from './wire/wire.js';
 import { ResolvedAddresses } from './resolved-addresses.js';
 import type { BalancingSettings, ChannelSettings } from './channel-settings.js';
 import type { ClosedConnection, EndedConnection } from './connection/address-histories.js';
@@ -22,7 +25,6 @@ import { Endpoints } from './connection/endpoints.js';
 import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting, isCall, WaitingCalls, StreamWait } from './outage/waiting-calls.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
-import { WireAttempt } from './attempt/wire-attempt.js';
 
 export interface ChannelDependencies {
   readonly clock: Clock;
@@ -33,9 +35,9 @@ export interface ChannelDependencies {
   readonly healthMetadata?: (() => Promise<Metadata>) | undefined;
 }
 
-/** A wire channel that carries the new calls when it is READY. A replacement for a dead connection also waits for the suspicion watch. */
+/** A wire that carries the new calls when it is READY. A replacement for a dead connection also waits for the suspicion watch. */
 interface Replacement {
-  readonly channel: WireChannel;
+  readonly channel: Wire;
   readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' | 'suspicion';
 }
 
@@ -62,15 +64,15 @@ export class ManagedChannel implements CallTransport {
   readonly outage: OutageWatch;
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
-  /** Endpoints of new wire channels; `undefined` if they are neither ejected nor checked. */
+  /** Endpoints of new wires; `undefined` if they are neither ejected nor checked. */
   private endpoints: Endpoints | undefined;
   readonly addresses: ResolvedAddresses;
-  /** Load balancing of new wire channels. */
+  /** Load balancing of new wires. */
   private balancing: BalancingSettings;
   /** The latest settings that `balance()` received; applied immediately, or when `balanceTimer` ends. */
   private latestBalancing: BalancingSettings;
   private balanceTimer: Timer | undefined;
-  current: WireChannel;
+  current: Wire;
   private replacement: Replacement | undefined;
   private replaced = 0;
   readBarrier: ReadBarrier;
@@ -103,14 +105,14 @@ export class ManagedChannel implements CallTransport {
       doctorCommand: settings.doctorCommand,
       isSecure: () => isSecure(settings.credentials.current),
       certificateProblem: () => settings.credentials.certificateProblem,
-      slowAttempt: () => (this.isConnected ? undefined : this.current.slowAttempt),
+      slowAttempt: () => (this.isConnected ? undefined : this.current.connecting?.slow),
       changed: dependencies.changed,
     });
     const { load, waiting, maxConnectionsPerEndpoint } = this;
     const { releaseWithinMs: withinMs, outageGraceMs, connectTimeoutMs } = settings;
     const usable = (): boolean => this.isConnected;
     const hasFreeStream = (): boolean => this.current.hasFreeStream;
-    const current = (): WireChannel => this.current;
+    const current = (): Wire => this.current;
     const calls = (): number => waiting.calls;
     const streamWait = new StreamWait({ clock, events, maxConnectionsPerEndpoint, current, waiting: calls });
     this.release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs });
@@ -123,7 +125,7 @@ export class ManagedChannel implements CallTransport {
     this.suspicion = new SuspicionWatch(
       current,
       this.handleReplacementRequest.bind(this),
-      () => this.replacement?.reason === 'suspicion' && this.replacement.channel.ready,
+      () => this.replacement?.reason === 'suspicion' && this.replacement.channel.state === 'READY',
       clock,
       random,
       events,
@@ -133,7 +135,7 @@ export class ManagedChannel implements CallTransport {
     this.latestBalancing = settings;
     this.since = clock.epoch();
     this.endpoints = this.createEndpoints();
-    this.current = this.createWireChannel();
+    this.current = this.createWire();
     this.readBarrier = this.current.readBarrier;
     this.unwatchCredentials = settings.credentials.watch(() => {
       this.replace('credentials');
@@ -208,7 +210,7 @@ export class ManagedChannel implements CallTransport {
 
   /** Progress of the running connection attempt; `undefined` if there is none, or if it is unknown. */
   get connecting(): string | undefined {
-    return this.state === 'CONNECTING' ? this.current.connecting : undefined;
+    return this.state === 'CONNECTING' ? this.current.connecting?.progress : undefined;
   }
 
   // ── calls ──
@@ -217,7 +219,12 @@ export class ManagedChannel implements CallTransport {
     const { clock } = this.dependencies;
     const now = clock.now();
     this.load.callStarted(now);
-    return new WireAttempt(this.current, request, listener, clock, now);
+    return this.current.start(request, listener, now);
+  }
+
+  /** Milliseconds for which the connection to `peer` has been silent during a call that began at `startedAt`; `undefined` if unknown. */
+  silentMs(peer: string, startedAt: number): number | undefined {
+    return this.current.histories.at(peer)?.silenceMs(startedAt, this.dependencies.clock.now());
   }
 
   answered(latencyMs: number | undefined, path: string): void {
@@ -279,7 +286,7 @@ export class ManagedChannel implements CallTransport {
   // ── connecting ──
 
   /**
-   * Connects the pending replacement, or else the current wire channel, if it is IDLE. Runs in a later event-loop turn, because a channel
+   * Connects the pending replacement, or else the current wire, if it is IDLE. Runs in a later event-loop turn, because a channel
    * that has just become idle has not completed that change.
    */
   private connect(): void {
@@ -335,8 +342,8 @@ export class ManagedChannel implements CallTransport {
     this.ageTimer = undefined;
   }
 
-  /** Handles an event of `from`, which is the current wire channel, its replacement, or a retired one. */
-  handle(from: WireChannel, event: ConnectionEvent): void {
+  /** Handles an event of `from`, which is the current wire, its replacement, or a retired one. */
+  handle(from: Wire, event: ConnectionEvent): void {
     const { events } = this.dependencies;
     const isCurrent = from === this.current && !this.isClosed;
     // A replacement resolves the same name, so its lookups count even before it carries new calls.
@@ -418,7 +425,7 @@ export class ManagedChannel implements CallTransport {
     this.outage.connectionEnded(livedMs, answered, this.diagnosis.lastError);
   }
 
-  private stateChanged(from: WireChannel, state: ConnectivityState, error: string | undefined): void {
+  private stateChanged(from: Wire, state: ConnectivityState, error: string | undefined): void {
     if (this.isClosed) return;
     if (from === this.current) this.currentStateChanged(state, error);
     else if (from !== this.replacement?.channel) return;
@@ -579,7 +586,7 @@ export class ManagedChannel implements CallTransport {
   /** Drops a pending replacement, and creates another for `reason`. The new one takes over immediately if the channel is not READY. */
   private replace(reason: Replacement['reason']): void {
     this.dropReplacement();
-    const channel = this.createWireChannel();
+    const channel = this.createWire();
     this.replacement = { channel, reason };
     if (this.isConnected) channel.connect();
     else this.takeOver();
@@ -625,8 +632,8 @@ export class ManagedChannel implements CallTransport {
     }
   }
 
-  /** Creates a wire channel. Simulations and tests override this method, because they have no sockets. */
-  protected createWireChannel(): WireChannel {
+  /** Creates a wire. Simulations and tests override this method, because they have no sockets. */
+  protected createWire(): Wire {
     const { clock, random } = this.dependencies;
     const { endpoints, maxConnectionsPerEndpoint } = this;
     const { credentials, ...others } = this.settings;
@@ -642,7 +649,8 @@ export class ManagedChannel implements CallTransport {
       maxConnectionsPerEndpoint,
       ...(service !== undefined && { healthCheck: { service, metadata } }),
     };
-    return new WireChannel(wireSettings, this.handle.bind(this), clock, random);
+    const isOwn = this.settings.transport === 'socket' && hasTransportNames();
+    return new (isOwn ? SocketWire : GrpcJsWire)(wireSettings, this.handle.bind(this), clock, random);
   }
 
   private nextConnectTimeoutMs(timeouts: number): number {

@@ -1,7 +1,7 @@
 import type { CallCredentials, Channel, Metadata } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../call/method.js';
 import type { StreamDemand, StreamSink } from '../call/stream-source.js';
-import { NO_METADATA } from '../channel/attempt/call-metadata.js';
+import { NO_METADATA } from '../channel/wire/call-metadata.js';
 import type { GrpcCallError } from '../errors/grpc-call-error.js';
 import { notifyListener } from '../errors/error-message.js';
 import { StatusCode } from '../status/status-code.js';

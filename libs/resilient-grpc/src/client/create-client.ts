@@ -9,7 +9,7 @@ import { maskAddress } from '../errors/error-message.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { MethodDescriptor, Transport } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
-import { NO_METADATA } from '../channel/attempt/call-metadata.js';
+import { NO_METADATA } from '../channel/wire/call-metadata.js';
 import { isSecure } from '../channel/channel-checks.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import { LiveBudget } from '../policy/throttling/default-budget.js';
@@ -176,7 +176,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   get connectivity(): Connectivity {
     const { managed: channel, registry } = this;
-    const silentMs = (peer: string, startedAt: number): number | undefined => channel.current.silentMs(peer, startedAt);
+    const silentMs = (peer: string, startedAt: number): number | undefined => channel.silentMs(peer, startedAt);
     return { ...channel.connectivity, ...silenceOf(registry, silentMs, this.dependencies.clock) };
   }
 

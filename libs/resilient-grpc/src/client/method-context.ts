@@ -1,6 +1,6 @@
 import type { StartAttempt } from '../call/attempt.js';
 import type { MethodDescriptor } from '../call/method.js';
-import { NO_METADATA } from '../channel/attempt/call-metadata.js';
+import { NO_METADATA } from '../channel/wire/call-metadata.js';
 import { CircuitBreakerCore } from '../policy/circuit-breaker/circuit-breaker.js';
 import { PermitQueue, type LimitChange } from '../policy/concurrency/permit-queue.js';
 import { HedgeBudget } from '../policy/hedging/decide-hedge.js';

@@ -1,5 +1,4 @@
-import type { Metadata, StatusObject } from '@grpc/grpc-js';
-import type { ResponseHeaders } from '../../call/attempt.js';
+import type { Metadata } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
 import { httpResponseOf } from '../../policy/evidence/grpc-js-texts.js';
 import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
@@ -52,19 +51,19 @@ export class ConnectionStream {
     const { call, opening } = this;
     this.subchannel.addConnectivityStateListener(this.cancel);
     let contentType: string | undefined;
-    const listener = {
-      onReceiveHeaders: (headers: ResponseHeaders) => {
-        ({ contentType } = headers);
+    const listener: Parameters<ConnectionBoundCall['start']>[1] = {
+      onReceiveMetadata: (metadata: Metadata) => {
+        contentType = contentTypeOf(metadata);
       },
       onReceiveMessage: (bytes: Uint8Array) => {
         if (this.isOver) return;
         opening.onMessage(bytes);
         call.startRead();
       },
-      onReceiveStatus: ({ code, details, metadata }: StatusObject) => {
+      onReceiveStatus: ({ code, details, metadata, failure }) => {
         // A trailers-only response has no headers; its content type is in the trailers.
-        const type = contentType ?? metadata.get('content-type')[0]?.toString();
-        this.end({ code, details, http: httpResponseOf(details, type) });
+        const httpStatus = failure === 'http' ? call.httpStatus : undefined;
+        this.end({ code, details, http: httpResponseOf(httpStatus, contentType ?? contentTypeOf(metadata)) });
       },
     };
     try {
@@ -88,4 +87,8 @@ export class ConnectionStream {
     this.subchannel.removeConnectivityStateListener(this.cancel);
     return true;
   }
+}
+
+function contentTypeOf(metadata: Metadata): string | undefined {
+  return metadata.get('content-type')[0]?.toString();
 }

@@ -141,6 +141,7 @@ async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {})
     await passTurns();
     await clock.advanceAsync(1_000);
     for (const { attempt, end } of calls) if (end === undefined) attempt.cancel('deadline', 4, 'Deadline exceeded');
+    clock.advance(0);
     await waitFor(() => calls.every(({ end }) => end !== undefined));
     return calls.map(({ end }) => (end?.code === 4 ? end.peer : undefined));
   };
@@ -269,6 +270,7 @@ describe('black-holed connection', () => {
     rotate();
     await waitFor(() => replacements().length === 1);
     for (const { attempt } of old) attempt.cancel('deadline', 4, 'Deadline exceeded');
+    clock.advance(0);
     await waitFor(() => old.every(({ end }) => end !== undefined));
     await clock.advanceAsync(VERDICT_MS);
     await callServer();

@@ -84,7 +84,7 @@ const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
  * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others. Also excludes every endpoint that does not
- * count as serving, if health is checked. A wire channel and its replacement share this object, so that both eject the same endpoints. A
+ * count as serving, if health is checked. A wire and its replacement share this object, so that both eject the same endpoints. A
  * replacement gets its own object if the ejection rules or the health check changed. The object exists only if the client ejects or checks
  * endpoints.
  */

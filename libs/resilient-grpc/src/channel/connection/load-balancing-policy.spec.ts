@@ -1,13 +1,16 @@
 import { createServer, type Http2Server, type ServerHttp2Session, type ServerOptions } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { Channel, Metadata, connectivityState, credentials, type ChannelOptions } from '@grpc/grpc-js';
+import { Channel, connectivityState, credentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { attemptRequest, JSON_METHOD } from '../../../../../test/unit-support/attempt-request.js';
+import { fakeChannel } from '../../../../../test/unit-support/fake-connection.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
-import { WireCall } from '../attempt/wire-call.js';
+import { SocketAttempt } from '../wire/socket-attempt.js';
 import { SocketSubchannels } from '../subchannel/socket-subchannel.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
+import type { SocketWire } from '../wire/socket-wire.js';
 import { observeConnections, type PolicyDependencies, type PolicyOwner } from './load-balancing-policy.js';
 import type { PolicyEvent } from './policy-event.js';
 
@@ -181,29 +184,27 @@ function openWatched(target: string, child: object = { pick_first: {} }, options
 
 /** Starts a call that receives no response. It waits for a connection until `pickAgain()`. */
 function startCall({ channel, policy }: Watched, path: string) {
-  const unsent: WireCall[] = [];
+  const unsent: SocketAttempt[] = [];
+  const fake = fakeChannel().channel;
   const callChannel = {
+    ...fake,
     channel,
     pick: (metadata: Metadata) => policy.control?.picker?.pick({ metadata, extraPickInfo: {} }),
-    unsent: new Set<never>(),
-    addUnsent: () => void unsent.push(call),
-    compression: undefined,
-    maxReceiveBytes: Infinity,
+    addUnsent: (waiting: SocketAttempt) => void unsent.push(waiting),
   };
   const result = {
     ended: false,
     pickAgain: () => unsent.pop()?.pickAgain(),
-    cancel: () => call.cancelWithStatus(1, ''),
+    cancel: () => call.cancel('cancel', 1, ''),
   };
   const listener = {
-    isOver: false,
-    onReceiveHeaders: () => undefined,
-    onReceiveMessage: () => undefined,
-    onReceiveStatus: () => void (result.ended = true),
-    cancel: () => undefined,
+    onHeaders: () => undefined,
+    onMessage: () => undefined,
+    onEnd: () => void (result.ended = true),
   };
-  const call = new WireCall(callChannel, path, Infinity, undefined, listener, systemClock);
-  call.start(new Metadata());
+  const request = attemptRequest({ method: { ...JSON_METHOD, path } });
+  // Safe: an attempt uses only these members.
+  const call = new SocketAttempt(callChannel as unknown as SocketWire, request, listener, systemClock, 0).begin();
   call.halfClose();
   onTestFinished(result.cancel);
   return result;

@@ -12,7 +12,7 @@ import {
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
-import type { WireChannel } from '../wire-channel.js';
+import type { Wire } from '../wire/wire.js';
 import type { LivenessProbe } from './liveness-probe.js';
 
 /** Action requested for the channel that replaces a channel with a dead connection. */
@@ -53,7 +53,7 @@ export class SuspicionWatch {
   replacedByOthers = 0;
 
   constructor(
-    private readonly current: () => WireChannel,
+    private readonly current: () => Wire,
     private readonly request: (request: ReplacementRequest) => void,
     private readonly isReplacementReady: () => boolean,
     private readonly clock: Clock,

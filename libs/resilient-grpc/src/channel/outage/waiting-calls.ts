@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 import type { ChannelSettings } from '../channel-settings.js';
 import { seconds } from '../connection/connect-failure.js';
 import type { EventHub } from '../../call/event-hub.js';
-import type { WireChannel } from '../wire-channel.js';
+import type { Wire } from '../wire/wire.js';
 
 /** True if `waiter` is a call; false if it is the client's `waitForReady()`, which is not counted as a call. */
 export function isCall(waiter: Pick<Waiter, 'path'>): boolean {
@@ -141,7 +141,7 @@ export interface StreamWaitDependencies {
   readonly clock: Clock;
   readonly events: EventHub;
   readonly maxConnectionsPerEndpoint: () => number;
-  readonly current: () => Pick<WireChannel, 'openAnother' | 'streamCapacity'>;
+  readonly current: () => Pick<Wire, 'openAnother' | 'streamCapacity'>;
   readonly waiting: () => number;
 }
 

@@ -1,12 +1,16 @@
 import { once } from 'node:events';
 import { createServer, type ServerHttp2Session, type ServerHttp2Stream, type ServerOptions } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { Channel, connectivityState, credentials, type ChannelOptions, type StatusObject } from '@grpc/grpc-js';
+import { Channel, connectivityState, credentials, type ChannelOptions } from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
+import { attemptRequest } from '../../../../../test/unit-support/attempt-request.js';
+import { fakeChannel } from '../../../../../test/unit-support/fake-connection.js';
+import type { AttemptEnd } from '../../call/attempt.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { createBackoff } from '../quirks/secure-connector.js';
+import { SocketAttempt } from '../wire/socket-attempt.js';
 import { SocketSubchannels, type SocketSubchannel } from './socket-subchannel.js';
 
 const { IDLE, READY, TRANSIENT_FAILURE } = connectivityState;
@@ -60,13 +64,14 @@ async function connect(subchannel: SocketSubchannel): Promise<void> {
 }
 
 function begin(subchannel: SocketSubchannel, isComplete = true) {
-  const ends: StatusObject[] = [];
+  const ends: AttemptEnd[] = [];
   const listener = {
-    onReceiveHeaders: () => undefined,
-    onReceiveMessage: () => undefined,
-    onReceiveStatus: (status: StatusObject) => void ends.push(status),
+    onHeaders: () => undefined,
+    onMessage: () => undefined,
+    onEnd: (end: AttemptEnd) => void ends.push(end),
   };
-  const call = subchannel.createCall([], 'x', '/a.B/C', listener)!;
+  const { wire } = fakeChannel({ subchannel });
+  const call = new SocketAttempt(wire, attemptRequest(), listener, systemClock, 0).begin();
   if (isComplete) call.halfClose();
   return { call, ends };
 }
@@ -138,10 +143,10 @@ it('reports a call as never sent if it is cancelled while it waits for a stream'
   const first = begin(subchannel);
   const second = begin(subchannel);
   await waitFor(() => streams.length === 1);
-  second.call.cancelWithStatus(1, 'enough');
-  first.call.cancelWithStatus(1, 'enough');
-  expect(second.call.facts.evidence).toMatchObject({ unprocessed: 'never-sent', closedHere: true });
-  expect(first.call.facts.evidence).toMatchObject({ unprocessed: undefined, closedHere: true });
+  second.call.cancel('cancel', 1, 'enough');
+  first.call.cancel('cancel', 1, 'enough');
+  expect(second.call.wire).toMatchObject({ unprocessed: 'never-sent', closedHere: true });
+  expect(first.call.wire).toMatchObject({ unprocessed: undefined, closedHere: true });
   await waitFor(() => streams[0]!.destroyed);
   expect(streams).toHaveLength(1);
 });
@@ -185,7 +190,7 @@ it.each([
     await waitFor(() => streams.length === 1);
     streams[0]!.resume();
     await waitFor(() => sent === 1_000);
-    call.cancelWithStatus(1, 'enough');
+    call.cancel('cancel', 1, 'enough');
   },
 );
 
@@ -194,7 +199,7 @@ it('lets the event loop continue for each message after the end of the call', as
   await connect(subchannel);
   const { call, ends } = begin(subchannel, false);
   await waitFor(() => streams.length === 1);
-  call.cancelWithStatus(1, 'enough');
+  call.cancel('cancel', 1, 'enough');
   await waitFor(() => ends.length === 1);
   let written = 0;
   call.send(Buffer.from('late'), () => (written += 1));

@@ -15,7 +15,6 @@ import type { ConnectFailure } from '../connection/connect-failure.js';
 import { authorityOf } from '../quirks/channel-internals.js';
 import { areSecure, createBackoff, createConnector } from '../quirks/secure-connector.js';
 import { connectTarget, openTunnel } from './http-tunnel.js';
-import { SocketCall, type ConnectionCallListener } from './socket-call.js';
 import { SubchannelChannel } from './subchannel-channel.js';
 import { SubchannelConnection, type ConnectionUser } from './subchannel-connection.js';
 
@@ -277,23 +276,17 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
   }
 
   /**
-   * Creates a call; returns `undefined` if the subchannel has no connection that takes calls.
+   * Returns the connection for a call; `undefined` if the subchannel has none that takes calls.
    *
    * @param fields names and values, in turn
    * @throws RangeError if the peer would end the connection because of the size of the metadata
    */
-  createCall(
-    fields: readonly string[],
-    authority: string,
-    path: string,
-    listener: ConnectionCallListener,
-    isBackground = false,
-  ): SocketCall | undefined {
+  connectionFor(path: string, authority: string, fields: readonly string[]): SubchannelConnection | undefined {
     const { connection } = this;
     if (connection?.isUsable !== true) return undefined;
     const excess = connection.excess(path, authority, fields);
     if (excess !== undefined) throw new RangeError(excess);
-    return new SocketCall(connection, path, authority, fields, listener, isBackground);
+    return connection;
   }
 
   // ── states ──

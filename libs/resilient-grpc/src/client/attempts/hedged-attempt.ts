@@ -8,7 +8,7 @@ import type {
   StartAttempt,
 } from '../../call/attempt.js';
 import type { AttemptEndReason } from '../../call/call-event.js';
-import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
+import { attemptMetadata } from '../../channel/wire/call-metadata.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import type { Verdict } from '../../policy/evidence/classify.js';
@@ -294,8 +294,8 @@ export class HedgedAttempt implements Attempt {
     const number = this.freeNumbers?.shift() ?? this.state.sent;
     const hedge = new HedgeAttempt(this, number, clock.now(), this.reason === 'slow');
     this.hedges.add(hedge);
-    if (this.reason === 'unsent' || this.reason === 'refused') this.request.telemetry?.nextIs('transparent-retry');
-    else if (number > 1) this.request.telemetry?.nextIs('hedge');
+    if (this.reason === 'unsent' || this.reason === 'refused') this.request.telemetry?.nextIs?.('transparent-retry');
+    else if (number > 1) this.request.telemetry?.nextIs?.('hedge');
     if (this.reason === 'slow') this.hedging.statistics.hedged += 1;
     else if (this.reason === 'replaces-failed') this.hedging.statistics.retried += 1;
     this.number = hedge.number;

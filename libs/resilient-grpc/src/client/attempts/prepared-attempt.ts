@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
-import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { NO_METADATA } from '../../channel/wire/call-metadata.js';
 import { RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Waiter } from '../../call/call-transport.js';

@@ -1,6 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { NO_METADATA } from '../../channel/wire/call-metadata.js';
 import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';

@@ -1,6 +1,6 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
-import { isMetadataLike, joinMetadata } from '../../channel/attempt/call-metadata.js';
-import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
+import { isMetadataLike, joinMetadata } from '../../channel/wire/call-metadata.js';
+import { metadataEntryProblem } from '../../channel/wire/metadata-input.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { deadlineFromTimeout, sendableDeadline, validateDeadline } from '../../policy/deadline/deadline.js';
 import type { MethodContext } from '../call-context.js';

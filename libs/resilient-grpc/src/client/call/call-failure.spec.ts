@@ -29,17 +29,17 @@ function makeEnd(change: Partial<AttemptEvidence>): AttemptEvidence {
 
 describe('failureReason', () => {
   it.each<[string, string, Partial<AttemptEvidence>]>([
-    ['outage', 'no connection was available', { details: 'No connection established' }],
+    ['outage', 'no connection was available', { failure: 'not-placed' }],
     ['connection-lost', 'a GOAWAY arrived before the stream was sent', { picked: true, wire: NEVER_SENT }],
     [
       'connection-lost',
       'the picked connection accepted no streams',
-      { code: 13, details: 'Failed to start HTTP/2 stream with error The session has been destroyed' },
+      { code: 13, failure: 'not-started' },
     ],
   ])('returns %s for an unsent attempt if %s', (reason, _cause, change) => {
     const end = makeEnd(change);
     const verdict = classify(end);
     expect(verdict).toMatchObject({ kind: 'unsent', reachedServer: 'no' });
-    expect(failureReason(verdict, end.picked)).toBe(reason);
+    expect(failureReason(verdict)).toBe(reason);
   });
 });

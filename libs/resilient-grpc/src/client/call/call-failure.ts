@@ -1,18 +1,13 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptEnd } from '../../call/attempt.js';
-import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { NO_METADATA } from '../../channel/wire/call-metadata.js';
 import { CircuitOpenError, ConcurrencyLimitError } from '../../errors/operator-errors.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { GrpcCallError, type FailureReason, type NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { withDoctor } from '../../policy/connect-failure/connect-failures.js';
-import {
-  HTTP_RESPONSE_REMEDY,
-  NOT_STARTED,
-  TOO_LARGE_FOR_SERVER,
-  TRAILERS_REMEDY,
-} from '../../policy/evidence/grpc-js-texts.js';
+import { HTTP_RESPONSE_REMEDY, TOO_LARGE_FOR_SERVER, TRAILERS_REMEDY } from '../../policy/evidence/grpc-js-texts.js';
 import type { Verdict } from '../../policy/evidence/classify.js';
 import { isStatusCode, REQUEST_CODES, StatusCode } from '../../status/status-code.js';
 import { maskSecrets } from '../../telemetry/log/log-text.js';
@@ -69,12 +64,11 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-/** Returns the reason that a caller receives for the verdict on the last attempt. `picked` is true if a connection was picked for it. */
-export function failureReason(verdict: Verdict, picked = false): FailureReason {
+/** Returns the reason that a caller receives for the verdict on the last attempt. */
+export function failureReason(verdict: Verdict): FailureReason {
   if (verdict.lacksTrailers === true) return 'trailers-missing';
   // If the connection closed before the stream could start, a connection was available, so there is no outage.
-  const hadConnection = verdict.kind === 'unsent' && (picked || NOT_STARTED.test(verdict.details));
-  return verdict.connectionLost || hadConnection ? 'connection-lost' : REASONS[verdict.kind];
+  return verdict.connectionLost || verdict.hadConnection === true ? 'connection-lost' : REASONS[verdict.kind];
 }
 
 /** Returns the remedy for the verdict on the last attempt; `undefined` if the verdict implies none. */

@@ -1,7 +1,7 @@
 import type { AttemptEnd } from '../../call/attempt.js';
 import type { AttemptEndReason, CallEnd } from '../../call/call-event.js';
 import type { CallTelemetry, WaitEnd } from '../../call/call-telemetry.js';
-import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { NO_METADATA } from '../../channel/wire/call-metadata.js';
 import type { GrpcCallError, GrpcCallFailure } from '../../errors/grpc-call-error.js';
 import { notifyListener } from '../../errors/error-message.js';
 import type { Verdict } from '../../policy/evidence/classify.js';

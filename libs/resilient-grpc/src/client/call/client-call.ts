@@ -12,7 +12,7 @@ import {
   type StreamSink,
   type StreamSource,
 } from '../../call/stream-source.js';
-import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
+import { attemptMetadata } from '../../channel/wire/call-metadata.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
 import { notifyListener } from '../../errors/error-message.js';
 import { permitOutcome } from '../../policy/concurrency/adaptive-limit.js';
@@ -418,7 +418,7 @@ export class ClientCall
     const failure: CallFailure = {
       code: verdict.code,
       details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
-      reason: failureReason(verdict, end.picked),
+      reason: failureReason(verdict),
       remedy: failureRemedy(verdict, transport.doctorCommand) ?? end.remedy,
       // Absent for a failure that is retried, because a later result replaces it. A failed attempt never has the reason 'success'.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,

@@ -1,5 +1,5 @@
 import type { CapturedCall, Propagation } from '../../call/inbound-call.js';
-import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
+import { metadataEntryProblem } from '../../channel/wire/metadata-input.js';
 import { isNearDeadline } from '../../policy/deadline/deadline.js';
 import { RETRY_CHAIN_KEY, stopsRetries } from '../../policy/retry/decide-retry.js';
 import type { Clock } from '../../time/clock.js';

@@ -1,7 +1,7 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { StreamScope } from '../../call/stream-source.js';
-import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { NO_METADATA } from '../../channel/wire/call-metadata.js';
 import { serializationFailure } from '../../errors/error-message.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';

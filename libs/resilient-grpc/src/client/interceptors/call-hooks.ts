@@ -4,9 +4,9 @@ import { inContextOf } from '../call/caller-context.js';
 import type { Metadata } from '@grpc/grpc-js';
 import type { CapturedCall, InboundCall } from '../../call/inbound-call.js';
 import type { MethodKind } from '../../call/method.js';
-import { attemptMetadata, isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { attemptMetadata, isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/wire/call-metadata.js';
 import { moment } from '../../time/clock.js';
-import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
+import { metadataEntryProblem } from '../../channel/wire/metadata-input.js';
 import { describeSecret } from '../../policy/options/describe-value.js';
 import type { MetadataInput } from '../resilient-types.js';
 

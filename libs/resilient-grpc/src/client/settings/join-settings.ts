@@ -1,4 +1,4 @@
-import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/wire/call-metadata.js';
 import { metadataSource } from '../interceptors/call-hooks.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { defined } from '../../policy/options/describe-value.js';

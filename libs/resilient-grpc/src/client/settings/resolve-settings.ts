@@ -1,6 +1,6 @@
 import { isObservable } from 'rxjs';
-import { isMetadataLike, joinMetadata, NO_METADATA, shared } from '../../channel/attempt/call-metadata.js';
-import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
+import { isMetadataLike, joinMetadata, NO_METADATA, shared } from '../../channel/wire/call-metadata.js';
+import { metadataEntryProblem } from '../../channel/wire/metadata-input.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
 import type { Propagation } from '../../call/inbound-call.js';

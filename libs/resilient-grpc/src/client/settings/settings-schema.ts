@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { isMetadataLike } from '../../channel/attempt/call-metadata.js';
+import { isMetadataLike } from '../../channel/wire/call-metadata.js';
 import { isChannelCredentials, targetProblem } from '../../channel/channel-checks.js';
 import {
   bytes,

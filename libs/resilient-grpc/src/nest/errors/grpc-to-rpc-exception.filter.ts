@@ -10,7 +10,7 @@ import { STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-c
 import { serverCallOf } from '../inbound/grpc-inbound-call.js';
 import { callErrorOf, isCallerCancellation, isFromServer, toHttpException } from './to-http-exception.js';
 import { FailureLog, nestDefaultHandling } from './failure-log.js';
-import { toMetadata } from '../../channel/attempt/metadata-input.js';
+import { toMetadata } from '../../channel/wire/metadata-input.js';
 import { RETRY_INFO, typeNameOf, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';

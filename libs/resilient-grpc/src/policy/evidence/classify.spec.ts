@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import { type AttemptEvidence, type WireEvidence, classify, isAnswered, SUCCESS, type Verdict } from './classify.js';
+import { failureByText } from './local-failure.js';
 import { NOTHING_SEEN } from '../../../../../test/unit-support/memory-transport.js';
 
 const { OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED } = StatusCode;
@@ -25,11 +26,14 @@ const UNPICKED: AttemptEvidence = { ...SENT, picked: false };
 const BEGUN: AttemptEvidence = { ...SENT, headersReceived: true, contentType: 'application/grpc+proto' };
 const TRAILERS_ONLY: AttemptEvidence = { ...SENT, contentType: 'application/grpc' };
 
+/** Classifies evidence from grpc-js's transport, where only the status message shows what failed on this side. */
+const classifyByText = (e: AttemptEvidence): Verdict => classify({ failure: failureByText(e.code, e.details), ...e });
+
 type Row = readonly [title: string, evidence: AttemptEvidence, expected: Partial<Verdict>];
 
 function table(rows: readonly Row[]): void {
   it.each(rows)('%s', (_, evidence, expected) => {
-    expect(classify(evidence)).toMatchObject(expected);
+    expect(classifyByText(evidence)).toMatchObject(expected);
   });
 }
 
@@ -120,7 +124,12 @@ describe('attempt without a picked connection', () => {
     ],
     [
       'reports a local failure if a serializer threw inside an interceptor',
-      { ...UNPICKED, code: INTERNAL, details: 'Request message serialization failure: boom' },
+      {
+        ...UNPICKED,
+        failure: 'request-not-serializable',
+        code: INTERNAL,
+        details: 'Request message serialization failure: boom',
+      },
       { ...local, code: INTERNAL },
     ],
     [
@@ -306,7 +315,7 @@ describe('connection lost after sending', () => {
     'reports committed if the server sends headers and then the status that grpc-js reports for %s',
     (_, code, details) => {
       const wire = { ...NOTHING_SEEN, httpStatus: 200 };
-      expect(classify({ ...BEGUN, code, details, wire })).toMatchObject({
+      expect(classifyByText({ ...BEGUN, code, details, wire })).toMatchObject({
         kind: 'committed',
         code,
         connectionLost: false,
@@ -317,7 +326,8 @@ describe('connection lost after sending', () => {
   it.each(LOSS_STATUSES)(
     'reports committed with UNAVAILABLE if the connection is lost after headers (cause: %s)',
     (_, code, details, resetCode) => {
-      const verdict = classify({ ...BEGUN, code, details, wire: { ...NO_MORE_STREAMS, httpStatus: 200, resetCode } });
+      const wire = { ...NO_MORE_STREAMS, httpStatus: 200, resetCode };
+      const verdict = classifyByText({ ...BEGUN, code, details, wire });
       expect(verdict).toMatchObject({
         kind: 'committed',
         reachedServer: 'yes',
@@ -415,13 +425,19 @@ describe('response that is not gRPC', () => {
     const expected = { kind: 'http', reachedServer: 'maybe', code, retryableHttp, connectionLost: false };
     const untyped = { ...expected, details: `${details} without a content-type: ${instead}` };
     const html = { ...expected, details: `${details} with content-type text/html: ${instead}` };
-    const sent = { ...SENT, code, details, wire: { ...NOTHING_SEEN, httpStatus: status } };
+    const sent: AttemptEvidence = {
+      ...SENT,
+      failure: 'http',
+      code,
+      details,
+      wire: { ...NOTHING_SEEN, httpStatus: status },
+    };
     expect(classify(sent)).toEqual(untyped);
     expect(classify({ ...sent, contentType: 'text/html' })).toEqual(html);
     expect(classify({ ...sent, contentType: 'text/html', headersReceived: true })).toEqual(html);
   });
 
-  it('reports a server status if the message names an HTTP status that was not received', () => {
+  it('reports a server status if the message of the server names an HTTP status', () => {
     expect(classify({ ...UNTYPED, code: UNAVAILABLE, details: 'Received HTTP status code 503' })).toMatchObject({
       kind: 'server',
       retryableHttp: false,
@@ -610,6 +626,7 @@ describe('attempt that the client ended', () => {
       'names maxReceiveMessageLength if grpc-js rejects a response as too large',
       {
         ...BEGUN,
+        failure: 'response-too-large',
         code: RESOURCE_EXHAUSTED,
         details: 'Received message larger than max (5000000 vs 4194304)',
         wire: { ...NOTHING_SEEN, httpStatus: 200, closedHere: true },
@@ -747,12 +764,12 @@ describe('attempt that the client ended', () => {
     ],
     [
       'reports reachedServer maybe if an interceptor cannot serialize a later message of a request stream',
-      { ...SENT, code: INTERNAL, details: 'Request message serialization failure: boom' },
+      { ...SENT, failure: 'request-not-serializable', code: INTERNAL, details: 'boom' },
       { kind: 'serialize', reachedServer: 'maybe', code: INTERNAL },
     ],
     [
       'reports reachedServer maybe if a later message of a request stream is too large',
-      { ...SENT, code: RESOURCE_EXHAUSTED, details: 'Attempted to send message with a size larger than 1024' },
+      { ...SENT, failure: 'request-too-large', code: RESOURCE_EXHAUSTED, details: 'larger than 1024' },
       { kind: 'local', reachedServer: 'maybe', code: RESOURCE_EXHAUSTED },
     ],
   ]);
@@ -769,6 +786,18 @@ describe('classify with any evidence', () => {
         'Stream refused by server',
         'Received HTTP status code 503',
       ),
+    ),
+    failure: fc.constantFrom(
+      undefined,
+      'not-placed',
+      'not-started',
+      'credentials',
+      'deadline',
+      'dropped',
+      'http',
+      'response-too-large',
+      'request-too-large',
+      'request-not-serializable',
     ),
     picked: fc.boolean(),
     channelReady: fc.boolean(),
@@ -809,6 +838,15 @@ describe('classify with any evidence', () => {
         const verdict = classify(e);
         expect(isStatusCode(verdict.code)).toBe(true);
         expect(verdict.kind === 'ok').toBe(verdict.code === OK);
+      }),
+    );
+  });
+
+  it('decides by the evidence, whatever the status message says', () => {
+    fc.assert(
+      fc.property(evidence, (e) => {
+        const { details: _, ...verdict } = classify(e);
+        expect(classify({ ...e, details: 'another text' })).toMatchObject(verdict);
       }),
     );
   });

@@ -1,7 +1,7 @@
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { isStatusCode, StatusCode, statusName } from '../../status/status-code.js';
-import * as text from './grpc-js-texts.js';
-import { describeHttpResponse, isGrpcContentType } from './grpc-js-texts.js';
+import type { LocalFailure } from './local-failure.js';
+import { describeHttpResponse, isGrpcContentType, SHUTDOWN_STATUSES, TOO_LARGE_FOR_SERVER } from './grpc-js-texts.js';
 
 /** Connection that an attempt lost, or that had received GOAWAY when the attempt ended. */
 export interface LostConnection {
@@ -57,6 +57,10 @@ export interface Verdict {
   readonly overloaded?: boolean;
   /** True if a single message arrived without trailers, on a connection that stays open. */
   readonly lacksTrailers?: boolean;
+  /** True if the call credentials failed (kind 'local'). */
+  readonly credentialsFailed?: boolean;
+  /** True if a connection was available, although nothing was sent (kind 'unsent'). */
+  readonly hadConnection?: boolean;
 }
 
 /** HTTP/2 evidence of one stream. A server cannot forge this evidence with a status message. */
@@ -93,6 +97,8 @@ export interface AttemptEvidence {
   /** Code as the transport reported it; may be an invalid status code (NaN, 99, or undefined for an unsupported encoding). */
   readonly code: number;
   readonly details: string;
+  /** What the client observed; absent if the server sent the status, and if the client ended the attempt (`endedHere`). */
+  readonly failure?: LocalFailure | undefined;
   /** True if a connection was picked. Bytes may then have been sent. */
   readonly picked: boolean;
   /** True if the channel was READY when the attempt ended. A failure without a picked connection is then usually local. */
@@ -153,8 +159,8 @@ export const SUCCESS: Verdict = {
 
 /**
  * Classifies the end of an attempt. Connection evidence takes precedence over the code, because one cause surfaces as several codes: a
- * disconnect is reported as CANCELLED, INTERNAL, or UNAVAILABLE. A status message is used only together with connection evidence, or if no
- * response arrived and grpc-js therefore wrote the message.
+ * disconnect is reported as CANCELLED, INTERNAL, or UNAVAILABLE. A status message is used only where the server's is the only evidence: for the
+ * statuses of a shutdown, together with a GOAWAY, and for requests above its limit.
  */
 export function classify(e: AttemptEvidence): Verdict {
   if (e.code === StatusCode.OK && e.endedHere !== 'protocol' && e.endedHere !== 'serialize') return SUCCESS;
@@ -194,12 +200,12 @@ function classifyLocalEnd(e: AttemptEvidence): Verdict {
 }
 
 function classifyNotPicked(e: AttemptEvidence): Verdict {
-  // The status message is checked, too, because the channel may become READY again between a failed pick and its status.
-  if (e.code === StatusCode.UNAVAILABLE && (!e.channelReady || text.NOT_PICKED.test(e.details))) return unsent(e);
-  if (e.code === StatusCode.INTERNAL && text.NOT_STARTED.test(e.details)) return unsent(e);
+  if (e.failure === 'not-placed' || e.failure === 'not-started') return unsent(e);
+  if (e.code === StatusCode.UNAVAILABLE && !e.channelReady) return unsent(e);
   if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
-  if (isLocalDeadline(e)) return verdict('deadline', 'no', StatusCode.DEADLINE_EXCEEDED, e.details);
-  return reportedVerdict('local', 'no', e);
+  if (e.failure === 'deadline') return verdict('deadline', 'no', StatusCode.DEADLINE_EXCEEDED, e.details);
+  const local = reportedVerdict('local', 'no', e);
+  return e.failure === 'credentials' ? { ...local, credentialsFailed: true } : local;
 }
 
 /** Classifies an attempt that had a connection and received headers or messages. */
@@ -212,7 +218,7 @@ function classifyWithResponse(e: AttemptEvidence): Verdict {
   }
   if (wasReset(e) || isDropped(e))
     return lost('committed', 'yes', isEnhanceYourCalm(e) ? RESET_IN_RESPONSE : LOST_IN_RESPONSE, e);
-  if (isResponseTooLarge(e)) {
+  if (e.failure === 'response-too-large') {
     const details = `${e.details}; raise maxReceiveMessageLength to accept it`;
     return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, details);
   }
@@ -229,7 +235,7 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
     if (isShutdownStatus(e)) return lost('connection-lost', 'maybe', 'Server shut down before it responded', e);
     if (isGrpcResponse(e)) {
       // The server's transport rejects a request that is too large, and its handler does not run.
-      const reached = text.TOO_LARGE_FOR_SERVER.test(e.details) ? 'maybe' : reachedByStatus(e.code);
+      const reached = TOO_LARGE_FOR_SERVER.test(e.details) ? 'maybe' : reachedByStatus(e.code);
       return reportedVerdict('server', reached, e);
     }
     // Without a content-type, the status is attributed to the server, although there is no proof.
@@ -245,10 +251,10 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
     return lost('connection-lost', 'maybe', 'Connection lost after sending', e);
   }
   if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
-  if (isLocalDeadline(e)) return verdict('deadline', 'maybe', StatusCode.DEADLINE_EXCEEDED, e.details);
+  if (e.failure === 'deadline') return verdict('deadline', 'maybe', StatusCode.DEADLINE_EXCEEDED, e.details);
   // The message may belong to a request stream, so the server may have received the headers and earlier messages.
-  if (text.REQUEST_TOO_LARGE.test(e.details)) return reportedVerdict('local', 'maybe', e);
-  if (text.REQUEST_NOT_SERIALIZABLE.test(e.details)) return reportedVerdict('serialize', 'maybe', e);
+  if (e.failure === 'request-too-large') return reportedVerdict('local', 'maybe', e);
+  if (e.failure === 'request-not-serializable') return reportedVerdict('serialize', 'maybe', e);
   // Other resets (RST_STREAM 1, 5, 13 …).
   return reportedVerdict('server', 'maybe', e);
 }
@@ -270,26 +276,14 @@ function isEnhanceYourCalm({ wire }: AttemptEvidence): boolean {
   return wire?.resetCode === ENHANCE_YOUR_CALM && !wire.acceptsNoStreams;
 }
 
-/** True if the connection closed and grpc-js reported it without a reset code. */
+/** True if the connection closed. */
 function isDropped(e: AttemptEvidence): boolean {
-  return e.code === StatusCode.UNAVAILABLE && text.DROPPED.test(e.details) && e.wire?.acceptsNoStreams !== false;
+  return e.failure === 'dropped' && e.wire?.acceptsNoStreams !== false;
 }
 
 /** True if the server's transport, not its application, sent the status because of a shutdown. */
 function isShutdownStatus(e: AttemptEvidence): boolean {
-  return e.wire?.goawayCode !== undefined && text.SHUTDOWN_STATUSES.has(`${String(e.code)} ${e.details}`);
-}
-
-/**
- * True if grpc-js closed the stream because of a response above its limit. Checks which side closed the stream, because servers use the
- * same message for requests above their limit.
- */
-function isResponseTooLarge(e: AttemptEvidence): boolean {
-  return e.wire?.closedHere === true && text.RESPONSE_TOO_LARGE.test(e.details);
-}
-
-function isLocalDeadline(e: AttemptEvidence): boolean {
-  return e.code === StatusCode.DEADLINE_EXCEEDED && text.DEADLINE.test(e.details);
+  return e.wire?.goawayCode !== undefined && SHUTDOWN_STATUSES.has(`${String(e.code)} ${e.details}`);
 }
 
 /** True if the response has a content-type other than gRPC's, or has neither a content-type nor a gRPC status. */
@@ -297,10 +291,9 @@ function isHttp(e: AttemptEvidence): boolean {
   return e.contentType === undefined ? httpFailure(e) !== undefined : !isGrpcResponse(e);
 }
 
-/** Returns the HTTP status from which grpc-js derived the attempt's status; `undefined` if it used none. */
+/** Returns the HTTP status from which the attempt's status was derived; `undefined` if it was not. */
 function httpFailure(e: AttemptEvidence): number | undefined {
-  const named = Number(text.HTTP_STATUS.exec(e.details)?.[1] ?? NaN);
-  return named === e.wire?.httpStatus ? named : undefined;
+  return e.failure === 'http' ? e.wire?.httpStatus : undefined;
 }
 
 function http(e: AttemptEvidence): Verdict {
@@ -338,7 +331,8 @@ export function reachedByStatus(code: number): Verdict['reachedServer'] {
 }
 
 function unsent(e: AttemptEvidence): Verdict {
-  return verdict('unsent', 'no', StatusCode.UNAVAILABLE, e.details);
+  const unsent = verdict('unsent', 'no', StatusCode.UNAVAILABLE, e.details);
+  return e.picked || e.failure === 'not-started' ? { ...unsent, hadConnection: true } : unsent;
 }
 
 // On grpc-js's transport, a call without a connection may still be sent, because grpc-js sends a call that is cancelled in the tick in which

@@ -35,7 +35,6 @@ describe('installed grpc-js', () => {
       text.RESET_BY_PEER,
       'Received RST_STREAM with code 2 triggered by internal client error: Session closed with error code 2',
     ],
-    ['Received HTTP status code ${code}', text.HTTP_STATUS, 'Received HTTP status code 503'],
     ['Deadline exceeded', text.DEADLINE],
     ['No connection established', text.NOT_PICKED],
     ['round_robin: No connection established. Last error: ', text.NOT_PICKED],
@@ -49,9 +48,7 @@ describe('installed grpc-js', () => {
       text.CREDENTIALS_FAILED,
       'Invalid status from control plane: 5 NOT_FOUND Getting metadata from plugin failed with error: no token',
     ],
-    ['Received message larger than max (', text.RESPONSE_TOO_LARGE, 'Received message larger than max (9 vs 8)'],
     ['Attempted to send message with a size larger than ${', text.REQUEST_TOO_LARGE],
-    ['Request message serialization failure: ', text.REQUEST_NOT_SERIALIZABLE],
   ])('matches the status message %j, which the installed grpc-js contains', (literal, known, sample = literal) => {
     expect(source).toContain(literal);
     expect(typeof known === 'string' ? known === sample : known.test(sample)).toBe(true);
@@ -73,9 +70,6 @@ describe('text pattern', () => {
     ['Upstream: Received RST_STREAM with code 2', text.RESET_BY_PEER],
     ['Received RST_STREAM with code 23', text.RESET_BY_PEER],
     ['Received RST_STREAM with code 1', text.RESET_BY_PEER],
-    ['Upstream: Received HTTP status code 503', text.HTTP_STATUS],
-    ['Received HTTP status code 5030', text.HTTP_STATUS],
-    ['Received HTTP status code 50', text.HTTP_STATUS],
     ['Upstream: Deadline exceeded', text.DEADLINE],
     ['Deadline exceededly', text.DEADLINE],
     ['the upstream says: No connection established', text.NOT_PICKED],
@@ -85,13 +79,8 @@ describe('text pattern', () => {
     ['Upstream: Failed to start HTTP/2 stream with error', text.NOT_STARTED],
     ['Upstream: Getting metadata from plugin failed', text.CREDENTIALS_FAILED],
     ['Upstream: Attempted to send message with a size larger than 1', text.REQUEST_TOO_LARGE],
-    ['Upstream: Request message serialization failure: x', text.REQUEST_NOT_SERIALIZABLE],
   ])('does not match the status message of a server: %s', (other, known) => {
     expect(known.test(other)).toBe(false);
-  });
-
-  it('extracts the HTTP status from the status message of grpc-js', () => {
-    expect(text.HTTP_STATUS.exec('Received HTTP status code 503')?.[1]).toBe('503');
   });
 
   it.each([

@@ -1,6 +1,6 @@
 // Status messages that grpc-js creates (subchannel-call, load-balancing-call, resolving-call, internal-channel). A server can send any of
-// them. `classify` therefore uses a message only if no response arrived, or together with connection evidence. `reasonByText` uses the code
-// and the message alone, because errors from a plain grpc-js client contain no such evidence.
+// them. They count only where there is no other evidence: on grpc-js's transport, if no response arrived (`failureByText`), and for errors of
+// plain grpc-js clients (`reasonByText`).
 
 /** REFUSED_STREAM, or a GOAWAY with a lower last stream ID. */
 export const STREAM_REFUSED = 'Stream refused by server';
@@ -13,8 +13,6 @@ export const RESET_BY_PEER = /^Received RST_STREAM with code [02]\b/;
 /** UNAVAILABLE because the connection was lost: the session closed, or the socket reported an error. */
 export const DROPPED =
   /^Connection dropped$|^(?:read|write|connect) E[A-Z]+\b|^socket hang up$|^Client network socket disconnected\b|^Write (?:error: |failed with error )/;
-/** HTTP response without a gRPC status. */
-export const HTTP_STATUS = /^Received HTTP status code (\d{3})$/;
 /** The client's own deadline passed. */
 export const DEADLINE = /^Deadline exceeded\b/;
 /** Failed pick; nothing was sent. */
@@ -25,16 +23,11 @@ export const NOT_STARTED = /^Failed to start HTTP\/2 stream with error\b/;
 /** Call credentials failed. The plugin sets the code; INTERNAL replaces a code that gRFC A54 does not allow. */
 export const CREDENTIALS_FAILED =
   /^(?:Invalid status from control plane: \d+ [A-Z_]+ )?Getting metadata from plugin failed\b/;
-/** Response larger than `grpc.max_receive_message_length`. grpc-js rejects it before reading all of it. */
-export const RESPONSE_TOO_LARGE = /^Received message larger than max \(\d+ vs \d+\)$/;
 /** Request larger than `grpc.max_send_message_length`. */
 export const REQUEST_TOO_LARGE = /^Attempted to send message with a size larger than\b/;
 /** Details with which grpc-js, gRPC's C core, grpc-go, and grpc-java reject a request that exceeds a limit of the server. */
 export const TOO_LARGE_FOR_SERVER =
   /^((SERVER: |grpc: )?received message larger than max|gRPC message exceeds maximum size)/i;
-/** A serializer threw inside grpc-js's interceptors. */
-export const REQUEST_NOT_SERIALIZABLE = /^Request message serialization failure\b/;
-
 /**
  * Statuses that a server's transport sends for calls that its shutdown cancels. grpcio sends them on a hard stop, at the end of the
  * connection age, and for streams that arrive after its GOAWAY.
@@ -63,11 +56,13 @@ export function describeHttpResponse(status: number | undefined, contentType: st
   return `Received ${code} ${type}: a proxy or web server responded instead of the gRPC server`;
 }
 
-/** Describes a non-gRPC response on a stream that ended with `details`; returns `undefined` for any other response. */
-export function httpResponseOf(details: string, contentType: string | undefined): string | undefined {
-  const status = HTTP_STATUS.exec(details)?.[1];
+/**
+ * Describes a non-gRPC response; returns `undefined` for any other response. `status` is the HTTP status from which the status of the call was
+ * derived; `undefined` if it was not.
+ */
+export function httpResponseOf(status: number | undefined, contentType: string | undefined): string | undefined {
   const isHttp = contentType === undefined ? status !== undefined : !isGrpcContentType(contentType);
-  return isHttp ? describeHttpResponse(status === undefined ? undefined : Number(status), contentType) : undefined;
+  return isHttp ? describeHttpResponse(status, contentType) : undefined;
 }
 
 /** True if `type` is 'application/grpc', even if '+…', ';…', or a space follows it. 'application/grpc-web' is a different protocol. */

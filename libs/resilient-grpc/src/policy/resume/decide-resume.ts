@@ -2,7 +2,8 @@ import type { Random } from '../../time/random.js';
 import { StatusCode } from '../../status/status-code.js';
 import { backoffMs, type BackoffJitter, type RetryPolicy } from '../retry/retry-policy.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
-import * as text from '../evidence/grpc-js-texts.js';
+import { RESET_BY_CALM, RESET_BY_CANCEL, RESET_BY_PEER, STREAM_REFUSED } from '../evidence/grpc-js-texts.js';
+import { failureByText } from '../evidence/local-failure.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 
 /** Failure of a call in a resumable stream, with the data that the resume decision needs. */
@@ -96,20 +97,21 @@ const CLOSED_HERE = 'Channel closed before call started';
 
 /** Returns the failure reason for an error from a plain grpc-js client. Only the code and the message indicate the reason. */
 export function reasonByText(code: StatusCode, details: string): FailureReason {
+  const failure = failureByText(code, details);
   switch (code) {
     case StatusCode.UNAVAILABLE:
       if (details === CLOSED_HERE) return 'closed';
-      if (details === text.STREAM_REFUSED || text.NOT_PICKED.test(details)) return 'refused';
-      return text.DROPPED.test(details) ? 'connection-lost' : 'server';
+      if (details === STREAM_REFUSED || failure === 'not-placed') return 'refused';
+      return failure === 'dropped' ? 'connection-lost' : 'server';
     case StatusCode.CANCELLED:
       if (details === CANCELLED_HERE) return 'cancelled';
-      return details === text.RESET_BY_CANCEL ? 'connection-lost' : 'server';
+      return details === RESET_BY_CANCEL ? 'connection-lost' : 'server';
     case StatusCode.INTERNAL:
-      return text.RESET_BY_PEER.test(details) ? 'connection-lost' : 'server';
+      return RESET_BY_PEER.test(details) ? 'connection-lost' : 'server';
     case StatusCode.RESOURCE_EXHAUSTED:
-      return details === text.RESET_BY_CALM ? 'connection-lost' : 'server';
+      return details === RESET_BY_CALM ? 'connection-lost' : 'server';
     case StatusCode.DEADLINE_EXCEEDED:
-      return text.DEADLINE.test(details) ? 'deadline' : 'server';
+      return failure === 'deadline' ? 'deadline' : 'server';
     default:
       return 'server';
   }

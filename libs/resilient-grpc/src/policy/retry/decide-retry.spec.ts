@@ -206,7 +206,7 @@ describe('retried attempt', () => {
     ['retries an idle stream', { verdict: verdict('stream-idle') }, { kind: 'policy', because: 'stream-idle' }],
     [
       'retries a call whose credentials failed with a listed code',
-      { verdict: verdict('local', { details: 'Getting metadata from plugin failed with error: down' }) },
+      { verdict: verdict('local', { credentialsFailed: true }) },
       { kind: 'policy', because: 'credentials' },
     ],
     [
@@ -261,14 +261,14 @@ describe('final attempt', () => {
       {
         verdict: verdict('local', {
           code: UNAUTHENTICATED,
-          details: 'Getting metadata from plugin failed with error: no',
+          credentialsFailed: true,
         }),
       },
       'local',
     ],
     [
       'a credentials failure of a method that is not safe',
-      { verdict: verdict('local', { details: 'Getting metadata from plugin failed with error: no' }), ...unsafe },
+      { verdict: verdict('local', { credentialsFailed: true }), ...unsafe },
       'local',
     ],
     ['an unlisted status', { verdict: verdict('server', { code: INVALID_ARGUMENT }) }, 'fatal-status'],
@@ -502,13 +502,10 @@ describe('precedence of reasons', () => {
   });
 
   it('applies the retry policy of the method to failed credentials', () => {
-    const failed = verdict('local', { details: 'Getting metadata from plugin failed with error: x' });
+    const failed = verdict('local', { credentialsFailed: true });
     const policy = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2, initialBackoffMs: 7, maxBackoffMs: 7 };
     // gRFC A54 replaces NOT_FOUND with INTERNAL here, because only an application may send NOT_FOUND.
-    const replaced = verdict('local', {
-      code: StatusCode.INTERNAL,
-      details: 'Invalid status from control plane: 5 NOT_FOUND Getting metadata from plugin failed with error: x',
-    });
+    const replaced = verdict('local', { code: StatusCode.INTERNAL, credentialsFailed: true });
     const listed = { ...policy, retryableStatusCodes: new Set([StatusCode.INTERNAL]) };
     expect(decideRetry(input({ verdict: replaced, policy: listed }))).toMatchObject({ because: 'credentials' });
     expect(decideRetry(input({ verdict: failed, policy }))).toMatchObject({ because: 'credentials', delayMs: 7 });

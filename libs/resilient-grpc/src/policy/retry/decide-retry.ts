@@ -1,7 +1,6 @@
 import type { RetryRefusal } from '../../errors/grpc-call-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import { jitter, type Random } from '../../time/random.js';
-import { CREDENTIALS_FAILED } from '../evidence/grpc-js-texts.js';
 import type { LostConnection, Verdict } from '../evidence/classify.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 import { MAX_REQUESTED_DELAY_MS } from '../resume/decide-resume.js';
@@ -119,7 +118,7 @@ export function decideRetry(input: RetryInput): RetryDecision {
       return (input.unsent ?? 0) > MAX_UNSENT ? stop('attempts-exhausted') : wait(input, WAIT);
     case 'local':
       // gRFC A54: the policy applies to failed call credentials. Every other local failure would repeat.
-      if (!CREDENTIALS_FAILED.test(verdict.details) || !lists(input.policy, verdict.code)) return stop('local');
+      if (verdict.credentialsFailed !== true || !lists(input.policy, verdict.code)) return stop('local');
       return decideFurtherAttempt(input, input.policy ?? DEFAULT_RETRY_POLICY, 'credentials');
     case 'refused':
       return decideRejected(input);

@@ -1,7 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { RpcException } from '@nestjs/microservices';
-import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { metadataEntryProblem, toMetadata } from '../../channel/attempt/metadata-input.js';
+import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/wire/call-metadata.js';
+import { metadataEntryProblem, toMetadata } from '../../channel/wire/metadata-input.js';
 import type { MetadataInput } from '../../client/resilient-types.js';
 import { RETRY_INFO, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { defineLibraryError } from '../../errors/library-error.js';

@@ -1,5 +1,5 @@
 import { HttpException } from '@nestjs/common';
-import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/wire/call-metadata.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { callErrorOf } from '../../nest/errors/to-http-exception.js';
 import { suggestStatusCode, isStatusCode, StatusCode } from '../../status/status-code.js';

@@ -1,6 +1,6 @@
 import type { MetadataInput } from '../../client/resilient-types.js';
-import { isMetadataLike } from '../../channel/attempt/call-metadata.js';
-import { toMetadata } from '../../channel/attempt/metadata-input.js';
+import { isMetadataLike } from '../../channel/wire/call-metadata.js';
+import { toMetadata } from '../../channel/wire/metadata-input.js';
 import {
   GrpcCallError,
   isGrpcCallError,

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Metadata, ServerDuplexStream } from '@grpc/grpc-js';
-import { toMetadata } from '../../channel/attempt/metadata-input.js';
+import { toMetadata } from '../../channel/wire/metadata-input.js';
 import { isError } from '../../errors/error-message.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { StatusCode, statusName } from '../../status/status-code.js';

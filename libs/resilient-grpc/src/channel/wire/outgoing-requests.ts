@@ -1,6 +1,5 @@
 import { promisify } from 'node:util';
 import { deflate, gzip } from 'node:zlib';
-import type { SocketCall } from '../subchannel/socket-call.js';
 
 const ALGORITHMS = { deflate: promisify(deflate), gzip: promisify(gzip) };
 /** Values of the channel option `grpc.default_compression_algorithm`. */
@@ -35,10 +34,17 @@ interface Request {
   readonly flags: number;
 }
 
+/** Stream of the requests on a connection. */
+export interface RequestWriter {
+  /** @param compressed the compressed flag, 0 or 1. @param isOwn true if nobody changes the message afterward */
+  write(message: Uint8Array, written: (() => void) | undefined, compressed: number, isOwn: boolean): void;
+  writeEnd(): void;
+}
+
 /** Requests of a call that wait for its connection, or are compressed, in their order. */
 export class OutgoingRequests {
   private readonly requests: Request[] = [];
-  private call: SocketCall | undefined;
+  private call: RequestWriter | undefined;
   private isSending = false;
   private isEnded = false;
 
@@ -61,7 +67,7 @@ export class OutgoingRequests {
     void this.flush();
   }
 
-  open(call: SocketCall): void {
+  open(call: RequestWriter): void {
     this.call = call;
     void this.flush();
   }
@@ -73,10 +79,10 @@ export class OutgoingRequests {
     for (let request = requests.shift(); request !== undefined; request = requests.shift()) {
       const { message, written, flags } = request;
       const compresses = compression?.isAccepted === true && (flags & NO_COMPRESS) === 0;
-      if (compresses) call.send(await compression.compress(message), written, 1, true);
-      else call.send(message, written, 0, this.isOwn);
+      if (compresses) call.write(await compression.compress(message), written, 1, true);
+      else call.write(message, written, 0, this.isOwn);
     }
     this.isSending = false;
-    if (this.isEnded) call.halfClose();
+    if (this.isEnded) call.writeEnd();
   }
 }

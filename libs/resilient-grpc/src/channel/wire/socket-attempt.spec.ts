@@ -1,154 +1,65 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from 'node:zlib';
-import { CallCredentials, Metadata, propagate, status as Status, type CallOptions } from '@grpc/grpc-js';
-import { describe, expect, it } from 'vitest';
+import { CallCredentials, Metadata, propagate, type CallOptions } from '@grpc/grpc-js';
+import { describe, expect, it, vi } from 'vitest';
+import { attemptRequest, JSON_METHOD } from '../../../../../test/unit-support/attempt-request.js';
+import {
+  callerContext,
+  fakeChannel,
+  type FakeChannelSettings,
+  type Pick,
+} from '../../../../../test/unit-support/fake-connection.js';
+import { blockOf } from '../../../../../test/unit-support/header-blocks.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
+import type { AttemptEnd, AttemptListener } from '../../call/attempt.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import { classify, type Verdict } from '../../policy/evidence/classify.js';
 import { waitFor } from '../../testing/wait-for.js';
-import type { ConnectionCallListener } from '../subchannel/socket-call.js';
-import type { UnsentCall } from '../wire-channel.js';
+import type { HeaderBlock } from '../../transport/hpack/header-block.js';
+import { metadataOf } from '../subchannel/header-fields.js';
 import { shared } from './call-metadata.js';
 import { RequestCompression } from './outgoing-requests.js';
-import { timeoutValue, WireCall } from './wire-call.js';
-import { blockOf } from '../../../../../test/unit-support/header-blocks.js';
-import { metadataOf, ReceivedHeaders } from '../subchannel/header-fields.js';
+import { SocketAttempt, timeoutValue } from './socket-attempt.js';
 
 const EPOCH = new VirtualClock().epoch();
-const context = new AsyncLocalStorage<string>();
-/** What the load-balancing policy does with a call. 'full': the picked subchannel takes no calls. 'none': there is no policy yet. */
-type Pick = 'ready' | 'queue' | 'stale' | 'full' | 'failure' | 'drop' | 'none';
-const PICK_TYPES = { ready: 0, stale: 0, full: 0, queue: 1, failure: 2, drop: 3 } as const;
+/** Metadata of responses. */
+const KEY = new Metadata();
+KEY.set('x-key', 'value');
+const GRPC = new Metadata();
+GRPC.set('content-type', 'application/grpc');
+const METHOD: MethodDescriptor = {
+  ...JSON_METHOD,
+  kind: 'bidi',
+  requestStream: true,
+  responseStream: true,
+  responseDeserialize: (bytes) => bytes.toString(),
+};
 
-interface Settings {
-  readonly maxReceiveBytes?: number;
+interface Settings extends FakeChannelSettings {
   readonly deadline?: number;
-  /** Picks, of which the last one is repeated. */
-  readonly picks?: readonly Pick[];
-  readonly pickEnd?: () => void;
   readonly options?: CallOptions;
-  readonly ofChannel?: CallCredentials;
-  readonly compression?: RequestCompression | undefined;
   readonly metadata?: Metadata;
 }
 
-function make({
-  maxReceiveBytes = Infinity,
-  deadline = Infinity,
-  picks = ['ready'],
-  pickEnd = () => undefined,
-  options,
-  ofChannel = CallCredentials.createEmpty(),
-  compression,
-  metadata = new Metadata(),
-}: Settings = {}) {
+function make({ deadline = Infinity, options, metadata = new Metadata(), ...settings }: Settings = {}) {
   const clock = new VirtualClock();
-  const did: string[] = [];
-  const sent: { readonly message: Buffer; readonly compressed: number }[] = [];
+  const fake = fakeChannel(settings);
   const events: string[] = [];
-  const opened: { readonly headers: Metadata; readonly authority: string; readonly store: unknown }[] = [];
-  let listener: ConnectionCallListener | undefined;
-  const callEnds: number[] = [];
-  const pickEnds: number[] = [];
-  const unsent = new Set<UnsentCall>();
-  const onConnection = {
-    peer: '127.0.0.1:50051',
-    cancelWithStatus: (code: number, details: string) => void did.push(`cancel ${code} ${details}`),
-    startRead: () => void did.push('read'),
-    halfClose: () => void did.push('half-close'),
-    send: (message: Buffer, written: (() => void) | undefined, compressed = 0) => {
-      sent.push({ message, compressed });
-      did.push('send');
-      written?.();
+  const ends: AttemptEnd[] = [];
+  const request = attemptRequest({ method: METHOD, deadline, metadata, options });
+  const listener: AttemptListener = {
+    onHeaders: (headers) => void events.push(`headers ${JSON.stringify(headers.metadata.toJSON())}`),
+    onMessage: (message) => void events.push(`message ${String(message)}`),
+    onEnd: (end) => {
+      ends.push(end);
+      events.push(`status ${end.code} ${end.details}`);
     },
   };
-  const connectivity = { state: 2 };
-  let pickCount = 0;
-  const pick = () => {
-    const type = picks[Math.min(pickCount, picks.length - 1)]!;
-    pickCount += 1;
-    if (type === 'none') return undefined;
-    const real = {
-      createCall: (fields: readonly string[], authority: string, _path: string, to: ConnectionCallListener) => {
-        if (type === 'full') return undefined;
-        opened.push({ headers: metadataOf(blockOf(fields)), authority, store: context.getStore() });
-        listener = to;
-        return onConnection;
-      },
-    };
-    return {
-      pickResultType: PICK_TYPES[type],
-      subchannel: {
-        getConnectivityState: () => (type === 'stale' ? 0 : connectivity.state),
-        getCallCredentials: () => ofChannel,
-        getRealSubchannel: () => real,
-      },
-      status: { code: type === 'drop' ? 5 : 14, details: 'No connection established', metadata: new Metadata() },
-      onCallStarted: null,
-      onCallEnded: (code: number) => {
-        pickEnds.push(code);
-        pickEnd();
-      },
-    };
-  };
-  let running = 0;
-  const channel = {
-    // Safe: a call uses only these members of grpc-js's channel.
-    channel: {
-      internalChannel: {
-        defaultAuthority: 'orders:50051',
-        onCallStart: () => void (running += 1),
-        onCallEnd: ({ code }: { code: number }) => {
-          running -= 1;
-          callEnds.push(code);
-        },
-      },
-    } as never,
-    // Safe: a call uses only these members.
-    pick: pick as never,
-    unsent,
-    addUnsent: (waiting: UnsentCall) => void unsent.add(waiting),
-    compression,
-    maxReceiveBytes,
-  };
-  const owner = { isOver: false };
-  const call: WireCall = new WireCall(
-    channel,
-    '/testing.v1.Echo/Unary',
-    deadline,
-    options,
-    {
-      get isOver() {
-        return owner.isOver;
-      },
-      onReceiveHeaders: (received) => void events.push(`headers ${JSON.stringify(received.metadata.toJSON())}`),
-      onReceiveMessage: (message) => void events.push(`message ${message.toString()}`),
-      onReceiveStatus: ({ code, details }) => void events.push(`status ${code} ${details}`),
-      cancel: (why, code, details) => {
-        events.push(`failure ${why}`);
-        call.cancelWithStatus(code, details);
-      },
-    },
-    clock,
+  const attempt = callerContext.run('caller', () =>
+    new SocketAttempt(fake.wire, request, listener, clock, clock.now()).begin(),
   );
-  context.run('caller', () => call.start(metadata));
-  const receive = {
-    headers: (encoding?: string, accepted = 'gzip') => {
-      const own = ['grpc-accept-encoding', accepted, 'x-key', 'value'];
-      const fields = encoding === undefined ? own : ['grpc-encoding', encoding, ...own];
-      listener?.onReceiveHeaders(new ReceivedHeaders(blockOf(fields)));
-    },
-    message: (body: Buffer, flag = 0) => listener?.onReceiveMessage(body, flag === 1),
-    status: (code: number, details = '') => listener?.onReceiveStatus({ code, details, metadata: new Metadata() }),
-  };
-  /** Publishes the next picker. */
-  const pickAgain = () => {
-    for (const waiting of [...unsent]) waiting.pickAgain();
-  };
-  const isRunning = () => running > 0;
-  return {
-    ...{ clock, did, sent, events, opened, call, owner, metadata, receive, callEnds, pickEnds, unsent, pickAgain },
-    ...{ isRunning, connectivity },
-  };
+  const isRunning = () => fake.counts.running > 0;
+  return { ...fake, clock, events, ends, attempt, metadata, isRunning };
 }
 
 const waitingForReady = (): Metadata => {
@@ -175,7 +86,7 @@ function createToken(value = 'Bearer t') {
   return { credentials, asked, respond };
 }
 
-describe('WireCall', () => {
+describe('SocketAttempt', () => {
   it('adds the headers of grpc-js’s channel to a copy of the metadata of a call', () => {
     const { opened, metadata } = make();
     expect(opened[0]).toMatchObject({ authority: 'orders:50051' });
@@ -187,8 +98,8 @@ describe('WireCall', () => {
   });
 
   it.each([-1, 0])('does not send a call at or after its deadline (%i ms left)', (leftMs) => {
-    const { opened, events, clock, call } = make({ deadline: EPOCH + leftMs });
-    expect(call.waitsFor).toBe('a connection');
+    const { opened, events, clock, attempt } = make({ deadline: EPOCH + leftMs });
+    expect(attempt.unsentBecause).toBe('waiting for a connection');
     clock.advance(0);
     expect([opened, events]).toEqual([[], ['status 4 Deadline exceeded before the attempt was sent']]);
   });
@@ -223,8 +134,8 @@ describe('WireCall', () => {
 
   it('removes the encoding headers of a response and the header of each message', () => {
     const { events, receive } = make();
-    receive.headers('identity');
-    receive.message(Buffer.from('hello'));
+    receive.headers(KEY, 'identity');
+    receive.message('hello');
     receive.status(0);
     expect(events).toEqual(['headers {"x-key":["value"]}', 'message hello', 'status 0 ']);
   });
@@ -234,7 +145,7 @@ describe('WireCall', () => {
     ['deflate', deflateSync],
   ] as const)('inflates a %s response message before reporting the status that follows', async (encoding, deflate) => {
     const { events, receive } = make();
-    receive.headers(encoding);
+    receive.headers(KEY, encoding);
     receive.message(deflate('hello'), 1);
     receive.status(0);
     expect(events).toHaveLength(1);
@@ -243,36 +154,38 @@ describe('WireCall', () => {
   });
 
   it('drops a response message that is being inflated when the call is cancelled', async () => {
-    const { call, events, receive, clock } = make();
-    receive.headers('gzip');
+    const { attempt, events, receive, clock } = make();
+    receive.headers(KEY, 'gzip');
     receive.message(gzipSync('hello'), 1);
     receive.status(0);
-    call.cancelWithStatus(Status.CANCELLED, 'enough');
+    attempt.cancel('cancel', 1, 'enough');
     clock.advance(0);
     expect(events[1]).toBe('status 1 enough');
   });
 
   it('stops inflating a response message at the maximum receive size, and fails the call with RESOURCE_EXHAUSTED', async () => {
-    const { did, events, receive } = make({ maxReceiveBytes: 1_000 });
-    receive.headers('gzip');
+    const { clock, did, events, attempt, receive } = make({ maxReceiveBytes: 1_000 });
+    receive.headers(KEY, 'gzip');
     receive.message(gzipSync(Buffer.alloc(50_000_000)), 1);
     await waitFor(() => did.length === 1);
-    expect(events.at(-1)).toBe('failure protocol');
-    expect(did).toEqual(['cancel 8 Received message that decompresses to a size larger than 1000']);
+    clock.advance(0);
+    expect(attempt.endedHere).toBe('protocol');
+    expect(events.at(-1)).toBe('status 8 Received message that decompresses to a size larger than 1000');
   });
 
   it.each([
-    ['gzip', 'cancel 13 Failed to decompress gzip-encoded message'],
-    ['snappy', 'cancel 13 Compression method not supported: snappy'],
-    [undefined, 'cancel 13 Received compressed message but "grpc-encoding" header was identity'],
+    ['gzip', 'status 13 Failed to decompress gzip-encoded message'],
+    ['snappy', 'status 13 Compression method not supported: snappy'],
+    [undefined, 'status 13 Received compressed message but "grpc-encoding" header was identity'],
   ])(
     'fails a call with INTERNAL if a response message cannot be inflated (encoding %s)',
     async (encoding, expected) => {
-      const { did, receive } = make();
-      receive.headers(encoding);
-      receive.message(Buffer.from('not compressed'), 1);
+      const { clock, did, events, receive } = make();
+      receive.headers(KEY, encoding);
+      receive.message('not compressed', 1);
       await waitFor(() => did.length === 1);
-      expect(did).toEqual([expected]);
+      clock.advance(0);
+      expect(events.at(-1)).toBe(expected);
     },
   );
 
@@ -282,28 +195,35 @@ describe('WireCall', () => {
     late.clock.advance(1_499);
     expect(late.did).toEqual([]);
     late.clock.advance(1);
-    expect(late.events).toEqual(['failure deadline']);
-    expect(late.did).toEqual(['cancel 4 Deadline exceeded after 1.500s,remote_addr=127.0.0.1:50051']);
+    expect(late.did).toEqual(['cancel']);
+    late.clock.advance(0);
+    expect(late.attempt.endedHere).toBe('deadline');
+    expect(late.events).toEqual(['status 4 Deadline exceeded after 1.500s,remote_addr=127.0.0.1:50051']);
     const early = make({ deadline: EPOCH + 1_500 });
     early.receive.status(0);
     expect(early.clock.pending).toBe(0);
   });
 
   it('reports the end of the call to the channel and the load-balancing policy once', () => {
-    const { call, receive, callEnds, pickEnds, events } = make();
+    const { attempt, receive, callEnds, pickEnds, events } = make();
     receive.status(5, 'none');
-    receive.status(13, 'again');
-    call.cancelWithStatus(1, 'late');
+    receive.failure({ cause: 'lost' });
+    attempt.cancel('cancel', 1, 'late');
     expect([callEnds, pickEnds, events]).toEqual([[5], [5], ['status 5 none']]);
   });
 
   it('delivers the status of a call and notifies the channel even if the load-balancing policy throws', () => {
-    const { receive, events, callEnds } = make({
+    const { receive, events, callEnds, attempt } = make({
       pickEnd: () => {
         throw new Error('invalid load report');
       },
     });
-    expect(() => receive.status(0)).toThrow('invalid load report');
+    // What is thrown must not end the connection.
+    const thrown = vi.spyOn(process, 'nextTick').mockImplementation(() => undefined);
+    receive.status(0);
+    expect(thrown.mock.calls[0]?.[1]).toMatchObject({ message: 'invalid load report' });
+    thrown.mockRestore();
+    expect(attempt.code).toBe(0);
     expect([events, callEnds]).toEqual([['status 0 '], [0]]);
   });
 });
@@ -315,19 +235,24 @@ describe('call that waits for a connection', () => {
     ['the picked connection has ended', ['stale', 'ready']],
     ['the picked connection takes no calls', ['full', 'ready']],
     ['no connection can be established and it waits for ready', ['failure', 'queue', 'ready'], waitingForReady()],
-  ])('sends everything in order when the policy picks a connection, if %s', (_, picks, metadata) => {
+  ])('sends everything in order when the policy picks a connection, if %s', async (_, picks, metadata) => {
     const made = make({ picks, ...(metadata && { metadata }) });
-    const { call, did, sent, opened, unsent, pickAgain, isRunning } = made;
+    const { attempt, did, opened, unsent, pickAgain, isRunning } = made;
     let written = 0;
-    call.startRead();
-    call.send(Buffer.from('a'), () => (written += 1));
-    call.halfClose();
-    expect([call.waitsFor, call.isPlaced, call.peer, written]).toEqual(['a connection', false, undefined, 0]);
-    expect(isRunning()).toBe(true);
+    attempt.startRead();
+    attempt.send(Buffer.from('a'), () => (written += 1));
+    attempt.halfClose();
+    expect([attempt.unsentBecause, attempt.picked, attempt.peer]).toEqual([
+      'waiting for a connection',
+      false,
+      undefined,
+    ]);
+    expect([written, isRunning()]).toEqual([0, true]);
     while (unsent.size > 0 && opened.length === 0) pickAgain();
-    expect(did).toEqual(['read', 'send', 'half-close']);
-    expect(sent.map(({ message }) => message.toString())).toEqual(['a']);
-    expect([call.waitsFor, call.isPlaced, call.peer, written]).toEqual([undefined, true, '127.0.0.1:50051', 1]);
+    expect(did).toEqual(['send a', 'half-close']);
+    expect([attempt.unsentBecause, attempt.picked, attempt.peer]).toEqual([undefined, true, '127.0.0.1:50051']);
+    await Promise.resolve();
+    expect(written).toBe(1);
     // The event of a connection has another async context.
     expect(opened[0]!.store).toBe('caller');
   });
@@ -353,7 +278,7 @@ describe('call that waits for a connection', () => {
     clock.advance(1_500);
     pickAgain();
     clock.advance(0);
-    expect(events).toEqual(['failure deadline', 'status 4 Deadline exceeded after 1.500s, waiting for a connection']);
+    expect(events).toEqual(['status 4 Deadline exceeded after 1.500s, waiting for a connection']);
     expect([opened, clock.pending]).toEqual([[], 0]);
   });
 
@@ -365,20 +290,12 @@ describe('call that waits for a connection', () => {
   });
 
   it('is never sent after it is cancelled', () => {
-    const { call, clock, events, pickAgain, opened } = make({ picks: ['queue', 'ready'] });
-    call.cancelWithStatus(1, 'enough');
-    call.cancelWithStatus(1, 'again');
+    const { attempt, clock, events, pickAgain, opened } = make({ picks: ['queue', 'ready'] });
+    attempt.cancel('cancel', 1, 'enough');
+    attempt.cancel('cancel', 1, 'again');
     pickAgain();
     clock.advance(0);
     expect([events, opened, clock.pending]).toEqual([['status 1 enough'], [], 0]);
-  });
-
-  it('is never sent if its attempt is over, even if an interceptor has ignored the cancellation', () => {
-    const { clock, events, owner, pickAgain, opened } = make({ picks: ['queue', 'ready'] });
-    owner.isOver = true;
-    pickAgain();
-    clock.advance(0);
-    expect([events, opened]).toEqual([['status 1 Cancelled before it was sent'], []]);
   });
 });
 
@@ -394,11 +311,13 @@ describe('call with a parent', () => {
     const ended = make(parentOf(parent));
     ended.receive.status(0);
     parent.emit('cancelled');
-    waiting.clock.advance(0);
-    expect(running.did).toEqual(['cancel 1 Cancelled by parent call']);
-    expect(waiting.events).toEqual(['status 1 Cancelled by parent call']);
+    for (const { clock } of [running, waiting]) clock.advance(0);
+    expect(running.did).toEqual(['cancel']);
+    expect([running.events, waiting.events]).toEqual([
+      ['status 1 Cancelled by parent call'],
+      ['status 1 Cancelled by parent call'],
+    ]);
     expect(ended.did).toEqual([]);
-    running.receive.status(1);
     expect(parent.listenerCount('cancelled')).toBe(0);
   });
 
@@ -413,7 +332,7 @@ describe('call with a parent', () => {
 describe('call credentials', () => {
   it('receives the method and the service, and sends the metadata of the channel and of the call', async () => {
     const own = createToken();
-    const { call, opened, unsent } = make({
+    const { attempt, opened, unsent } = make({
       options: { credentials: own.credentials, host: '[::1]:443' },
       ofChannel: CallCredentials.createFromMetadataGenerator((_, callback) => {
         const metadata = new Metadata();
@@ -421,12 +340,12 @@ describe('call credentials', () => {
         callback(null, metadata);
       }),
     });
-    expect([call.waitsFor, unsent.size]).toEqual(['call credentials', 1]);
+    expect([attempt.unsentBecause, unsent.size]).toEqual(['waiting for call credentials', 1]);
     await own.respond();
     expect(own.asked).toEqual([{ method_name: '/testing.v1.Echo/Unary', service_url: 'https://::1/testing.v1.Echo' }]);
     expect(opened[0]).toMatchObject({ authority: '[::1]:443', store: 'caller' });
     expect(opened[0]!.headers.toJSON()).toMatchObject({ authorization: ['Bearer t'], 'x-channel': ['c'] });
-    expect([call.waitsFor, unsent.size]).toEqual([undefined, 0]);
+    expect([attempt.unsentBecause, unsent.size]).toEqual([undefined, 0]);
   });
 
   it('asks again for the next connection if the picked one ends meanwhile', async () => {
@@ -434,7 +353,7 @@ describe('call credentials', () => {
     const made = make({ options: { credentials } });
     made.connectivity.state = 0;
     await respond();
-    expect([made.call.waitsFor, made.opened]).toEqual(['a connection', []]);
+    expect([made.attempt.unsentBecause, made.opened]).toEqual(['waiting for a connection', []]);
     made.connectivity.state = 2;
     made.pickAgain();
     await respond();
@@ -459,7 +378,7 @@ describe('call credentials', () => {
   });
 
   it.each<[string, (made: ReturnType<typeof make>) => void, string]>([
-    ['it is cancelled', ({ call }) => call.cancelWithStatus(1, 'enough'), 'status 1 enough'],
+    ['it is cancelled', ({ attempt }) => attempt.cancel('cancel', 1, 'enough'), 'status 1 enough'],
     [
       'its deadline passes',
       ({ clock }) => clock.advance(1_000),
@@ -487,9 +406,9 @@ describe('call credentials', () => {
 });
 
 describe('compression of requests', () => {
-  const sendAll = ({ call }: ReturnType<typeof make>): void => {
-    for (const [text, flags] of [['a'], ['b', 2], ['c']] as const) call.send(Buffer.from(text), undefined, flags);
-    call.halfClose();
+  const sendAll = ({ attempt }: ReturnType<typeof make>): void => {
+    for (const [text, flags] of [['a'], ['b', 2], ['c']] as const) attempt.send(Buffer.from(text), undefined, flags);
+    attempt.halfClose();
   };
 
   it.each([
@@ -504,7 +423,7 @@ describe('compression of requests', () => {
       pickAgain();
       await waitFor(() => did.includes('half-close'));
       expect(opened[0]!.headers.get('grpc-encoding')).toEqual([encoding]);
-      expect(did).toEqual(['send', 'send', 'send', 'half-close']);
+      expect(did).toHaveLength(4);
       expect(sent.map(({ compressed }) => compressed)).toEqual([1, 0, 1]);
       expect(sent.map(({ message, compressed }) => (compressed ? expand(message) : message).toString())).toEqual([
         'a',
@@ -517,11 +436,76 @@ describe('compression of requests', () => {
   it('ends when a server does not list the encoding, for this call and later ones', async () => {
     const compression = RequestCompression.of(2);
     const made = make({ compression });
-    made.receive.headers(undefined, 'identity, deflate');
+    made.receive.headers(metadataOf(blockOf(['grpc-accept-encoding', 'identity, deflate'])));
     sendAll(made);
     await waitFor(() => made.did.includes('half-close'));
     expect(made.sent.map(({ compressed }) => compressed)).toEqual([0, 0, 0]);
     expect(make({ compression }).opened[0]!.headers.get('grpc-encoding')).toEqual([]);
+  });
+});
+
+describe('verdict', () => {
+  type End = (made: ReturnType<typeof make>) => void | Promise<void>;
+  const afterHeaders =
+    (end: End): End =>
+    (made) => {
+      made.receive.headers(KEY);
+      return end(made);
+    };
+  const fails = (failure: Parameters<ReturnType<typeof make>['receive']['failure']>[0]): End => {
+    return ({ receive }) => receive.failure(failure);
+  };
+  const lost: End = ({ connection, receive }) => {
+    connection.isUsable = false;
+    receive.failure({ cause: 'lost', details: 'read ECONNRESET' });
+  };
+  const html = (): HeaderBlock => {
+    const block = blockOf(['content-type', 'text/html']);
+    block.status = '503';
+    return block;
+  };
+
+  it.each<[string, Settings, End, Partial<Verdict>]>([
+    [
+      'no connection can be established',
+      { picks: ['failure'] },
+      () => undefined,
+      { kind: 'unsent', reachedServer: 'no' },
+    ],
+    ['the connection is lost', {}, lost, { kind: 'connection-lost', reachedServer: 'maybe' }],
+    ['it is lost after the headers', {}, afterHeaders(lost), { kind: 'committed', connectionLost: true }],
+    ['its stream was never sent', {}, fails({ cause: 'lost', progress: 'never-sent' }), { kind: 'unsent' }],
+    ['a GOAWAY rejects it', {}, fails({ cause: 'goaway' }), { kind: 'refused', reachedServer: 'no' }],
+    ['a reset refuses it', {}, fails({ cause: 'reset', code: 7 }), { kind: 'refused', reachedServer: 'maybe' }],
+    ['a reset cancels it', {}, fails({ cause: 'reset', code: 8 }), { kind: 'connection-lost' }],
+    ['a reset asks for calm', {}, fails({ cause: 'reset', code: 11 }), { kind: 'connection-lost', overloaded: true }],
+    ['a reset reports a protocol error', {}, fails({ cause: 'reset', code: 1 }), { kind: 'server' }],
+    [
+      'its response is too large',
+      {},
+      afterHeaders(fails({ cause: 'too-large', protection: 'message-size', progress: 'answered' })),
+      { kind: 'protocol', reachedServer: 'yes' },
+    ],
+    ['a proxy answers', {}, ({ response }) => response.headers(html(), true), { kind: 'http', retryableHttp: true }],
+    ['its deadline passes', { deadline: EPOCH + 100 }, ({ clock }) => clock.advance(100), { kind: 'deadline' }],
+    ['the server answers', {}, ({ receive }) => receive.status(5, 'none', GRPC), { kind: 'server', code: 5 }],
+    [
+      'its credentials fail',
+      { ofChannel: CallCredentials.createFromMetadataGenerator((_, done) => done(new Error('no token'))) },
+      () => new Promise<void>((resolve) => setImmediate(resolve)),
+      { kind: 'local', credentialsFailed: true },
+    ],
+  ])('depends on the evidence and not on a text if %s', async (_, settings, end, expected) => {
+    const made = make(settings);
+    await end(made);
+    made.clock.advance(0);
+    expect(made.ends).toHaveLength(1);
+    const verdict = classify(made.ends[0]!);
+    const { details: __, ...decided } = verdict;
+    expect(decided).toMatchObject(expected);
+    // Safe: the end is the attempt, whose details are a property.
+    Object.assign(made.ends[0]!, { details: 'another text' });
+    expect(classify(made.ends[0]!)).toMatchObject(decided);
   });
 });
 

@@ -3,17 +3,20 @@ import { readFileSync } from 'node:fs';
 import { createSecureServer, createServer as createHttp2Server } from 'node:http2';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
-import { Metadata, credentials, type ChannelCredentials, type StatusObject } from '@grpc/grpc-js';
+import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startFullListener } from '../../../../test/unit-support/full-listener.js';
-import { captureLeaks } from '../testing/leaks/capture-leaks.js';
-import { waitFor } from '../testing/wait-for.js';
-import { systemClock } from '../time/clock.js';
-import { WireCall } from './attempt/wire-call.js';
-import { WireChannel, type ConnectionEvent, type WireChannelSettings } from './wire-channel.js';
+import { attemptRequest } from '../../../../../test/unit-support/attempt-request.js';
+import { startFullListener } from '../../../../../test/unit-support/full-listener.js';
+import type { AttemptEnd } from '../../call/attempt.js';
+import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { waitFor } from '../../testing/wait-for.js';
+import { systemClock } from '../../time/clock.js';
+import { GrpcJsWire } from '../grpc-js/grpc-js-wire.js';
+import { SocketWire } from './socket-wire.js';
+import type { ConnectionEvent, Wire, WireSettings } from './wire.js';
 
 const TIMEOUT_MS = 200;
-const TLS = new URL('../../../../test/fixtures/tls/', import.meta.url);
+const TLS = new URL('../../../../../test/fixtures/tls/', import.meta.url);
 const pem = (name: string): Buffer => readFileSync(new URL(`${name}.pem`, TLS));
 
 const PLAIN = ['plain', () => credentials.createInsecure()] as const;
@@ -58,17 +61,17 @@ function open(
   target: string,
   creds: ChannelCredentials,
   timeoutMs = TIMEOUT_MS,
-  more: Partial<WireChannelSettings> = {},
+  more: Partial<WireSettings> = {},
   random = 0.5,
+  TestedWire: typeof SocketWire | typeof GrpcJsWire = SocketWire,
 ) {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const events: ConnectionEvent[] = [];
   const failures: string[] = [];
-  const channel = new WireChannel(
+  const channel = new TestedWire(
     {
       target,
-      transport: 'socket',
       credentials: creds,
       channelOptions: {
         'grpc.use_local_subchannel_pool': 1,
@@ -96,7 +99,7 @@ function open(
 it("draws the first backoff of a channel on grpc-js's transport, which uses the same for each outage", () => {
   const firstMs = (random: number, given = {}): unknown => {
     const channelOptions = { 'grpc.max_reconnect_backoff_ms': 5_000, ...given };
-    const { channel } = open('127.0.0.1:1', PLAIN[1](), TIMEOUT_MS, { transport: 'grpc-js', channelOptions }, random);
+    const { channel } = open('127.0.0.1:1', PLAIN[1](), TIMEOUT_MS, { channelOptions }, random, GrpcJsWire);
     const { internalChannel } = channel.channel as unknown as { internalChannel: { options: Record<string, unknown> } };
     return internalChannel.options['grpc.initial_reconnect_backoff_ms'];
   };
@@ -164,19 +167,11 @@ describe('close() during an attempt to connect', () => {
 });
 
 describe('established connection', () => {
-  /** Starts a call and returns its status. */
-  const start = (channel: WireChannel) =>
-    new Promise<StatusObject>((resolve) => {
-      const listener = {
-        isOver: false,
-        onReceiveHeaders: () => undefined,
-        onReceiveMessage: () => undefined,
-        onReceiveStatus: resolve,
-        cancel: () => undefined,
-      };
-      const call = new WireCall(channel, '/a/Silent', Infinity, undefined, listener, systemClock);
-      call.start(new Metadata());
-      call.halfClose();
+  /** Starts a call and returns its end. */
+  const start = (channel: Wire) =>
+    new Promise<AttemptEnd>((resolve) => {
+      const listener = { onHeaders: () => undefined, onMessage: () => undefined, onEnd: resolve };
+      channel.start(attemptRequest(), listener, 0).halfClose();
     });
 
   it('ends the calls of a TLS connection that is reset during a write', async () => {

@@ -116,13 +116,13 @@ export function fakeChannel({
     channel: {
       createCall: () => grpcJs,
       getTarget: () => 'dns:orders:50051',
-      internalChannel: {
-        defaultAuthority: 'orders:50051',
-        onCallStart: () => void (counts.running += 1),
-        onCallEnd: ({ code }: { code: number }) => {
-          counts.running -= 1;
-          callEnds.push(code);
-        },
+    },
+    internals: {
+      defaultAuthority: 'orders:50051',
+      onCallStart: () => void (counts.running += 1),
+      onCallEnd: ({ code }: { code: number }) => {
+        counts.running -= 1;
+        callEnds.push(code);
       },
     },
     pick,

@@ -13,6 +13,8 @@ import { GrpcJsAttempt } from './grpc-js-attempt.js';
 export class GrpcJsWire extends ChannelWire {
   readonly transport = 'grpc-js';
   readonly channel: Channel;
+  readonly endpoints = undefined;
+  readonly loads = undefined;
 
   constructor(
     settings: WireSettings,

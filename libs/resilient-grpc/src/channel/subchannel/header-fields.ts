@@ -1,5 +1,8 @@
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import type { ResponseHeaders } from '../../call/attempt.js';
+import type { WireEvidence } from '../../policy/evidence/classify.js';
+import type { LocalFailure } from '../../policy/evidence/local-failure.js';
+import { StatusCode } from '../../status/status-code.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 
 /** Fields that the transport sets, whatever the metadata of a call contain. */
@@ -92,6 +95,42 @@ export class ReceivedStatus implements StatusObject {
   get metadata(): Metadata {
     return (this.created ??= metadataOf(this.block, STATUS_FIELDS));
   }
+}
+
+/** Statuses of HTTP responses that are not gRPC (gRPC, "HTTP to gRPC Status Code Mapping"), with 400 as in grpc-js. */
+const BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
+  400: StatusCode.INTERNAL,
+  401: StatusCode.UNAUTHENTICATED,
+  403: StatusCode.PERMISSION_DENIED,
+  404: StatusCode.UNIMPLEMENTED,
+  429: StatusCode.UNAVAILABLE,
+  502: StatusCode.UNAVAILABLE,
+  503: StatusCode.UNAVAILABLE,
+  504: StatusCode.UNAVAILABLE,
+};
+
+/** The status of an attempt, and what it shows. */
+export interface WireStatus extends StatusObject {
+  /** What this side observed; absent if the server sent the status. */
+  readonly failure?: LocalFailure | undefined;
+  readonly evidence?: Partial<WireEvidence>;
+}
+
+/** Returns the status of a response whose last header block is `block`. `httpStatus` is its `:status`. */
+export function statusOf(block: HeaderBlock, httpStatus: number): WireStatus {
+  const { grpcStatus, grpcMessage = '' } = block;
+  if (grpcStatus !== undefined) return new ReceivedStatus(Number(grpcStatus), decoded(grpcMessage), block);
+  const code = BY_HTTP_STATUS[httpStatus] ?? StatusCode.UNKNOWN;
+  const details = `Received HTTP status code ${String(httpStatus).padStart(3, '0')}`;
+  return { code, details, metadata: metadataOf(block), failure: 'http' };
+}
+
+const ENCODED = /(?:%[0-9a-f]{2})+/gi;
+
+/** Decodes a `grpc-message` (gRPC over HTTP/2, Status-Message). What is malformed stays as it is, and what is no UTF-8 becomes U+FFFD. */
+function decoded(text: string): string {
+  if (!text.includes('%')) return text;
+  return text.replace(ENCODED, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString());
 }
 
 // What grpc-js takes as the name and the text of metadata.

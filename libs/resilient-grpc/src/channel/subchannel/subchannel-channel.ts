@@ -1,8 +1,8 @@
 import { Metadata } from '@grpc/grpc-js';
 import { ResponseStream, type ResponseFailure, type ResponseHandler } from '../../transport/grpc/response-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
-import { fieldsOf, ReceivedHeaders } from './header-fields.js';
-import { statusOf, statusOfFailure, type WireStatus } from './response-status.js';
+import { fieldsOf, ReceivedHeaders, statusOf, type WireStatus } from './header-fields.js';
+import { statusOfFailure } from './response-failure.js';
 import type { SubchannelConnection } from './subchannel-connection.js';
 
 interface CallingSubchannel {

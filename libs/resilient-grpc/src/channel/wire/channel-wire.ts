@@ -32,6 +32,9 @@ const UNKNOWN_SCHEME = /^dns:([a-z][\w+.-]*):\/\//i;
 export abstract class ChannelWire implements Wire {
   abstract readonly transport: Transport;
   abstract readonly channel: Channel;
+  abstract readonly endpoints: Endpoints | undefined;
+  /** Loads of the endpoints; `undefined` if no policy uses them. */
+  abstract readonly loads: EndpointLoads | undefined;
   state: ConnectivityState = 'IDLE';
   readonly histories: AddressHistories;
   readonly readBarrier: IdleReadBarrier;
@@ -85,15 +88,6 @@ export abstract class ChannelWire implements Wire {
   }
 
   // ── what only the transport of this library knows ──
-
-  get endpoints(): Endpoints | undefined {
-    return undefined;
-  }
-
-  /** Loads of the endpoints; `undefined` if no policy uses them. */
-  get loads(): EndpointLoads | undefined {
-    return undefined;
-  }
 
   get connections(): readonly ConnectionSnapshot[] {
     return [];

@@ -11,10 +11,9 @@ import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
 import { ResponseStream, type ResponseFailure, type ResponseHandler } from '../../transport/grpc/response-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import { MAX_BURST_BYTES, MESSAGE_BYTES, type SendObstacle } from '../../transport/http2/http2-stream.js';
-import { authorityOf, callEnded, callStarted } from '../quirks/channel-internals.js';
 import { COMPLETE, DROP, TRANSIENT_FAILURE } from '../quirks/experimental.js';
-import { fieldsOf, ReceivedHeaders } from '../subchannel/header-fields.js';
-import { statusOf, statusOfFailure, type WireStatus } from '../subchannel/response-status.js';
+import { fieldsOf, ReceivedHeaders, statusOf, type WireStatus } from '../subchannel/header-fields.js';
+import { statusOfFailure } from '../subchannel/response-failure.js';
 import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import type { SocketWire, UnsentCall } from './socket-wire.js';
@@ -121,7 +120,7 @@ export class SocketAttempt extends WireAttempt<SocketWire> implements ResponseHa
   protected start(metadata: Metadata): void {
     const { owner, clock } = this;
     const { deadline, options } = this.request;
-    callStarted(owner.channel);
+    owner.internals.onCallStart();
     const now = deadline === Infinity ? 0 : clock.epoch();
     // A hedged attempt, or an attempt that waited for its metadata, can start after its deadline. It must not reach the server.
     if (deadline <= now) {
@@ -216,7 +215,7 @@ export class SocketAttempt extends WireAttempt<SocketWire> implements ResponseHa
   }
 
   private get authority(): string {
-    return this.request.options?.host ?? authorityOf(this.owner.channel);
+    return this.request.options?.host ?? this.owner.internals.defaultAuthority;
   }
 
   private open(
@@ -444,7 +443,7 @@ export class SocketAttempt extends WireAttempt<SocketWire> implements ResponseHa
     this.heldStatus = undefined;
     this.deadlineTimer?.clear();
     this.unbindParent?.();
-    callEnded(this.owner.channel, status);
+    this.owner.internals.onCallEnd(status);
     try {
       // May throw, because weighted_round_robin decodes a load report from the server. The listener receives the status anyway.
       if (this.onCallEnded) this.onCallEnded(status.code, status.details, status.metadata);

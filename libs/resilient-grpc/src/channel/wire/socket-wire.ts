@@ -16,6 +16,7 @@ import { observeConnections, type PolicyOwner } from '../connection/load-balanci
 import type { StreamCapacity } from '../connection/policy-connections.js';
 import type { PolicyEvent } from '../connection/policy-event.js';
 import { DnsRefresh } from '../dns/dns-refresh.js';
+import { internalsOf, type ChannelInternals } from '../quirks/channel-internals.js';
 import { hasLibraryResolver } from '../quirks/library-resolver.js';
 import { SocketSubchannels } from '../subchannel/socket-subchannel.js';
 import { ChannelWire, limitOf } from './channel-wire.js';
@@ -47,6 +48,9 @@ type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { reado
 export class SocketWire extends ChannelWire {
   readonly transport = 'socket';
   readonly channel: Channel;
+  readonly endpoints: Endpoints | undefined;
+  readonly loads: EndpointLoads | undefined;
+  readonly internals: ChannelInternals;
   /** Calls that wait for a connection or for call credentials, oldest first. */
   readonly unsent = new Set<UnsentCall>();
   /** `undefined` if requests are not compressed. */
@@ -80,9 +84,12 @@ export class SocketWire extends ChannelWire {
     this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
     this.compression = RequestCompression.of(options['grpc.default_compression_algorithm']);
     this.maxReceiveBytes = limitOf(options['grpc.max_receive_message_length'] ?? DEFAULT_MAX_RECEIVE_BYTES);
+    this.endpoints = settings.endpoints;
     this.policy = this.observeConnections();
+    this.loads = this.policy.loads;
     const { loadBalancingConfig } = this.policy;
     this.channel = this.openChannel({ ...options, ...this.policy.channelOptions }, loadBalancingConfig);
+    this.internals = internalsOf(this.channel);
     this.watchPublicState();
   }
 
@@ -102,14 +109,6 @@ export class SocketWire extends ChannelWire {
   protected override historyChanged(event: AddressHistoryEvent): void {
     if (event.type === 'judged' && event.ended.answered) this.subchannels.endHoldOff(event.ended.address);
     super.historyChanged(event);
-  }
-
-  override get endpoints(): Endpoints | undefined {
-    return this.settings.endpoints;
-  }
-
-  override get loads(): EndpointLoads | undefined {
-    return this.policy.loads;
   }
 
   override get hasFreeStream(): boolean {

@@ -11,7 +11,7 @@ import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { SendObstacle } from '../../transport/http2/http2-stream.js';
 import type { EndpointLoads } from '../connection/endpoint-loads.js';
-import type { WireStatus } from '../subchannel/response-status.js';
+import type { WireStatus } from '../subchannel/header-fields.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 import type { ChannelWire } from './channel-wire.js';
 

@@ -33,7 +33,7 @@ export const FOLDERS = {
     types: ['@grpc/grpc-js'],
   },
   channel: {
-    is: 'a grpc-js channel: connections, outages, waiting calls',
+    is: 'a channel: connections, outages, waiting calls',
     level: 4,
     packages: ['@grpc/grpc-js', 'rxjs'],
     node: true,
@@ -111,6 +111,16 @@ export const FOLDERS = {
   },
 };
 
+/**
+ * Subfolders of folders that have several, in groups. A group may import, at run time, only the groups before it. The files of the folder itself
+ * come last.
+ */
+export const SUBFOLDERS = {
+  channel: [['dns', 'quirks', 'tls'], ['connection'], ['outage', 'subchannel'], ['wire'], ['grpc-js']],
+  client: [['caller', 'statistics'], ['interceptors', 'requests'], ['attempts', 'settings'], ['calls']],
+  server: [['errors', 'overload'], ['grpc'], ['calls'], ['health']],
+};
+
 // Specs are not published, so they may import anything, such as the virtual clock of testing/.
 const SPEC = '\\.(spec|e2e-spec)\\.ts$';
 
@@ -163,6 +173,24 @@ function rulesOf([folder, { level, packages, types = [], node = false }]) {
           },
         ]),
   ];
+}
+
+function subfolderRulesOf([folder, groups]) {
+  return groups.flatMap((group, index) =>
+    group.map((subfolder) => {
+      const others = [...groups.slice(index).flat(), '[^/]+\\.ts$'].filter((name) => name !== subfolder);
+      return {
+        name: `${folder}-${subfolder}-imports-down`,
+        comment: `${folder}/${subfolder}/ may import, at run time, only the subfolders that SUBFOLDERS lists before it.`,
+        severity: 'error',
+        from: source(`${folder}/${subfolder}`),
+        to: {
+          path: `^${LIBRARY}/${folder}/(${others.map((name) => (name.includes('$') ? name : `${name}/`)).join('|')})`,
+          dependencyTypesNot: ['type-only'],
+        },
+      };
+    }),
+  );
 }
 
 /** @type {import('dependency-cruiser').IForbiddenRuleType[]} */
@@ -242,6 +270,7 @@ const forbidden = [
     to: { path: SPEC },
   },
   ...Object.entries(FOLDERS).flatMap(rulesOf),
+  ...Object.entries(SUBFOLDERS).flatMap(subfolderRulesOf),
 ];
 
 export default {

@@ -1,7 +1,7 @@
-// node tools/shape.mjs [--list|--check]: counts large classes, files, and functions of the library, and imports between the subfolders of
-// a folder that no order of them could avoid. --list names them; --check compares with tools/limits.json.
+// node tools/shape.mjs [--list|--check]: counts large classes, files, and functions of the library. --list names them; --check compares with
+// tools/limits.json.
 import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { checkLimits } from './limits.mjs';
@@ -10,8 +10,6 @@ const SOURCES = fileURLToPath(new URL('../libs/resilient-grpc/src/', import.meta
 const MAX_MEMBERS = 45;
 const MAX_FILE_LINES = 450;
 const MAX_FUNCTION_LINES = 60;
-/** Folders whose subfolders have an order. */
-const ROOMS = ['channel', 'client', 'server'];
 
 const files = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
   .filter((path) => path.endsWith('.ts') && !path.endsWith('.spec.ts'))
@@ -35,7 +33,6 @@ const found = {
   [`classes of more than ${String(MAX_MEMBERS)} members`]: above(classes, MAX_MEMBERS),
   [`files above ${String(MAX_FILE_LINES)} lines`]: above(lengths, MAX_FILE_LINES),
   [`functions above ${String(MAX_FUNCTION_LINES)} lines`]: above(functions, MAX_FUNCTION_LINES),
-  'arrows up between subfolders': ROOMS.flatMap(arrowsUp),
 };
 const figures = {
   ...Object.fromEntries(Object.entries(found).map(([name, all]) => [name, all.length])),
@@ -84,68 +81,4 @@ function codeLines(text) {
     for (let at = line; starts[at] < scanner.getTokenEnd(); at += 1) lines.add(at);
   }
   return lines.size;
-}
-
-/** Returns the bundles of imports that point up in the best order of the subfolders of `room`. @param {string} room */
-function arrowsUp(room) {
-  /** @type {Map<string, Map<string, number>>} */
-  const imports = new Map();
-  const folderOf = (/** @type {string} */ path) => {
-    const [, folder = '', rest] = path.split('/');
-    return rest === undefined ? '(top)' : folder;
-  };
-  for (const source of sources) {
-    if (!source.fileName.startsWith(`${room}/`)) continue;
-    const from = folderOf(source.fileName);
-    const targets = imports.get(from) ?? new Map();
-    imports.set(from, targets);
-    for (const statement of source.statements) {
-      if (!ts.isImportDeclaration(statement) || isErased(statement)) continue;
-      const { text } = /** @type {ts.StringLiteral} */ (statement.moduleSpecifier);
-      const path = relative('.', join(dirname(source.fileName), text));
-      if (!text.startsWith('.') || !path.startsWith(`${room}/`)) continue;
-      const to = folderOf(path);
-      if (to !== from) targets.set(to, (targets.get(to) ?? 0) + 1);
-    }
-  }
-  return bestOrder(imports).map(([from, to]) => ({
-    name: `${room}: ${from} → ${to}`,
-    size: imports.get(from)?.get(to) ?? 0,
-  }));
-}
-
-/** True if an import has only types. @param {ts.ImportDeclaration} declared */
-function isErased({ importClause }) {
-  if (importClause?.isTypeOnly === true) return true;
-  const named = importClause?.namedBindings;
-  if (importClause?.name !== undefined || named === undefined || !ts.isNamedImports(named)) return false;
-  return named.elements.every(({ isTypeOnly }) => isTypeOnly);
-}
-
-/**
- * Returns the fewest bundles that point up in any order, by dynamic programming over the sets of the lowest folders.
- *
- * @param {ReadonlyMap<string, ReadonlyMap<string, number>>} imports
- * @returns {readonly (readonly [from: string, to: string])[]}
- */
-function bestOrder(imports) {
-  const names = [...imports.keys()];
-  /** @type {Map<number, readonly (readonly [string, string])[]>} */
-  const best = new Map([[0, []]]);
-  for (let lower = 0; lower < 1 << names.length; lower += 1) {
-    const before = best.get(lower) ?? [];
-    for (const [index, from] of names.entries()) {
-      if ((lower & (1 << index)) !== 0) continue;
-      // `from` comes next above `lower`: what it imports from the rest points up.
-      const up = names.flatMap((to, other) =>
-        other !== index && (lower & (1 << other)) === 0 && imports.get(from)?.has(to) === true
-          ? [/** @type {const} */ ([from, to])]
-          : [],
-      );
-      const key = lower | (1 << index);
-      const known = best.get(key);
-      if (known === undefined || before.length + up.length < known.length) best.set(key, [...before, ...up]);
-    }
-  }
-  return best.get((1 << names.length) - 1) ?? [];
 }

@@ -15,7 +15,7 @@ export {
 } from '../../libs/resilient-grpc/dist/channel/connection/least-request-policy.js';
 export { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
 export { CallRelease } from '../../libs/resilient-grpc/dist/channel/outage/call-release.js';
-export { AttemptHistory } from '../../libs/resilient-grpc/dist/client/call/attempt-history.js';
+export { AttemptHistory } from '../../libs/resilient-grpc/dist/client/attempts/attempt-history.js';
 export {
   DEFAULT_CLIENT_SETTINGS,
   OUTAGE_GRACE_JITTER,

@@ -30,7 +30,7 @@ const OVERLOAD_METADATA = {
 
 /**
  * A client of this library with its channel, its budget, and its decisions. This class adds only the steps of a unary call that connect
- * them, as in client/call/client-call.ts and client/call/call-gate.ts.
+ * them, as in client/calls/client-call.ts and client/calls/call-gate.ts.
  *
  * @implements {import('./policies.mjs').Client}
  */
@@ -190,7 +190,7 @@ export class ResilientClient {
       fleet.failed(call);
       return;
     }
-    // Calls lost with a connection are resent at a limited rate, as in client/call/client-call.ts.
+    // Calls lost with a connection are resent at a limited rate, as in client/calls/client-call.ts.
     if (verdict.connectionLost) this.#rateLimited.add(call);
     fleet.backOff(call, decision.delayMs);
   }

@@ -1,7 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { CallCredentials, Metadata } from '@grpc/grpc-js';
 import { metadataOf } from '../../libs/resilient-grpc/src/channel/subchannel/header-fields.js';
-import type { SocketWire, UnsentCall } from '../../libs/resilient-grpc/src/channel/wire/socket-wire.js';
+import type { UnsentCall } from '../../libs/resilient-grpc/src/channel/wire/socket-attempt.js';
+import type { SocketWire } from '../../libs/resilient-grpc/src/channel/wire/socket-wire.js';
 import type { RequestCompression } from '../../libs/resilient-grpc/src/channel/wire/outgoing-requests.js';
 import type { ResponseFailure, ResponseStream } from '../../libs/resilient-grpc/src/transport/grpc/response-stream.js';
 import { blockOf, blockOfMetadata } from './header-blocks.js';
@@ -117,10 +118,10 @@ export function fakeChannel({
       createCall: () => grpcJs,
       getTarget: () => 'dns:orders:50051',
     },
-    internals: {
-      defaultAuthority: 'orders:50051',
-      onCallStart: () => void (counts.running += 1),
-      onCallEnd: ({ code }: { code: number }) => {
+    calls: {
+      authority: 'orders:50051',
+      started: () => void (counts.running += 1),
+      ended: ({ code }: { code: number }) => {
         counts.running -= 1;
         callEnds.push(code);
       },

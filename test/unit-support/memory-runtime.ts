@@ -1,11 +1,11 @@
 import { EventHub } from '../../libs/resilient-grpc/src/call/event-hub.js';
 import type { MethodDescriptor } from '../../libs/resilient-grpc/src/call/method.js';
 import type { ClientContext } from '../../libs/resilient-grpc/src/client/call-context.js';
-import { CallRegistry } from '../../libs/resilient-grpc/src/client/call/call-registry.js';
+import { CallRegistry } from '../../libs/resilient-grpc/src/client/calls/call-registry.js';
 import { MethodRuntime } from '../../libs/resilient-grpc/src/client/method-context.js';
 import type { ResolvedClientSettings } from '../../libs/resilient-grpc/src/client/settings/resolved-settings.js';
 import { ClientStatistics } from '../../libs/resilient-grpc/src/client/statistics/client-statistics.js';
-import { UnreadStreams } from '../../libs/resilient-grpc/src/client/streams/unread-streams.js';
+import { UnreadStreams } from '../../libs/resilient-grpc/src/client/calls/unread-streams.js';
 import { ReplayLimits } from '../../libs/resilient-grpc/src/policy/replay/replay-ledger.js';
 import { DefaultBudget } from '../../libs/resilient-grpc/src/policy/throttling/default-budget.js';
 import { seededRandom } from './seeded-random.mjs';

@@ -63,7 +63,7 @@ class Call {
 
 /**
  * A client with several endpoints: the library's ejection, slow start, balancing, retries, and budget. This class adds only the steps that
- * connect them, as in channel/connection/load-balancing-policy.ts, channel/wire/wire-attempt.ts, and client/call/client-call.ts.
+ * connect them, as in channel/connection/load-balancing-policy.ts, channel/wire/wire-attempt.ts, and client/calls/client-call.ts.
  */
 export class EndpointClient {
   #endpoints;

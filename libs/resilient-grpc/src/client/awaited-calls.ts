@@ -4,7 +4,7 @@ import { GrpcObservable } from '../call/grpc-observable.js';
 import type { StreamFactory } from '../call/stream-source.js';
 import type { Clock } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
-import { applicationCallSiteOf, type Stack } from './call-site.js';
+import { applicationCallSiteOf, type Stack } from './caller/call-site.js';
 
 /**
  * Time in milliseconds within which an awaited call must be subscribed to. Frameworks await the result of a handler, and subscribe in the

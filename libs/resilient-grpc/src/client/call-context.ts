@@ -12,10 +12,10 @@ import type { MeasuredDelay } from '../policy/hedging/measured-delay.js';
 import type { RetryBudget } from '../policy/throttling/default-budget.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import type { CallRegistry } from './call/call-registry.js';
+import type { CallRegistry } from './calls/call-registry.js';
 import type { AttemptInterceptors } from './interceptors/call-hooks.js';
 import type { ReplayLimits } from '../policy/replay/replay-ledger.js';
-import type { UnreadStreams } from './streams/unread-streams.js';
+import type { UnreadStreams } from './calls/unread-streams.js';
 import type { ResolvedMethodPolicy } from './settings/resolve-method-policies.js';
 import type { ClientStatistics, MethodStatistics } from './statistics/client-statistics.js';
 

@@ -6,12 +6,12 @@ import type { GrpcCallError } from '../errors/grpc-call-error.js';
 import { notifyListener } from '../errors/error-message.js';
 import { StatusCode } from '../status/status-code.js';
 import type { MethodContext } from './call-context.js';
-import { applicationCallSite } from './call-site.js';
-import { deadlineFailure } from './call/call-failure.js';
-import { currentCallerContext } from './call/caller-context.js';
-import { ClientCall } from './call/client-call.js';
-import { DeadlineTimer } from './call/deadline-timer.js';
-import { argumentsInContext } from './call/inbound-binding.js';
+import { applicationCallSite } from './caller/call-site.js';
+import { deadlineFailure } from './attempts/call-failure.js';
+import { currentCallerContext } from './caller/caller-context.js';
+import { ClientCall } from './calls/client-call.js';
+import { DeadlineTimer } from './attempts/deadline-timer.js';
+import { argumentsInContext } from './calls/inbound-binding.js';
 import type { GrpcCallOptions } from './resilient-types.js';
 
 type Call = ReturnType<Channel['createCall']>;

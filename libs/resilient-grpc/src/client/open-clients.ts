@@ -1,4 +1,4 @@
-import type { RegisteredCall } from './call/call-registry.js';
+import type { RegisteredCall } from './calls/call-registry.js';
 
 export interface OpenClient {
   readonly name: string;

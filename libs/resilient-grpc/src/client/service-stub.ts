@@ -11,14 +11,14 @@ import {
   type StreamSink,
 } from '../call/stream-source.js';
 import type { AwaitedCalls } from './awaited-calls.js';
-import { applicationCallSite } from './call-site.js';
-import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';
+import { applicationCallSite } from './caller/call-site.js';
+import { callArguments, NO_ARGUMENTS } from './calls/call-arguments.js';
 import type { MethodContext } from './call-context.js';
-import { ClientCall } from './call/client-call.js';
-import { currentCallerContext } from './call/caller-context.js';
-import { argumentsInContext } from './call/inbound-binding.js';
-import type { CallInput } from './call/prepare-call.js';
-import { ScopedStream } from './streams/scoped-stream.js';
+import { ClientCall } from './calls/client-call.js';
+import { currentCallerContext } from './caller/caller-context.js';
+import { argumentsInContext } from './calls/inbound-binding.js';
+import type { CallInput } from './calls/prepare-call.js';
+import { ScopedStream } from './calls/scoped-stream.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
 export interface StubbedMethod {

@@ -11,7 +11,7 @@ import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import { callSite } from '../client/call-site.js';
+import { callSite } from '../client/caller/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { duration } from '../telemetry/log/log-text.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';

@@ -11,7 +11,7 @@ import {
   Scope,
 } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
-import { runInbound } from '../client/call/caller-context.js';
+import { runInbound } from '../client/caller/caller-context.js';
 import { requiredGrpcJs } from '../channel/callback-client.js';
 import { createResilientGrpcClient, type InternalGrpcClient } from '../client/create-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';

@@ -12,7 +12,7 @@ import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { findService, shortName } from '../client/settings/contract.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
-import { callSite } from '../client/call-site.js';
+import { callSite } from '../client/caller/call-site.js';
 import { defineClients, recordDefinitions, type ClientDefinition } from './client-definition.js';
 import { ClientRegistry } from './client-registry.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';

@@ -18,7 +18,7 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
 import { waitFor } from '../testing/wait-for.js';
 import { addReflection } from './reflection.js';
-import { ServiceStreams } from './service-streams.js';
+import { ServiceStreams } from './health/service-streams.js';
 
 // Uses a real grpc-js server and a client created from the reflection protocol's .proto file.
 

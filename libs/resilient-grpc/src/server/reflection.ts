@@ -6,7 +6,7 @@ import { pathOf } from '../policy/options/describe-value.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { WireCall } from './calls/wire-call.js';
 import { createRequire, requireFor } from './proto-loader.js';
-import { addStandardService, type ServiceHost, type ServiceStreams } from './service-streams.js';
+import { addStandardService, type ServiceHost, type ServiceStreams } from './health/service-streams.js';
 import { isError } from '../errors/error-message.js';
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';

@@ -72,7 +72,7 @@ import { EventLog } from '../telemetry/log/event-log.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { duration, listed } from '../telemetry/log/log-text.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
-import { ServiceStreams } from './service-streams.js';
+import { ServiceStreams } from './health/service-streams.js';
 import { checkedSerializer, type MessageChecks } from '../messages/checked-serializer.js';
 import { filesOf } from '../messages/file-descriptors.js';
 

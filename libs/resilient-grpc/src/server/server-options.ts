@@ -112,8 +112,6 @@ export interface ResilientGrpcServerOptionsFactory {
 export const DEFAULT_SERVER_OPTIONS = {
   transport: 'socket',
   onDrain: 'fail',
-  keepaliveTimeMs: 60_000,
-  keepaliveTimeoutMs: 20_000,
   health: true,
   overloadProtection: true,
   reflection: false,

@@ -1,7 +1,7 @@
 import { type ChannelCredentials, type ChannelOptions, experimental } from '@grpc/grpc-js';
 import { firstBackoffMs } from '../../policy/reconnect/reconnect-times.js';
 import type { Random } from '../../time/random.js';
-import { targetUri } from '../connection/address-key.js';
+import { targetUri } from './target-uri.js';
 
 // Uses names that the probe of the transport has found.
 

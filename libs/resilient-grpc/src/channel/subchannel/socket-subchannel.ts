@@ -12,7 +12,7 @@ import type { Random } from '../../time/random.js';
 import { addressKey } from '../connection/address-key.js';
 import { ConnectAttempt } from '../connection/connect-attempt.js';
 import type { ConnectFailure } from '../connection/connect-failure.js';
-import { internalsOf } from '../quirks/channel-internals.js';
+import { callsOf } from '../quirks/channel-internals.js';
 import { areSecure, createBackoff, createConnector } from '../quirks/secure-connector.js';
 import { connectTarget, openTunnel } from './http-tunnel.js';
 import { SubchannelChannel } from './subchannel-channel.js';
@@ -272,10 +272,7 @@ export class SocketSubchannel implements SubchannelInterface, ConnectionUser {
 
   /** Calls on this connection that are no calls of the channel. */
   get connectionChannel(): SubchannelChannel {
-    return (this.ownChannel ??= new SubchannelChannel(
-      this,
-      internalsOf(this.owner.dependencies.channel()).defaultAuthority,
-    ));
+    return (this.ownChannel ??= new SubchannelChannel(this, callsOf(this.owner.dependencies.channel()).authority));
   }
 
   /**

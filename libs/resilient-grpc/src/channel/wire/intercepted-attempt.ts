@@ -9,8 +9,7 @@ import type { LocalFailure } from '../../policy/evidence/local-failure.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock } from '../../time/clock.js';
 import type { SendObstacle } from '../../transport/http2/http2-stream.js';
-import type { ChannelWire } from './channel-wire.js';
-import { EARLY_MS, IGNORE_EVENTS, NEVER_SENT, type WireAttempt } from './wire-attempt.js';
+import { EARLY_MS, IGNORE_EVENTS, NEVER_SENT, type AttemptWire, type WireAttempt } from './wire-attempt.js';
 
 type NextCall = Parameters<Interceptor>[1];
 type InterceptingCallInterface = ReturnType<NextCall>;
@@ -46,7 +45,7 @@ export class InterceptedAttempt implements Attempt, AttemptEnd {
   private hasEnded = false;
 
   constructor(
-    private readonly carrier: ChannelWire,
+    private readonly carrier: AttemptWire,
     readonly request: AttemptRequest,
     private listener: AttemptListener,
     readonly clock: Clock,

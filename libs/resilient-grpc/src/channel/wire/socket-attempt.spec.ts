@@ -19,7 +19,7 @@ import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import { metadataOf } from '../subchannel/header-fields.js';
 import { shared } from './call-metadata.js';
 import { RequestCompression } from './outgoing-requests.js';
-import { SocketAttempt, timeoutValue } from './socket-attempt.js';
+import { SocketAttempt } from './socket-attempt.js';
 
 const EPOCH = new VirtualClock().epoch();
 /** Metadata of responses. */
@@ -506,21 +506,5 @@ describe('verdict', () => {
     // Safe: the end is the attempt, whose details are a property.
     Object.assign(made.ends[0]!, { details: 'another text' });
     expect(classify(made.ends[0]!)).toMatchObject(decided);
-  });
-});
-
-describe('timeoutValue', () => {
-  it.each([
-    [-5, '0m'],
-    [0.2, '1m'],
-    [1_500, '1500m'],
-    [99_999_999, '99999999m'],
-    [99_999_999.5, '100000S'],
-    [100_000_000, '100000S'],
-    [99_999_999_500, '1666667M'],
-    [1e11, '1666667M'],
-    [1e16, '99999999H'],
-  ])('formats a grpc-timeout of %d ms as %s', (ms, expected) => {
-    expect(timeoutValue(ms)).toBe(expected);
   });
 });

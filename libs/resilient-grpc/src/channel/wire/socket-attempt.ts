@@ -3,6 +3,7 @@ import { CallCredentials, Metadata, propagate, type experimental } from '@grpc/g
 import type { Attempt } from '../../call/attempt.js';
 import { OWN_SERIALIZERS } from '../../call/method.js';
 import { errorMessage } from '../../errors/error-message.js';
+import { formatGrpcTimeout } from '../../policy/deadline/deadline.js';
 import type { WireEvidence } from '../../policy/evidence/classify.js';
 import type { LocalFailure } from '../../policy/evidence/local-failure.js';
 import { REQUEST_CODES, StatusCode, statusName } from '../../status/status-code.js';
@@ -11,15 +12,15 @@ import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
 import { ResponseStream, type ResponseFailure, type ResponseHandler } from '../../transport/grpc/response-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import { MAX_BURST_BYTES, MESSAGE_BYTES, type SendObstacle } from '../../transport/http2/http2-stream.js';
+import type { ChannelCalls } from '../quirks/channel-internals.js';
 import { COMPLETE, DROP, TRANSIENT_FAILURE } from '../quirks/experimental.js';
 import { fieldsOf, ReceivedHeaders, statusOf, type WireStatus } from '../subchannel/header-fields.js';
 import { statusOfFailure } from '../subchannel/response-failure.js';
 import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
-import type { SocketWire, UnsentCall } from './socket-wire.js';
 import { requestMetadata, sharedFields } from './call-metadata.js';
-import { OutgoingRequests, type RequestWriter } from './outgoing-requests.js';
-import { EXPIRED, MAX_LATE_MS, NEVER_SENT, WireAttempt } from './wire-attempt.js';
+import { OutgoingRequests, type RequestCompression, type RequestWriter } from './outgoing-requests.js';
+import { EXPIRED, MAX_LATE_MS, NEVER_SENT, WireAttempt, type AttemptWire } from './wire-attempt.js';
 
 type PickResult = experimental.PickResult;
 type Subchannel = experimental.SubchannelInterface;
@@ -33,13 +34,34 @@ const NO_CONNECTION = { code: StatusCode.UNAVAILABLE, details: 'No connection es
 const HEAD_FIELDS = 7;
 const ignore = (): void => undefined;
 
+/** A call that has no stream yet. */
+export interface UnsentCall {
+  /** Called when the next pick may find a connection. */
+  pickAgain(): void;
+  refuse(code: number, details: string, failure: LocalFailure): void;
+}
+
+/** What an attempt uses of its wire. */
+interface PickingWire extends AttemptWire {
+  readonly calls: ChannelCalls;
+  readonly unsent: Set<UnsentCall>;
+  /** Adds a call that waits for a connection or for call credentials. */
+  addUnsent(call: UnsentCall): void;
+  /** Picks the connection of a call; returns `undefined` while there is no load-balancing policy. */
+  pick(metadata: Metadata, tried: string[] | undefined): PickResult | undefined;
+  /** `undefined` if requests are not compressed. */
+  readonly compression: RequestCompression | undefined;
+  /** Maximum size of a response, in bytes. */
+  readonly maxReceiveBytes: number;
+}
+
 /* eslint-disable @typescript-eslint/unbound-method -- `runInAsyncScope` calls them with `this`; closures would be created for each call */
 
 /**
  * An attempt on the transport of this library. It waits until the load-balancing policy picks a READY connection and the call credentials
  * respond, and then runs on that connection. Like grpc-js's channel, it compresses requests, inflates responses, and enforces the deadline.
  */
-export class SocketAttempt extends WireAttempt<SocketWire> implements ResponseHandler, UnsentCall, RequestWriter {
+export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseHandler, UnsentCall, RequestWriter {
   connection: SubchannelConnection | undefined = undefined;
   protected waitsFor: 'a connection' | 'call credentials' | undefined = 'a connection';
   private response: ResponseStream | undefined = undefined;
@@ -120,7 +142,7 @@ export class SocketAttempt extends WireAttempt<SocketWire> implements ResponseHa
   protected start(metadata: Metadata): void {
     const { owner, clock } = this;
     const { deadline, options } = this.request;
-    owner.internals.onCallStart();
+    owner.calls.started();
     const now = deadline === Infinity ? 0 : clock.epoch();
     // A hedged attempt, or an attempt that waited for its metadata, can start after its deadline. It must not reach the server.
     if (deadline <= now) {
@@ -215,7 +237,7 @@ export class SocketAttempt extends WireAttempt<SocketWire> implements ResponseHa
   }
 
   private get authority(): string {
-    return this.request.options?.host ?? this.owner.internals.defaultAuthority;
+    return this.request.options?.host ?? this.owner.calls.authority;
   }
 
   private open(
@@ -234,7 +256,7 @@ export class SocketAttempt extends WireAttempt<SocketWire> implements ResponseHa
     try {
       if (shared === undefined && deadline !== Infinity) headers.remove('grpc-timeout');
       const own = shared ?? fieldsOf(headers);
-      const fields = deadline === Infinity ? own : [...own, 'grpc-timeout', timeoutValue(deadline - now)];
+      const fields = deadline === Infinity ? own : [...own, 'grpc-timeout', formatGrpcTimeout(deadline - now)];
       // Safe: the policy of this library creates all subchannels of the channel.
       const real = subchannel.getRealSubchannel() as unknown as SocketSubchannel;
       const connection = real.connectionFor(method.path, authority, fields);
@@ -443,7 +465,7 @@ export class SocketAttempt extends WireAttempt<SocketWire> implements ResponseHa
     this.heldStatus = undefined;
     this.deadlineTimer?.clear();
     this.unbindParent?.();
-    this.owner.internals.onCallEnd(status);
+    this.owner.calls.ended(status);
     try {
       // May throw, because weighted_round_robin decodes a load report from the server. The listener receives the status anyway.
       if (this.onCallEnded) this.onCallEnded(status.code, status.details, status.metadata);
@@ -480,21 +502,4 @@ function serviceUrl(authority: string, path: string): string {
   const [, bracketed, plain] = /^\[(.+)\](?::\d+)?$|^([^:]*)(?::\d+)?$/.exec(authority) ?? [];
   const [, service = ''] = path.split('/');
   return `https://${bracketed ?? plain ?? authority}/${service}`;
-}
-
-const TIMEOUT_UNITS = [
-  ['m', 1],
-  ['S', 1_000],
-  ['M', 60_000],
-  ['H', 3_600_000],
-] as const;
-
-/** Formats `ms` as a value of `grpc-timeout`: at most eight digits, rounded up (gRPC over HTTP/2, "Requests"). */
-export function timeoutValue(ms: number): string {
-  for (const [unit, factor] of TIMEOUT_UNITS) {
-    const amount = Math.ceil(Math.max(ms, 0) / factor);
-    if (amount < 1e8) return `${String(amount)}${unit}`;
-  }
-  // 11,000 years: the longest timeout that the header can express.
-  return '99999999H';
 }

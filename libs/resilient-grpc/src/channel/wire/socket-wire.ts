@@ -2,7 +2,6 @@ import type { Channel, Metadata, experimental } from '@grpc/grpc-js';
 import type { AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import { type ConnectionSnapshot, stateName } from '../../call/connectivity.js';
 import { CONNECT_FAILURES } from '../../policy/connect-failure/connect-failures.js';
-import type { LocalFailure } from '../../policy/evidence/local-failure.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -16,12 +15,12 @@ import { observeConnections, type PolicyOwner } from '../connection/load-balanci
 import type { StreamCapacity } from '../connection/policy-connections.js';
 import type { PolicyEvent } from '../connection/policy-event.js';
 import { DnsRefresh } from '../dns/dns-refresh.js';
-import { internalsOf, type ChannelInternals } from '../quirks/channel-internals.js';
+import { callsOf, type ChannelCalls } from '../quirks/channel-internals.js';
 import { hasLibraryResolver } from '../quirks/library-resolver.js';
 import { SocketSubchannels } from '../subchannel/socket-subchannel.js';
 import { ChannelWire, limitOf } from './channel-wire.js';
 import { RequestCompression } from './outgoing-requests.js';
-import { SocketAttempt } from './socket-attempt.js';
+import { SocketAttempt, type UnsentCall } from './socket-attempt.js';
 import type { Connecting, ConnectionEvent, Wire, WireSettings } from './wire.js';
 
 /** grpc-js's default for `grpc.max_receive_message_length`, in bytes. */
@@ -35,13 +34,6 @@ const STREAMS: ConnectionEvent = { type: 'streams' };
 
 const UNRESOLVED: Connecting = { progress: 'the name has not been resolved yet', slow: undefined };
 
-/** A call that has no stream yet. */
-export interface UnsentCall {
-  /** Called when the next pick may find a connection. */
-  pickAgain(): void;
-  refuse(code: number, details: string, failure: LocalFailure): void;
-}
-
 type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { readonly type: T }>;
 
 /** Connections of the transport of this library, chosen by a load-balancing policy that it observes. */
@@ -50,7 +42,7 @@ export class SocketWire extends ChannelWire {
   readonly channel: Channel;
   readonly endpoints: Endpoints | undefined;
   readonly loads: EndpointLoads | undefined;
-  readonly internals: ChannelInternals;
+  readonly calls: ChannelCalls;
   /** Calls that wait for a connection or for call credentials, oldest first. */
   readonly unsent = new Set<UnsentCall>();
   /** `undefined` if requests are not compressed. */
@@ -89,7 +81,7 @@ export class SocketWire extends ChannelWire {
     this.loads = this.policy.loads;
     const { loadBalancingConfig } = this.policy;
     this.channel = this.openChannel({ ...options, ...this.policy.channelOptions }, loadBalancingConfig);
-    this.internals = internalsOf(this.channel);
+    this.calls = callsOf(this.channel);
     this.watchPublicState();
   }
 

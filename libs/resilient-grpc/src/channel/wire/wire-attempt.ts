@@ -10,10 +10,11 @@ import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { SendObstacle } from '../../transport/http2/http2-stream.js';
+import type { AddressHistories } from '../connection/address-histories.js';
 import type { EndpointLoads } from '../connection/endpoint-loads.js';
 import type { WireStatus } from '../subchannel/header-fields.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
-import type { ChannelWire } from './channel-wire.js';
+import type { Wire } from './wire.js';
 
 /** Maximum delay of a status, in milliseconds. A grpcio server that is shutting down may send a status up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
@@ -47,6 +48,20 @@ const OBSTACLES: Readonly<Record<SendObstacle, string>> = {
 const ignore = (): void => undefined;
 export const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
+/** What attempts use of their wire. */
+export interface AttemptWire extends Pick<Wire, 'channel' | 'endpoints' | 'silenceRemedy'> {
+  readonly ready: boolean;
+  readonly histories: Pick<AddressHistories, 'isUndecided' | 'answeredTo'>;
+  /** Loads of the endpoints; `undefined` if no policy uses them. */
+  readonly loads: EndpointLoads | undefined;
+  /** Maximum size of a request, in bytes. */
+  readonly maxSendBytes: number;
+  attemptStarted(): void;
+  attemptEnded(): void;
+  /** Reports that the client ended an attempt on the connection to `peer` because the attempt took too long. */
+  timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
+}
+
 /** Evidence of an attempt that has never had a stream. */
 export const NEVER_SENT: WireEvidence = {
   unprocessed: 'never-sent',
@@ -66,7 +81,7 @@ export const EXPIRED = 'Deadline exceeded before the attempt was sent';
  * One attempt of a call to any kind of method, on either transport. The object is also the `AttemptEnd`, so that an attempt needs few objects.
  * Nothing is reported inside of a method of `Attempt`.
  */
-export abstract class WireAttempt<W extends ChannelWire = ChannelWire> implements Attempt, AttemptEnd {
+export abstract class WireAttempt<W extends AttemptWire = AttemptWire> implements Attempt, AttemptEnd {
   code: number = StatusCode.OK;
   details = '';
   endedHere: AttemptEnd['endedHere'] = 'no';

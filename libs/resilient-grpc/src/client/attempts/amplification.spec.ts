@@ -4,8 +4,8 @@ import { MEMORY_METHOD, memoryRuntime } from '../../../../../test/unit-support/m
 import { ENDS, MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
 import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
-import { ClientCall } from '../call/client-call.js';
-import { CallRegistry } from '../call/call-registry.js';
+import { ClientCall } from '../calls/client-call.js';
+import { CallRegistry } from '../calls/call-registry.js';
 import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
 
 /** Simulates calls to an idempotent method for `seconds`. The server fails the fraction `failing` of all attempts. */

@@ -5,7 +5,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { MEMORY_METHOD, memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
 import { ENDS, MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
-import { ClientCall } from '../call/client-call.js';
+import { ClientCall } from '../calls/client-call.js';
 import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
 
 const HEDGING = { maxAttempts: 3, hedgingDelayMs: 10, nonFatalStatusCodes: new Set([StatusCode.UNAVAILABLE]) };

@@ -23,7 +23,7 @@ import {
   uncountLast,
 } from '../../policy/hedging/decide-hedge.js';
 import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
-import { lostConnection, pushbackOf, verdictOf } from '../call/attempt-history.js';
+import { lostConnection, pushbackOf, verdictOf } from './attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';

@@ -12,7 +12,7 @@ import {
   type OutgoingCall,
   type PendingMetadata,
 } from '../interceptors/call-hooks.js';
-import { preparationFailure } from '../call/call-failure.js';
+import { preparationFailure } from './call-failure.js';
 
 const LOST = 'The connection was lost before the call was sent';
 

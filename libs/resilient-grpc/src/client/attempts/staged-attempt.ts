@@ -10,7 +10,7 @@ import { remainingMs, formatGrpcTimeout } from '../../policy/deadline/deadline.j
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import { DeadlineTimer } from '../call/deadline-timer.js';
+import { DeadlineTimer } from './deadline-timer.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
 import {
   attemptOutcome,
@@ -19,7 +19,7 @@ import {
   type CircuitBreakerCore,
 } from '../../policy/circuit-breaker/circuit-breaker.js';
 import { classify, type LostConnection } from '../../policy/evidence/classify.js';
-import { lostConnection } from '../call/attempt-history.js';
+import { lostConnection } from './attempt-history.js';
 
 /**
  * Base class of a stage between an attempt and its listener. Forwards every operation and event; a stage overrides those that it changes.

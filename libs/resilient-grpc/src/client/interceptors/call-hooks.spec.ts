@@ -2,7 +2,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { CallEnd } from '../../call/call-event.js';
 import type { CapturedCall } from '../../call/inbound-call.js';
-import { currentInbound, runInbound } from '../call/caller-context.js';
+import { currentInbound, runInbound } from '../caller/caller-context.js';
 import {
   CallHooks,
   prepareAttempt,

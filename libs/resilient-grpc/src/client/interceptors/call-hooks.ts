@@ -1,6 +1,6 @@
 import type { CallEnd } from '../../call/call-event.js';
 import { notifyListener } from '../../errors/error-message.js';
-import { inContextOf } from '../call/caller-context.js';
+import { inContextOf } from '../caller/caller-context.js';
 import type { Metadata } from '@grpc/grpc-js';
 import type { CapturedCall, InboundCall } from '../../call/inbound-call.js';
 import type { MethodKind } from '../../call/method.js';

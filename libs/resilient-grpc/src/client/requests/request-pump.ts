@@ -1,8 +1,7 @@
 import type { Attempt } from '../../call/attempt.js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { MethodContext } from '../call-context.js';
-import type { CallFailure } from '../call/call-failure.js';
-import { encodeRequest } from '../call/prepare-call.js';
+import type { CallFailure } from '../attempts/call-failure.js';
 import { MESSAGE_OVERHEAD_BYTES, type ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import { StatusCode } from '../../status/status-code.js';
 import { messageSource } from './request-source.js';
@@ -46,8 +45,8 @@ export class RequestPump implements MessageConsumer {
     input: unknown,
     private readonly callbacks: PumpCallbacks,
     private readonly context: MethodContext,
-    /** False if the call has grpc-js interceptors, because they receive unserialized messages. */
-    private readonly asBytes: boolean,
+    /** Returns the bytes of a message, or why it cannot be sent; `undefined` if interceptors receive the messages. */
+    private readonly serialize: ((context: MethodContext, message: unknown) => Buffer | CallFailure) | undefined,
   ) {
     this.buffer = new RequestBuffer(context.client.replayLimits);
     this.source = messageSource(input, this);
@@ -88,8 +87,8 @@ export class RequestPump implements MessageConsumer {
   readonly maxQueuedBytes = MAX_QUEUED_REQUEST_BYTES;
 
   encode(message: unknown): unknown {
-    if (!this.asBytes) return message;
-    const payload = encodeRequest(this.context, message);
+    if (this.serialize === undefined) return message;
+    const payload = this.serialize(this.context, message);
     if (payload instanceof Uint8Array) return payload;
     this.callbacks.end(payload);
     return UNSENDABLE;
@@ -97,7 +96,7 @@ export class RequestPump implements MessageConsumer {
 
   bytesOf(payload: unknown): number {
     // Safe: without interceptors, payloads are bytes.
-    if (this.asBytes) return (payload as Uint8Array).length;
+    if (this.serialize !== undefined) return (payload as Uint8Array).length;
     return this.measure(payload) ?? UNKNOWN_MESSAGE_BYTES;
   }
 
@@ -189,7 +188,7 @@ export class RequestPump implements MessageConsumer {
     this.sent += 1;
     let message = payload;
     // Safe: without interceptors, payloads are bytes.
-    if (this.asBytes) this.buffer.add(payload, (payload as Uint8Array).length);
+    if (this.serialize !== undefined) this.buffer.add(payload, (payload as Uint8Array).length);
     else if (this.buffer.complete) {
       const bytes = this.measure(payload);
       message = new InterceptedMessage(payload);

@@ -1,6 +1,6 @@
 import { IteratorSource, isAsyncIterable, isIterable, LinkedQueue } from '../../call/iterator-source.js';
 import { describeSecret } from '../../policy/options/describe-value.js';
-import { inCallerContext, currentCallerContext } from '../call/caller-context.js';
+import { inCallerContext, currentCallerContext } from '../caller/caller-context.js';
 import { type RequestSource, type MessageConsumer, type UnlimitedConsumer, UNSENDABLE } from './message-consumer.js';
 import type { Unsubscribable } from 'rxjs';
 import { MESSAGE_OVERHEAD_BYTES } from '../../policy/replay/replay-ledger.js';

@@ -1,6 +1,6 @@
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
 import { Observable } from 'rxjs';
-import { currentInbound, runInbound } from '../../client/call/caller-context.js';
+import { currentInbound, runInbound } from '../../client/caller/caller-context.js';
 import type { Clock } from '../../time/clock.js';
 import { GrpcInboundCall, serverCallOf } from './grpc-inbound-call.js';
 

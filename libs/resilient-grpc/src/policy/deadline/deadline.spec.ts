@@ -136,12 +136,15 @@ describe('grpc-timeout', () => {
   });
 
   it.each([
-    [1, '1m'],
-    [0.5, '1m'],
+    [-5, '0m'],
+    [0.2, '1m'],
     [1_500, '1500m'],
     [99_999_999, '99999999m'],
-    [100_000_000, undefined],
-    [Infinity, undefined],
+    [99_999_999.5, '100000S'],
+    [100_000_000, '100000S'],
+    [99_999_999_500, '1666667M'],
+    [1e11, '1666667M'],
+    [1e16, '99999999H'],
   ])('formats %d ms as the grpc-timeout %o', (ms, text) => {
     expect(formatGrpcTimeout(ms)).toBe(text);
   });

@@ -67,9 +67,6 @@ const MS_PER_UNIT: Readonly<Record<string, number>> = {
   n: 0.000_001,
 };
 
-/** Maximum `grpc-timeout` in the unit `m` (milliseconds): eight digits, about 27.8 hours. */
-const MAX_MS = 99_999_999;
-
 /**
  * Parses a `grpc-timeout` header into milliseconds; returns `undefined` if it is invalid
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests).
@@ -80,7 +77,14 @@ export function parseGrpcTimeout(text: string): number | undefined {
   return perUnit === undefined ? undefined : Number(digits) * perUnit;
 }
 
-/** Formats `ms` as a `grpc-timeout` header in whole milliseconds, rounded up; returns `undefined` for more than eight digits. */
-export function formatGrpcTimeout(ms: number): string | undefined {
-  return ms <= MAX_MS ? `${String(Math.ceil(ms))}m` : undefined;
+const UNITS = ['m', 'S', 'M', 'H'];
+
+/** Formats `ms` as a `grpc-timeout` header: at most eight digits, rounded up (gRPC over HTTP/2, "Requests"). */
+export function formatGrpcTimeout(ms: number): string {
+  for (const unit of UNITS) {
+    const amount = Math.ceil(Math.max(ms, 0) / (MS_PER_UNIT[unit] ?? 1));
+    if (amount < 1e8) return `${String(amount)}${unit}`;
+  }
+  // 11,000 years: the longest timeout that the header can express.
+  return '99999999H';
 }

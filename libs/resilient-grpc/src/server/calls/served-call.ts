@@ -2,7 +2,7 @@ import { Metadata } from '@grpc/grpc-js';
 import type { EventHub } from '../../call/event-hub.js';
 import { isThenable } from '../../call/iterator-source.js';
 import type { MethodKind } from '../../call/method.js';
-import { runInbound } from '../../client/call/caller-context.js';
+import { runInbound } from '../../client/caller/caller-context.js';
 import { AbortError } from '../../errors/library-error.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import type { FifoEntry, ServiceTime } from '../../policy/overload/overload-queue.js';

@@ -6,7 +6,6 @@ import { HELD_MS } from '../../transport/socket/http2-socket.js';
 import { MemoryBudget } from '../../transport/http2/memory-budget.js';
 import { STREAM_BYTES } from '../../transport/http2/server-connection.js';
 import type { ListenerOptions } from '../../transport/socket/server-listener.js';
-import { DEFAULT_SERVER_OPTIONS } from '../server-options.js';
 
 /** Channel options that servers on the transport of this library apply; the library takes those of ages from its own options. */
 const APPLIED: ReadonlySet<string> = new Set([
@@ -51,6 +50,9 @@ const CONNECTION_BYTES = 6_144;
 const CONNECTIONS_SHARE = 3 / 10;
 /** Least memory, for a process that has used up its container: it should rather serve a few calls than none. */
 const MIN_MEMORY_BYTES = 4_194_304;
+/** Interval of the pings, and time without an answer after which a connection ends. */
+const KEEPALIVE_TIME_MS = 60_000;
+const KEEPALIVE_TIMEOUT_MS = 20_000;
 const HEAD_TIMEOUT_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 120_000;
 const DRAIN_TIMEOUT_MS = 2_000;
@@ -58,8 +60,8 @@ const DRAIN_TIMEOUT_MS = 2_000;
 /** Returns the settings of connections from the options of grpc-js's server. By default, pings detect unresponsive clients. */
 export function transportSettings(options: ServerOptions, maxConnections: number): Omit<ListenerOptions, 'tls'> {
   const window = options['grpc-node.flow_control_window'];
-  const intervalMs = options['grpc.keepalive_time_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeMs;
-  const timeoutMs = options['grpc.keepalive_timeout_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs;
+  const intervalMs = options['grpc.keepalive_time_ms'] ?? KEEPALIVE_TIME_MS;
+  const timeoutMs = options['grpc.keepalive_timeout_ms'] ?? KEEPALIVE_TIMEOUT_MS;
   const hasKeepalive = intervalMs > 0 && intervalMs < MAX_TIMER_MS;
   const memory = processMemory(Math.max(...[maxReceiveBytes(options), maxSendBytes(options)].filter(Number.isFinite)));
   const maxStreams = options['grpc.max_concurrent_streams'] ?? Math.max(MIN_STREAMS, streamsIn(memory) / 2);

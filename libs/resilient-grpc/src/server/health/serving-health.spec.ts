@@ -12,7 +12,7 @@ import { protoPath } from 'grpc-health-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
-import { ServiceStreams } from '../service-streams.js';
+import { ServiceStreams } from './service-streams.js';
 import { GrpcServerHealth, WatchStream } from './serving-health.js';
 
 // Uses a real grpc-js server and client.

@@ -5,7 +5,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
 import { endStream, type AnswerCallback, type WireCall } from '../calls/wire-call.js';
-import { ServiceStreams, addStandardService, type ServiceHost } from '../service-streams.js';
+import { ServiceStreams, addStandardService, type ServiceHost } from './service-streams.js';
 
 /** Service name of the server as a whole. */
 const OVERALL_SERVICE = '';

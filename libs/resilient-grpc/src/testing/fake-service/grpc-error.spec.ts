@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { failureReason } from '../../client/call/call-failure.js';
-import { maxReach } from '../../client/call/attempt-history.js';
+import { failureReason } from '../../client/attempts/call-failure.js';
+import { maxReach } from '../../client/attempts/attempt-history.js';
 import { isGrpcCallError, type FailureReason, type ReachedServer } from '../../errors/grpc-call-error.js';
 import { classify } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';

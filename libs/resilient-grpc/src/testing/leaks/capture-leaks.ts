@@ -1,9 +1,9 @@
-import type { RegisteredCall } from '../../client/call/call-registry.js';
+import type { RegisteredCall } from '../../client/calls/call-registry.js';
 import { onCutOff, openClients } from '../../client/open-clients.js';
 import { counted } from '../../telemetry/log/log-text.js';
 import { waitFor } from '../wait-for.js';
 import { createHook } from 'node:async_hooks';
-import { applicationCallSiteOf, nearestCallSiteOf, stackAbove, type Stack } from '../../client/call-site.js';
+import { applicationCallSiteOf, nearestCallSiteOf, stackAbove, type Stack } from '../../client/caller/call-site.js';
 
 interface LeakOptions {
   /**

@@ -6,8 +6,8 @@ import type { PermitQueue, PermitWaiter } from '../../policy/concurrency/permit-
 import { StatusCode } from '../../status/status-code.js';
 import type { Timer } from '../../time/clock.js';
 import type { MethodContext } from '../call-context.js';
-import { deadlineFailure, limitFailure, preparationFailure, type CallFailure } from './call-failure.js';
-import { DeadlineTimer } from './deadline-timer.js';
+import { deadlineFailure, limitFailure, preparationFailure, type CallFailure } from '../attempts/call-failure.js';
+import { DeadlineTimer } from '../attempts/deadline-timer.js';
 import type { PreparedCall } from './prepare-call.js';
 
 export interface CallGateCallbacks {

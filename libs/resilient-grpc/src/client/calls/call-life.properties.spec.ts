@@ -26,7 +26,7 @@ import { CallRegistry } from './call-registry.js';
 import type { ClientDrainMode } from '../resilient-types.js';
 import type { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
-import type { StreamMembership } from '../streams/scoped-stream.js';
+import type { StreamMembership } from './scoped-stream.js';
 
 /** A call, and the policy of its method. */
 interface CallPlan {

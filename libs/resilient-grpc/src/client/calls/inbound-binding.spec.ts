@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { CapturedCall, Propagation } from '../../call/inbound-call.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
-import { currentInbound, currentCallerContext, runInbound } from './caller-context.js';
+import { currentInbound, currentCallerContext, runInbound } from '../caller/caller-context.js';
 import { argumentsInContext, inboundBinding, sinkInContext } from './inbound-binding.js';
 
 const clock = new VirtualClock();

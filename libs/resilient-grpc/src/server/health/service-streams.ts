@@ -1,7 +1,7 @@
 import type { Server, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { StatusCode } from '../status/status-code.js';
-import { endStream, type StatusLike, type WireCall } from './calls/wire-call.js';
-import { isError } from '../errors/error-message.js';
+import { StatusCode } from '../../status/status-code.js';
+import { endStream, type StatusLike, type WireCall } from '../calls/wire-call.js';
+import { isError } from '../../errors/error-message.js';
 
 /**
  * Status that ends service streams. UNAVAILABLE makes all watchers continue on another server. gRPC's health watchers (Go, Java, C++)

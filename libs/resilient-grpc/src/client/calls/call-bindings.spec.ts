@@ -1,7 +1,7 @@
 import { EventEmitter, getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { GrpcCallOptions } from '../resilient-types.js';
-import type { CallFailure } from './call-failure.js';
+import type { CallFailure } from '../attempts/call-failure.js';
 import { bindCall, onAborted } from './call-bindings.js';
 
 describe('onAborted', () => {

@@ -4,7 +4,7 @@ import { isNearDeadline } from '../../policy/deadline/deadline.js';
 import { RETRY_CHAIN_KEY, stopsRetries } from '../../policy/retry/decide-retry.js';
 import type { Clock } from '../../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
-import { currentInbound, inCallerContext, currentCallerContext, type CallerContext } from './caller-context.js';
+import { currentInbound, inCallerContext, currentCallerContext, type CallerContext } from '../caller/caller-context.js';
 import { sinkWithin, type StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 

@@ -2,7 +2,7 @@ import { moment } from '../../time/clock.js';
 import type { MethodContext } from '../call-context.js';
 import type { ActiveCall } from '../client-snapshot.js';
 import type { Endable } from './call-bindings.js';
-import { cancelled } from './call-failure.js';
+import { cancelled } from '../attempts/call-failure.js';
 
 /** Current state of a call. `startedAt` and `lastMessageAt` are in monotonic milliseconds. */
 interface CallState {

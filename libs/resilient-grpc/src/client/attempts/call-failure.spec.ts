@@ -31,11 +31,7 @@ describe('failureReason', () => {
   it.each<[string, string, Partial<AttemptEvidence>]>([
     ['outage', 'no connection was available', { failure: 'not-placed' }],
     ['connection-lost', 'a GOAWAY arrived before the stream was sent', { picked: true, wire: NEVER_SENT }],
-    [
-      'connection-lost',
-      'the picked connection accepted no streams',
-      { code: 13, failure: 'not-started' },
-    ],
+    ['connection-lost', 'the picked connection accepted no streams', { code: 13, failure: 'not-started' }],
   ])('returns %s for an unsent attempt if %s', (reason, _cause, change) => {
     const end = makeEnd(change);
     const verdict = classify(end);

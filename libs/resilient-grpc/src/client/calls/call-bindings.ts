@@ -1,6 +1,6 @@
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { isBoundToParent } from './call-arguments.js';
-import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js';
+import { cancelled, inboundCancelled, type CallFailure } from '../attempts/call-failure.js';
 
 /** Tasks that run when a signal aborts, and the one listener registered for them. */
 interface AbortListeners {

@@ -6,13 +6,13 @@ import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
 import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
-import { runInbound } from './caller-context.js';
+import { runInbound } from '../caller/caller-context.js';
 import { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
-import { UnreadStreams } from '../streams/unread-streams.js';
+import { UnreadStreams } from './unread-streams.js';
 import { ClientCall } from './client-call.js';
 import { CallRegistry } from './call-registry.js';
 

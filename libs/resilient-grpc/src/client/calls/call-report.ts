@@ -8,9 +8,9 @@ import type { Verdict } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/call-hooks.js';
-import { AttemptHistory } from './attempt-history.js';
-import { callError, isCancelled, withOrigin, type CallFailure } from './call-failure.js';
-import { inCallerContext, type CallerContext } from './caller-context.js';
+import { AttemptHistory } from '../attempts/attempt-history.js';
+import { callError, isCancelled, withOrigin, type CallFailure } from '../attempts/call-failure.js';
+import { inCallerContext, type CallerContext } from '../caller/caller-context.js';
 import type { CallInput } from './prepare-call.js';
 
 type EndOfCall = Pick<GrpcCallFailure, 'code' | 'details' | 'metadata' | 'peer'>;

@@ -7,8 +7,8 @@ import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import { callDeadline, callMetadata, type CallArguments } from './call-arguments.js';
-import { cancelled, draining, inboundCancelled, type CallFailure } from './call-failure.js';
-import type { CallerContext } from './caller-context.js';
+import { cancelled, draining, inboundCancelled, type CallFailure } from '../attempts/call-failure.js';
+import type { CallerContext } from '../caller/caller-context.js';
 import { inboundBinding, type InboundBinding } from './inbound-binding.js';
 
 export interface CallInput {

@@ -25,9 +25,9 @@ import type { MethodContext } from '../call-context.js';
 import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
 import { InvalidSource } from '../requests/request-source.js';
 import type { ClientDrainMode, GrpcCallOptions } from '../resilient-types.js';
-import { outermost, ScopedStream, type StreamMembership } from '../streams/scoped-stream.js';
-import type { UnreadStream } from '../streams/unread-streams.js';
-import { lostConnection, noMessage, verdictOf, type CallFacts } from './attempt-history.js';
+import { outermost, ScopedStream, type StreamMembership } from './scoped-stream.js';
+import type { UnreadStream } from './unread-streams.js';
+import { lostConnection, noMessage, verdictOf, type CallFacts } from '../attempts/attempt-history.js';
 import { callInterceptors } from './call-arguments.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import {
@@ -40,14 +40,14 @@ import {
   startFailure,
   TOO_MANY_RESPONSES,
   type CallFailure,
-} from './call-failure.js';
+} from '../attempts/call-failure.js';
 import { CallGate, type CallGateCallbacks } from './call-gate.js';
 import type { CallPlace, RegisteredCall } from './call-registry.js';
 import { CallReport, reportUnread } from './call-report.js';
-import { inCallerContext, currentCallerContext } from './caller-context.js';
+import { inCallerContext, currentCallerContext } from '../caller/caller-context.js';
 import { describeCall } from './describe-call.js';
 import { isInboundAtDeadline, sinkInContext } from './inbound-binding.js';
-import { prepareCall, UNPREPARED, type CallInput, type PreparedCall } from './prepare-call.js';
+import { encodeRequest, prepareCall, UNPREPARED, type CallInput, type PreparedCall } from './prepare-call.js';
 
 /** Delay in milliseconds before the completion of a stream that starts while streams are being ended. */
 const COMPLETION_DELAY_MS = 100;
@@ -188,9 +188,9 @@ export class ClientCall
 
   /** Opens the request source, which may end the call. Returns true if the call is still open. */
   private openRequests(): boolean {
-    const isEncoded = this.interceptors === undefined;
+    const serialize = this.interceptors === undefined ? encodeRequest : undefined;
     try {
-      this.requests = new RequestPump(this.input.request, this, this.context, isEncoded);
+      this.requests = new RequestPump(this.input.request, this, this.context, serialize);
     } catch (error) {
       // A value that is not a source is a mistake in the call, so its error names the call. An error of the source itself is passed on.
       if (error instanceof InvalidSource) this.end(preparationFailure(error));

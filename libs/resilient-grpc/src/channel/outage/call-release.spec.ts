@@ -73,6 +73,34 @@ describe('CallRelease', () => {
     expect(released).toHaveLength(600);
   });
 
+  it.each([
+    ['continues at the pace of the release before it if the server kept up with it', 20, true, true],
+    ['begins slowly again if responses were missing when the connection was lost', 20, false, false],
+    ['begins slowly again after a longer interruption', 600, true, false],
+  ])('%s', (_, awayMs, isAnswered, isContinued) => {
+    const { clock, channel, release, released, load } = make(10_000);
+    load.answered(5, PATH);
+    const sentIn100Ms = (): number => {
+      const before = released.length;
+      release.begin(true);
+      for (let i = 0; i < 10; i++) {
+        const sent = released.length;
+        clock.advance(10);
+        if (isAnswered) for (const { waiter } of released.slice(sent)) release.ended(waiter, 5);
+      }
+      return released.length - before;
+    };
+    const first = sentIn100Ms();
+    for (let i = 0; i < 10; i++) sentIn100Ms();
+    channel.usable = false;
+    release.stop();
+    clock.advance(awayMs);
+    channel.usable = true;
+    const next = sentIn100Ms();
+    if (isContinued) expect(next).toBeGreaterThan(2 * first);
+    else expect(next).toBeLessThan(1.5 * first);
+  });
+
   it('paces waiting calls after an outage, and sends them faster while the sent ones receive responses', () => {
     const { clock, release, released, load } = make(1_000);
     load.answered(5, PATH);

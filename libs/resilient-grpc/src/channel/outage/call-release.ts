@@ -19,6 +19,11 @@ const RELEASE_BATCH_SIZE = 256;
  * time. Equals the fixed part of the tolerance for slow responses.
  */
 const MAX_TICK_DELAY_MS = 20;
+/**
+ * Time in milliseconds within which a release goes on at the pace of the one before it. Each release would otherwise begin slowly, and a server
+ * that is away for some milliseconds several times a second would never get all its calls.
+ */
+const CONTINUED_WITHIN_MS = 500;
 /** Interval of the checks for a free stream, in milliseconds. */
 const STREAM_POLL_MS = 250;
 const NO_CALLS: ReadonlySet<Waiter> = new Set();
@@ -45,6 +50,7 @@ export interface ReleaseDependencies {
 export class CallRelease {
   private readonly policy: ReleasePolicy;
   private pace: ReleasePace | undefined;
+  private earlier = { provenPerSecond: 0, endedAt: -Infinity };
   private timer: Timer | undefined;
   private running = false;
   /** True after an outage: all calls are paced. */
@@ -90,6 +96,9 @@ export class CallRelease {
   stop(): void {
     this.running = false;
     this.streamWaitEnded();
+    if (this.pace !== undefined) {
+      this.earlier = { provenPerSecond: this.pace.provenPerSecond, endedAt: this.dependencies.clock.now() };
+    }
     this.pace = undefined;
     this.released.clear();
     this.order = [];
@@ -150,7 +159,9 @@ export class CallRelease {
     this.boundMs = Math.max(withinMs, this.waiting.oldestMs(now) * this.policy.boundGraces);
     this.usualLatency = load.usualLatency();
     const usualCallsPerSecond = load.callsPerSecond(now);
-    return new ReleasePace({ now, usualCallsPerSecond, demand: this.survey(now) }, this.policy);
+    const { endedAt, provenPerSecond: proven } = this.earlier;
+    const provenPerSecond = now - endedAt <= CONTINUED_WITHIN_MS ? proven : 0;
+    return new ReleasePace({ now, usualCallsPerSecond, provenPerSecond, demand: this.survey(now) }, this.policy);
   }
 
   private tickAgain(now: number): void {

@@ -48,6 +48,8 @@ export interface ReleasePaceInput {
   /** Calls per second of this client before the outage; 0 if it made no calls. */
   readonly usualCallsPerSecond: number;
   readonly demand: ReleaseDemand;
+  /** `provenPerSecond` of a release that ended a moment ago. @defaultValue 0 */
+  readonly provenPerSecond?: number;
 }
 
 /**
@@ -103,9 +105,16 @@ export class ReleasePace {
       usual === 0 ? defaultStartPerSecond : Math.max(usual * startShare, minStartPerSecond),
       this.floorPerSecond,
     );
-    this.callsPerSecond = this.startPerSecond;
+    this.callsPerSecond = Math.max(this.startPerSecond, input.provenPerSecond ?? 0);
     this.creditedAt = input.now;
     this.stepEndsAt = input.now + policy.stepMs;
+  }
+
+  /** The pace, if the server has kept up with it; 0 if responses are slow or missing, so that the pace may be why the connection was lost. */
+  get provenPerSecond(): number {
+    const { badShare, stepMs } = this.policy;
+    const perStep = (this.callsPerSecond * stepMs) / 1_000;
+    return this.isSlow || this.outstanding > Math.max(perStep * badShare, 1) ? 0 : this.callsPerSecond;
   }
 
   /** Updates the demand. The floor never decreases within a release, because later calls need it to meet the delay bound. */

@@ -115,7 +115,7 @@ export const FOLDERS = {
  * Subfolders of folders that have several, in groups. A group may import, at run time, only the groups before it. The files of the folder itself
  * come last.
  */
-export const SUBFOLDERS = {
+const SUBFOLDERS = {
   channel: [['dns', 'quirks', 'tls'], ['connection'], ['outage', 'subchannel'], ['wire'], ['grpc-js']],
   client: [['caller', 'statistics'], ['interceptors', 'requests'], ['attempts', 'settings'], ['calls']],
   server: [['errors', 'overload'], ['grpc'], ['calls'], ['health']],

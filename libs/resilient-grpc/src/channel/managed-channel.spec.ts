@@ -3,14 +3,13 @@ import { createServer } from 'node:http2';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Metadata } from '@grpc/grpc-js';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import type { Attempt } from '../call/attempt.js';
 import type { Waiter, WaitRefusal } from '../call/call-transport.js';
 import { EventHub } from '../call/event-hub.js';
-import type { MethodDescriptor } from '../call/method.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../client/settings/client-options.js';
 import { captureLeaks } from '../testing/leaks/capture-leaks.js';
+import { attemptRequest } from '../../../../test/unit-support/attempt-request.js';
 import { channelSettings } from '../../../../test/unit-support/channel-settings.js';
 import { VirtualClock } from '../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../testing/wait-for.js';
@@ -20,17 +19,6 @@ import { ManagedChannel } from './managed-channel.js';
 // The tests use real sockets and virtual time. Only grpc-js's own timers, such as its backoff, use real time.
 
 const GRACE_MS = 1_400;
-const METHOD: MethodDescriptor = {
-  path: '/testing.v1.Echo/Unary',
-  service: 'testing.v1.Echo',
-  method: 'Unary',
-  kind: 'unary',
-  requestStream: false,
-  responseStream: false,
-  declaredIdempotent: false,
-  requestSerialize: () => Buffer.alloc(0),
-  responseDeserialize: () => undefined,
-};
 
 /** Starts a server whose connections stay READY until they are reset. */
 async function startServer() {
@@ -175,19 +163,7 @@ async function openInOutage(
 function startCall(channel: ManagedChannel): Attempt {
   const ignore = (): void => undefined;
   const listener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
-  return channel.start(
-    {
-      method: METHOD,
-      deadline: Infinity,
-      metadata: new Metadata(),
-      options: undefined,
-      interceptors: undefined,
-      number: 1,
-      mayRepeat: false,
-      maxReceiveBytes: Infinity,
-    },
-    listener,
-  );
+  return channel.start(attemptRequest(), listener);
 }
 
 /** Makes 500 calls wait for the connection that ends the outage. Returns the number released in the first 1.5 s of the connection. */

@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { addressKey } from '../channel/connection/address-key.js';
-import { targetUri } from '../channel/quirks/target-uri.js';
+import { targetUri } from '../channel/quirks/secure-connector.js';
 import { readTlsPart, validityProblem } from '../channel/tls/tls-material.js';
 import { createResilientGrpcClient, type InternalGrpcClient } from '../client/create-client.js';
 import { resolveSettings } from '../client/settings/resolve-settings.js';

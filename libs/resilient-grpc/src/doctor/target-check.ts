@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises';
 import type { experimental } from '@grpc/grpc-js';
 import { lacksPort } from '../channel/channel-checks.js';
 import { addressKey } from '../channel/connection/address-key.js';
-import { targetUri } from '../channel/quirks/target-uri.js';
+import { targetUri } from '../channel/quirks/secure-connector.js';
 import { proxyVariable } from '../channel/connection/http-proxy.js';
 import { dnsNameOf } from '../channel/dns/dns-refresh.js';
 import { experimental as names } from '../channel/quirks/experimental.js';

@@ -1,6 +1,5 @@
 import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { Metadata } from '@grpc/grpc-js';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import type { Waiter } from '../../call/call-transport.js';
@@ -8,6 +7,7 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { attemptRequest } from '../../../../../test/unit-support/attempt-request.js';
 import { channelSettings } from '../../../../../test/unit-support/channel-settings.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
@@ -98,23 +98,11 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
   let feeds = 0;
   const begin = (feed: Feed): void => {
     feed.state = 'started';
-    const attempt = channel.start(
-      {
-        method: METHOD,
-        deadline: Infinity,
-        metadata: new Metadata(),
-        options: undefined,
-        interceptors: undefined,
-        number: 1,
-        mayRepeat: false,
-        maxReceiveBytes: Infinity,
-      },
-      {
-        onHeaders: () => (feed.state = 'open'),
-        onMessage: () => undefined,
-        onEnd: () => (feed.state = 'ended'),
-      },
-    );
+    const attempt = channel.start(attemptRequest({ method: METHOD }), {
+      onHeaders: () => (feed.state = 'open'),
+      onMessage: () => undefined,
+      onEnd: () => (feed.state = 'ended'),
+    });
     attempt.startRead();
     attempt.send(Buffer.alloc(0));
     attempt.halfClose();

@@ -1,6 +1,5 @@
 import { createServer, type ServerHttp2Session, type ServerOptions } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { Metadata } from '@grpc/grpc-js';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { Attempt, AttemptEnd } from '../../call/attempt.js';
 import type { GrpcClientEvent } from '../../call/call-event.js';
@@ -8,6 +7,7 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { attemptRequest } from '../../../../../test/unit-support/attempt-request.js';
 import { channelSettings } from '../../../../../test/unit-support/channel-settings.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
@@ -102,25 +102,13 @@ async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {})
 
   const start = (path: string): Running => {
     const running: { attempt: Attempt; end: AttemptEnd | undefined } = { attempt: undefined!, end: undefined };
-    running.attempt = channel.start(
-      {
-        method: method(path),
-        deadline: Infinity,
-        metadata: new Metadata(),
-        options: undefined,
-        interceptors: undefined,
-        number: 1,
-        mayRepeat: false,
-        maxReceiveBytes: Infinity,
+    running.attempt = channel.start(attemptRequest({ method: method(path) }), {
+      onHeaders: () => undefined,
+      onMessage: () => undefined,
+      onEnd: (end) => {
+        running.end = end;
       },
-      {
-        onHeaders: () => undefined,
-        onMessage: () => undefined,
-        onEnd: (end) => {
-          running.end = end;
-        },
-      },
-    );
+    });
     running.attempt.startRead();
     running.attempt.send(Buffer.alloc(0));
     running.attempt.halfClose();

@@ -1,7 +1,6 @@
 import { type ChannelCredentials, type ChannelOptions, experimental } from '@grpc/grpc-js';
 import { firstBackoffMs } from '../../policy/reconnect/reconnect-times.js';
 import type { Random } from '../../time/random.js';
-import { targetUri } from './target-uri.js';
 
 // Uses names that the probe of the transport has found.
 
@@ -29,4 +28,13 @@ export function createBackoff(ended: () => void, options: ChannelOptions, random
   });
   backoff.unref();
   return backoff;
+}
+
+// The same expression as in grpc-js, whose parser is not part of its public API.
+const URI = /^(?:([A-Za-z0-9+.-]+):)?(?:\/\/([^/]*)\/)?(.+)$/;
+
+/** Parses a target with its scheme into the form that grpc-js's resolvers expect. */
+export function targetUri(canonicalTarget: string): experimental.GrpcUri {
+  const [, scheme, authority, path = ''] = URI.exec(canonicalTarget) ?? [];
+  return { ...(scheme !== undefined && { scheme }), ...(authority !== undefined && { authority }), path };
 }

@@ -1,7 +1,6 @@
 import { constants } from 'node:http2';
 import { Metadata, propagate, type CallOptions, type Interceptor, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, ResponseHeaders } from '../../call/attempt.js';
-import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
 import { errorMessage, serializationFailure } from '../../errors/error-message.js';
 import { classify, type WireEvidence } from '../../policy/evidence/classify.js';
@@ -9,7 +8,7 @@ import type { LocalFailure } from '../../policy/evidence/local-failure.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock } from '../../time/clock.js';
 import type { SendObstacle } from '../../transport/http2/http2-stream.js';
-import { EARLY_MS, IGNORE_EVENTS, NEVER_SENT, type AttemptWire, type WireAttempt } from './wire-attempt.js';
+import { BaseAttempt, EARLY_MS, NEVER_SENT, type AttemptWire, type WireAttempt } from './wire-attempt.js';
 
 type NextCall = Parameters<Interceptor>[1];
 type InterceptingCallInterface = ReturnType<NextCall>;
@@ -27,36 +26,27 @@ const ignore = (): void => undefined;
  * An attempt whose messages, metadata, and status pass through interceptors of grpc-js. Below them, `BottomCall` starts an attempt. The object
  * is also the `AttemptEnd`: the interceptors determine the status, and the attempt below has the evidence.
  */
-export class InterceptedAttempt implements Attempt, AttemptEnd {
-  code: number = StatusCode.OK;
-  details = '';
-  endedHere: AttemptEnd['endedHere'] = 'no';
-  failure: LocalFailure | undefined = undefined;
-  headersReceived = false;
-  messagesReceived = 0;
-  channelReady = true;
+export class InterceptedAttempt extends BaseAttempt<AttemptWire> implements Attempt, AttemptEnd {
   metadata!: Metadata;
-  readonly telemetry: AttemptTelemetry | undefined;
   private readonly outer: InterceptingCallInterface;
   /** The latest call below the interceptors, which may never create one. */
   private bottom: BottomCall | undefined = undefined;
   /** True if the interceptors created several calls, for example to retry. The evidence of the attempt describes only the latest one. */
   private hasSeveralCalls = false;
-  private hasEnded = false;
 
   constructor(
-    private readonly carrier: AttemptWire,
-    readonly request: AttemptRequest,
-    private listener: AttemptListener,
-    readonly clock: Clock,
+    owner: AttemptWire,
+    request: AttemptRequest,
+    listener: AttemptListener,
+    clock: Clock,
     readonly startBelow: StartBelow,
   ) {
-    const { method, deadline, options, interceptors = [], telemetry } = request;
-    this.telemetry = telemetry?.attempt(request.metadata);
+    super(owner, request, listener, clock);
+    const { method, deadline, options, interceptors = [] } = request;
     // A copy, because interceptors may change the metadata, which attempts, calls, and even clients share.
     const metadata = (this.telemetry?.metadata ?? request.metadata).clone();
     // Counts the attempt from its start, because an interceptor may create its call later. A replaced channel must not close until then.
-    carrier.attemptStarted();
+    owner.attemptStarted();
     const bottom: NextCall = (final) => {
       this.hasSeveralCalls = this.bottom !== undefined;
       return (this.bottom = new BottomCall(this, final));
@@ -69,26 +59,22 @@ export class InterceptedAttempt implements Attempt, AttemptEnd {
       this.outer.start(metadata, this);
     } catch (error) {
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
-      carrier.attemptEnded();
+      owner.attemptEnded();
       throw error;
     }
   }
 
   get target(): string {
-    return this.carrier.channel.getTarget();
+    return this.owner.channel.getTarget();
   }
 
   get maxSendBytes(): number {
-    return this.carrier.maxSendBytes;
+    return this.owner.maxSendBytes;
   }
 
   /** True if the attempt is over. No part of it may be sent from then on. */
   get isOver(): boolean {
     return this.hasEnded || this.endedHere !== 'no';
-  }
-
-  get responseStream(): boolean {
-    return this.request.method.responseStream;
   }
 
   startRead(): void {
@@ -114,14 +100,6 @@ export class InterceptedAttempt implements Attempt, AttemptEnd {
     // An interceptor may have ignored the cancellation.
     const { below } = this;
     if (below?.unsentBecause !== undefined) below.cancel(why, code, details);
-  }
-
-  abandon(because?: 'deadline'): void {
-    this.listener = IGNORE_EVENTS;
-    // Reported now, because the status of the call arrives later.
-    const code = because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
-    this.telemetry?.end(code, '', this.peer, this.headersReceived);
-    this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
 
   // ── from the interceptors ──
@@ -153,7 +131,7 @@ export class InterceptedAttempt implements Attempt, AttemptEnd {
     this.details = details;
     this.metadata = metadata;
     if (code !== StatusCode.OK) {
-      this.channelReady = this.carrier.ready;
+      this.channelReady = this.owner.ready;
       if (this.bottom?.hasSent(status) === true) this.failure = this.bottom.failure;
       if (this.endedHere === 'no') this.endedHere = this.detectLocalEnd(code);
     }
@@ -162,7 +140,7 @@ export class InterceptedAttempt implements Attempt, AttemptEnd {
       const isAnswered = this.headersReceived || this.wire?.httpStatus !== undefined;
       this.telemetry.end(verdict.code, verdict.details, this.peer, isAnswered);
     }
-    this.carrier.attemptEnded();
+    this.owner.attemptEnded();
     this.listener.onEnd(this);
   }
 

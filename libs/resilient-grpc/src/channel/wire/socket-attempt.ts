@@ -186,12 +186,10 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
       const credentials = ofCall ? ofCall.compose(ofChannel) : ofChannel;
       if (credentials.constructor === EmptyCredentials) this.open(picked, picked.subchannel, headers, now);
       else void this.authorize(credentials, picked, picked.subchannel, headers);
-    } else if (type === TRANSIENT_FAILURE && headers.getOptions().waitForReady !== true) {
+    } else if (type === DROP || (type === TRANSIENT_FAILURE && headers.getOptions().waitForReady !== true)) {
       const { code, details } = picked.status ?? NO_CONNECTION;
-      this.refuse(code, details, code === (StatusCode.UNAVAILABLE as number) ? 'not-placed' : undefined);
-    } else if (type === DROP) {
-      const { code, details } = picked.status ?? NO_CONNECTION;
-      this.refuse(code, details, undefined);
+      const isUnplaced = type !== DROP && code === (StatusCode.UNAVAILABLE as number);
+      this.refuse(code, details, isUnplaced ? 'not-placed' : undefined);
     } else this.wait();
   }
 
@@ -284,10 +282,10 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
   }
 
   refuse(code: number, details: string, failure: LocalFailure | undefined): void {
-    if (!REQUEST_CODES.has(code)) this.endLocally(code, details, failure);
+    if (!REQUEST_CODES.has(code)) this.endHere(code, details, failure);
     else {
       const text = `Invalid status from control plane: ${String(code)} ${statusName(code)} ${details}`;
-      this.endLocally(StatusCode.INTERNAL, text, failure);
+      this.endHere(StatusCode.INTERNAL, text, failure);
     }
   }
 
@@ -307,7 +305,7 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
   }
 
   protected endRequests(): void {
-    if (this.requests === undefined && this.response !== undefined) this.writeEnd();
+    if (this.requests === undefined && this.response !== undefined) this.response.stream.end();
     else (this.requests ??= new OutgoingRequests(undefined, this.isOwn)).end();
   }
 
@@ -338,24 +336,18 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
 
   // ── the end on this side ──
 
-  protected endHere(code: number, details: string): void {
-    this.endLocally(code, details, undefined);
-  }
-
-  /** Ends the call on this side. */
-  private endLocally(code: number, details: string, failure: LocalFailure | undefined): void {
-    // A message that is being inflated is no longer delivered.
+  protected endHere(code: number, details: string, failure?: LocalFailure): void {
+    // A message that is being inflated is no longer delivered, and neither is the status after it.
     this.isInflating = false;
-    if (this.isOver && this.heldStatus === undefined) return;
+    if (!this.isOver) this.leave();
+    else if (this.heldStatus === undefined) return;
     this.heldStatus = undefined;
-    this.leave();
     const status = { code, details, metadata: new Metadata(), failure };
     this.clock.defer(() => this.pass(this.report, status));
   }
 
   /** Ends the stream, or gives up the wait for one. */
   private leave(): void {
-    if (this.isOver) return;
     const { response, connection } = this;
     if (response === undefined || connection === undefined) {
       this.isOver = true;

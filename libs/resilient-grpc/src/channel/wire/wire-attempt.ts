@@ -46,7 +46,7 @@ const OBSTACLES: Readonly<Record<SendObstacle, string>> = {
   socket: 'the request was not sent to its end: the peer takes no more bytes from the connection',
 };
 const ignore = (): void => undefined;
-export const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
+const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
 /** What attempts use of their wire. */
 export interface AttemptWire extends Pick<Wire, 'channel' | 'endpoints' | 'silenceRemedy'> {
@@ -77,11 +77,8 @@ export const NEVER_SENT: WireEvidence = {
 /** Details of an attempt whose deadline passed before it was sent. */
 export const EXPIRED = 'Deadline exceeded before the attempt was sent';
 
-/**
- * One attempt of a call to any kind of method, on either transport. The object is also the `AttemptEnd`, so that an attempt needs few objects.
- * Nothing is reported inside of a method of `Attempt`.
- */
-export abstract class WireAttempt<W extends AttemptWire = AttemptWire> implements Attempt, AttemptEnd {
+/** What attempts with and without interceptors have in common: the facts of their end, and how they are abandoned. */
+export abstract class BaseAttempt<W extends AttemptWire> {
   code: number = StatusCode.OK;
   details = '';
   endedHere: AttemptEnd['endedHere'] = 'no';
@@ -91,6 +88,40 @@ export abstract class WireAttempt<W extends AttemptWire = AttemptWire> implement
   channelReady = true;
   readonly telemetry: AttemptTelemetry | undefined;
   protected hasEnded = false;
+
+  constructor(
+    protected readonly owner: W,
+    readonly request: AttemptRequest,
+    protected listener: AttemptListener,
+    readonly clock: Clock,
+  ) {
+    this.telemetry = request.telemetry?.attempt(request.metadata);
+  }
+
+  abstract readonly peer: string | undefined;
+  abstract cancel(why: AttemptEnd['endedHere'], code: number, details: string): void;
+
+  get responseStream(): boolean {
+    return this.request.method.responseStream;
+  }
+
+  abandon(because?: 'deadline'): void {
+    this.listener = IGNORE_EVENTS;
+    // Reported now, because the status of the call arrives later.
+    const code = because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
+    this.telemetry?.end(code, '', this.peer, this.headersReceived);
+    this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
+  }
+}
+
+/**
+ * One attempt of a call to any kind of method, on either transport. The object is also the `AttemptEnd`, so that an attempt needs few objects.
+ * Nothing is reported inside of a method of `Attempt`.
+ */
+export abstract class WireAttempt<W extends AttemptWire = AttemptWire>
+  extends BaseAttempt<W>
+  implements Attempt, AttemptEnd
+{
   /** First `content-type` of the headers. Nothing else of them is kept, because open streams would hold it. */
   private headersType: string | undefined = undefined;
   private status!: StatusObject;
@@ -98,14 +129,14 @@ export abstract class WireAttempt<W extends AttemptWire = AttemptWire> implement
   private delayedStatus: DelayedStatus | undefined = undefined;
 
   constructor(
-    protected readonly owner: W,
-    protected readonly request: AttemptRequest,
-    private listener: AttemptListener,
-    protected readonly clock: Clock,
+    owner: W,
+    request: AttemptRequest,
+    listener: AttemptListener,
+    clock: Clock,
     /** Start of the attempt, in monotonic milliseconds. */
     readonly startedAt: number,
   ) {
-    this.telemetry = request.telemetry?.attempt(request.metadata);
+    super(owner, request, listener, clock);
   }
 
   /** Starts the call. Called once, directly after the construction. */
@@ -133,17 +164,12 @@ export abstract class WireAttempt<W extends AttemptWire = AttemptWire> implement
   abstract startRead(): void;
   /** True if the call may have a connection. */
   abstract readonly picked: boolean;
-  abstract readonly peer: string | undefined;
   abstract readonly authContext: Attempt['authContext'];
   abstract readonly connection: SubchannelConnection | undefined;
   abstract readonly obstacle: SendObstacle | undefined;
   abstract readonly wire: WireEvidence | undefined;
   /** What the call waits for, so that no part of it has been sent; `undefined` if it may have been sent. */
   protected abstract readonly waitsFor: 'a connection' | 'call credentials' | undefined;
-
-  get responseStream(): boolean {
-    return this.request.method.responseStream;
-  }
 
   get measuresLatency(): boolean {
     return this.request.method.kind === 'unary';
@@ -171,14 +197,6 @@ export abstract class WireAttempt<W extends AttemptWire = AttemptWire> implement
       this.failure = undefined;
       this.delayedStatus.replace({ code, details, metadata: new Metadata() });
     }
-  }
-
-  abandon(because?: 'deadline'): void {
-    this.listener = IGNORE_EVENTS;
-    // Reported now, because the status of the call arrives later.
-    const code = because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
-    this.telemetry?.end(code, '', this.peer, this.headersReceived);
-    this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
 
   protected receiveHeaders(headers: ResponseHeaders): void {

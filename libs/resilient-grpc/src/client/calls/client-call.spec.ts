@@ -7,19 +7,13 @@ import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { DefaultBudget } from '../../policy/throttling/default-budget.js';
-import { seededRandom } from '../../../../../test/unit-support/seeded-random.mjs';
+import { memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
 import { MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
 import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { MethodContext } from '../call-context.js';
-import { MethodRuntime } from '../method-context.js';
 import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
-import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
-import { ClientStatistics } from '../statistics/client-statistics.js';
-import { UnreadStreams } from './unread-streams.js';
 import type { CallerContext } from '../caller/caller-context.js';
 import { CallGate } from './call-gate.js';
-import { CallRegistry } from './call-registry.js';
 import { ClientCall } from './client-call.js';
 import { prepareCall } from './prepare-call.js';
 
@@ -42,21 +36,7 @@ function setUp(options: Partial<ResolvedMethodPolicy> = {}) {
   const transport = new MemoryTransport(clock, () => undefined);
   const replayLimits = new ReplayLimits(1_000, 1_000);
   const events = new EventHub({ client: 'memory' }, () => clock.epoch());
-  // Safe: the code under test requires no other settings. The in-memory transport replaces the channel.
-  const settings = { name: 'memory', channel: { channelOptions: {} }, interceptors: [] };
-  const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
-    name: 'memory',
-    transport,
-    budget: { current: new DefaultBudget() },
-    registry: new CallRegistry(clock),
-    unread: new UnreadStreams(Infinity, clock),
-    statistics: new ClientStatistics(clock),
-    replayLimits,
-    trustRefusedStreams: false,
-    events,
-    clock,
-    random: seededRandom(1),
-  });
+  const runtime = memoryRuntime(transport, { replayLimits, events });
   const policy = {
     ...options,
     safeToRepeat: true,

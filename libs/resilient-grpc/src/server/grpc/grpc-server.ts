@@ -9,7 +9,7 @@ import {
   type ServerOptions,
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
-import { targetUri } from '../../channel/quirks/target-uri.js';
+import { targetUri } from '../../channel/quirks/secure-connector.js';
 import { experimental } from '../../channel/quirks/experimental.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { StatusCode } from '../../status/status-code.js';

@@ -83,7 +83,7 @@ export class ReceivedHeaders implements ResponseHeaders {
 }
 
 /** A status from the server. Its metadata are created when somebody asks, which after a success hardly anybody does. */
-export class ReceivedStatus implements StatusObject {
+class ReceivedStatus implements StatusObject {
   private created: Metadata | undefined = undefined;
 
   constructor(

@@ -77,9 +77,10 @@ describe('CallRelease', () => {
     ['continues at the pace of the release before it if the server kept up with it', 20, true, true],
     ['begins slowly again if responses were missing when the connection was lost', 20, false, false],
     ['begins slowly again after a longer interruption', 600, true, false],
-  ])('%s', (_, awayMs, isAnswered, isContinued) => {
+  ])('%s', (_, awayMs, isAnsweredToTheEnd, isContinued) => {
     const { clock, channel, release, released, load } = make(10_000);
     load.answered(5, PATH);
+    let isAnswered = true;
     const sentIn100Ms = (): number => {
       const before = released.length;
       release.begin(true);
@@ -92,6 +93,8 @@ describe('CallRelease', () => {
     };
     const first = sentIn100Ms();
     for (let i = 0; i < 10; i++) sentIn100Ms();
+    isAnswered = isAnsweredToTheEnd;
+    sentIn100Ms();
     channel.usable = false;
     release.stop();
     clock.advance(awayMs);

@@ -1,7 +1,14 @@
 import { once } from 'node:events';
 import { createServer, type ServerHttp2Session, type ServerHttp2Stream, type ServerOptions } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { Channel, connectivityState, credentials, type ChannelOptions } from '@grpc/grpc-js';
+import {
+  Channel,
+  connectivityState,
+  credentials,
+  Metadata,
+  type ChannelOptions,
+  type StatusObject,
+} from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
 import { attemptRequest } from '../../../../../test/unit-support/attempt-request.js';
 import { fakeChannel } from '../../../../../test/unit-support/fake-connection.js';
@@ -102,6 +109,38 @@ it('fails the calls of a lost connection, and becomes IDLE', async () => {
   await waitFor(() => ends.length === 1);
   expect(ends[0]).toMatchObject({ code: 14 });
   expect(subchannel.getConnectivityState()).toBe(IDLE);
+});
+
+it('closes a connection without calls when its last background call ends', async () => {
+  const { subchannel, sessions, streams } = await start();
+  await connect(subchannel);
+  const ends: StatusObject[] = [];
+  const watch = subchannel.connectionChannel.createCall('/grpc.health.v1.Health/Watch');
+  watch.start(new Metadata(), {
+    onReceiveMetadata: () => undefined,
+    onReceiveMessage: () => undefined,
+    onReceiveStatus: (status) => void ends.push(status),
+  });
+  await waitFor(() => streams.length === 1);
+  subchannel.close();
+  expect(sessions[0]!.destroyed).toBe(false);
+  watch.cancelWithStatus(1, 'enough');
+  await waitFor(() => sessions[0]!.destroyed);
+  expect(ends).toMatchObject([{ code: 1, details: 'enough' }]);
+});
+
+it('takes a reset for an answer only if the stream was opened after another reset', async () => {
+  const { subchannel, streams } = await start();
+  await connect(subchannel);
+  const resets: (boolean | undefined)[] = [];
+  for (let call = 0; call < 2; call++) {
+    const { ends } = begin(subchannel);
+    await waitFor(() => streams.length === call + 1);
+    streams[call]!.close(2);
+    await waitFor(() => ends.length === 1);
+    resets.push(ends[0]!.wire?.resetsStreams);
+  }
+  expect(resets).toEqual([false, true]);
 });
 
 it('draws the first backoff of each outage, unless the application sets it', async () => {

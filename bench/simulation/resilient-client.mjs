@@ -30,7 +30,7 @@ const OVERLOAD_METADATA = {
 
 /**
  * A client of this library with its channel, its budget, and its decisions. This class adds only the steps of a unary call that connect
- * them, as in client/calls/client-call.ts and client/calls/call-gate.ts.
+ * them, as in client/calls/call-runner.ts and client/calls/call-gate.ts.
  *
  * @implements {import('./policies.mjs').Client}
  */

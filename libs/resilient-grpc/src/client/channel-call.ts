@@ -138,7 +138,7 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
   readonly getCallNumber = (): number => this.number;
 
   readonly getAuthContext = (): ReturnType<Call['getAuthContext']> =>
-    this.call?.attempt?.authContext ?? this.authContext;
+    this.call?.authContext ?? this.authContext;
 
   // ── the sink of the client's call ──
 

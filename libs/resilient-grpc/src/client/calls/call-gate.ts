@@ -1,4 +1,3 @@
-import type { Attempt } from '../../call/attempt.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { ReleasedCallResult, Waiter, WaitRefusal } from '../../call/call-transport.js';
 import type { PermitOutcome } from '../../policy/concurrency/adaptive-limit.js';
@@ -8,19 +7,22 @@ import type { Timer } from '../../time/clock.js';
 import type { MethodContext } from '../call-context.js';
 import { deadlineFailure, limitFailure, preparationFailure, type CallFailure } from '../attempts/call-failure.js';
 import { DeadlineTimer } from '../attempts/deadline-timer.js';
+import type { CallReport } from './call-report.js';
 import type { PreparedCall } from './prepare-call.js';
 
-export interface CallGateCallbacks {
+/** What starts the attempts of a call. */
+export interface Admitted {
   /** Reason why no part of the running attempt has been sent; `undefined` if no attempt is running, or if a part may have been sent. */
   readonly unsentBecause: string | undefined;
   /** Called when the call may send its next attempt. */
   admitted(): void;
+}
+
+export interface HeldCall {
   /** Runs `work` in the context in which the call was made. Callbacks of timers and connections may run in another context. */
   inContext<T>(work: () => T): T;
   /** Called when the call must not continue. */
   end(failure: CallFailure): void;
-  /** Called when the call stops waiting for the channel. */
-  waited(outcome: WaitEnd, waitedMs: number): void;
 }
 
 /**
@@ -29,12 +31,6 @@ export interface CallGateCallbacks {
  * delayed. 'closed': the call has ended.
  */
 type Hold = 'open' | 'interceptors' | 'pending-data' | 'channel' | 'permit' | 'backoff' | 'closed';
-
-interface Backoff {
-  readonly timer: Timer;
-  readonly endsAt: number;
-  readonly failure: CallFailure;
-}
 
 const HOLD_DETAILS: Readonly<Partial<Record<Hold, string>>> = {
   interceptors: ', waiting for an interceptor',
@@ -54,7 +50,9 @@ export class CallGate implements Waiter, PermitWaiter {
   private hold: Hold = 'open';
   /** True if the channel released the call, and the result of the call has not been reported to the channel. */
   private released = false;
-  private backoff: Backoff | undefined;
+  private backoff: Timer | undefined;
+  /** End of the latest backoff, in monotonic milliseconds. */
+  backoffEndsAt = -Infinity;
   /** Number of permits held. They belong to the first entries of `context.limits`. */
   private permits = 0;
   /** Result of the last attempt sent under the permits. The limits receive it when the permits are released. */
@@ -67,7 +65,9 @@ export class CallGate implements Waiter, PermitWaiter {
   constructor(
     private readonly context: MethodContext,
     private readonly prepared: PreparedCall,
-    private readonly callbacks: CallGateCallbacks,
+    private readonly call: HeldCall,
+    private readonly report: CallReport,
+    private readonly runner: Admitted,
   ) {}
 
   get waitForReady(): boolean | undefined {
@@ -105,7 +105,7 @@ export class CallGate implements Waiter, PermitWaiter {
         if (this.hold === 'interceptors') this.pass();
       },
       (error: unknown) => {
-        this.callbacks.end(preparationFailure(error));
+        this.call.end(preparationFailure(error));
       },
     );
   }
@@ -164,12 +164,12 @@ export class CallGate implements Waiter, PermitWaiter {
   refuse({ reason, details, remedy, retryAfterMs }: WaitRefusal): void {
     if (this.hold !== 'channel') return;
     this.endWait('refused');
-    this.callbacks.end({ code: StatusCode.UNAVAILABLE, details, remedy, reason, retryAfterMs });
+    this.call.end({ code: StatusCode.UNAVAILABLE, details, remedy, reason, retryAfterMs });
   }
 
   private endWait(outcome: WaitEnd): void {
     this.hold = 'open';
-    this.callbacks.waited(outcome, this.context.client.clock.now() - this.waitingSince);
+    this.report.waited(outcome, this.context.client.clock.now() - this.waitingSince);
   }
 
   private acquirePermits(): void {
@@ -178,7 +178,7 @@ export class CallGate implements Waiter, PermitWaiter {
     for (const limit of limits.slice(this.permits)) {
       const answer = limit.acquire(this, this.hadPermits);
       if (answer === 'refused') {
-        this.callbacks.end(limitFailure(limit));
+        this.call.end(limitFailure(limit));
         return;
       }
       if (answer === 'queued') {
@@ -191,8 +191,8 @@ export class CallGate implements Waiter, PermitWaiter {
     }
     this.hadPermits = true;
     if (this.context.client.transport.ready) {
-      this.callbacks.inContext(() => {
-        this.callbacks.admitted();
+      this.call.inContext(() => {
+        this.runner.admitted();
       });
     } else this.holdForChannel();
   }
@@ -210,27 +210,18 @@ export class CallGate implements Waiter, PermitWaiter {
   }
 
   /** Holds the call for `delayMs`, then until its next attempt may be sent. */
-  holdForBackoff(delayMs: number, failure: CallFailure): void {
+  holdForBackoff(delayMs: number): void {
     const { clock } = this.context.client;
     this.hold = 'backoff';
     this.enforceDeadline();
-    const timer = clock.setTimer(
+    this.backoffEndsAt = clock.now() + delayMs;
+    this.backoff = clock.setTimer(
       () => {
-        this.backoff = undefined;
         if (this.hold === 'backoff') this.pass();
       },
       delayMs,
       true,
     );
-    this.backoff = { timer, endsAt: clock.now() + delayMs, failure };
-  }
-
-  /** Fails the call with the failure that caused the retry, if the retry is due at `until` (monotonic milliseconds) or later. */
-  failBackoff(until: number): boolean {
-    const { backoff } = this;
-    if (backoff === undefined || backoff.endsAt < until) return false;
-    this.callbacks.end({ ...backoff.failure, notRetriedBecause: 'draining' });
-    return true;
   }
 
   // ── while an attempt runs ──
@@ -241,12 +232,10 @@ export class CallGate implements Waiter, PermitWaiter {
     this.latencyMs = latencyMs;
   }
 
-  /** Records that the call ends while `attempt` is running. `startedAt` is the start of the attempt, in monotonic milliseconds. */
-  attemptInterrupted({ unsentBecause }: Attempt, startedAt: number, because: 'deadline' | undefined): void {
-    // The end of an unsent attempt is no evidence about the server.
-    if (unsentBecause !== undefined) return;
+  /** Records that the call ends while an attempt is running, of which a part may have been sent. */
+  attemptInterrupted(latencyMs: number, because: 'deadline' | undefined): void {
     const isDeadline = because === 'deadline';
-    this.attemptEnded(isDeadline ? 'timed-out' : 'cancelled', this.context.client.clock.now() - startedAt);
+    this.attemptEnded(isDeadline ? 'timed-out' : 'cancelled', latencyMs);
     this.reportReleased(isDeadline ? 'failed' : 'cancelled');
   }
 
@@ -273,11 +262,11 @@ export class CallGate implements Waiter, PermitWaiter {
   private deadlinePassed(): void {
     const { clock, transport } = this.context.client;
     const waitsForChannel = this.hold === 'channel';
-    const { unsentBecause } = this.callbacks;
+    const { unsentBecause } = this.runner;
     const ofAttempt = unsentBecause === undefined ? '' : `, ${unsentBecause}`;
     const heldFor = waitsForChannel ? `, waiting: ${transport.whyNotReady()}` : (HOLD_DETAILS[this.hold] ?? ofAttempt);
     const remedy = waitsForChannel ? transport.remedy : undefined;
-    this.callbacks.end({ ...deadlineFailure(clock.now() - this.prepared.startedAt, heldFor), remedy });
+    this.call.end({ ...deadlineFailure(clock.now() - this.prepared.startedAt, heldFor), remedy });
   }
 
   // ── the end of the call ──
@@ -289,15 +278,14 @@ export class CallGate implements Waiter, PermitWaiter {
     if (!wasWaiting) return;
     const { client } = this.context;
     client.transport.dequeue(this);
-    this.callbacks.waited('abandoned', client.clock.now() - this.waitingSince);
+    this.report.waited('abandoned', client.clock.now() - this.waitingSince);
   }
 
   /** Clears the timers of the call and releases its permits. */
   close(): void {
     this.hold = 'closed';
     this.relaxDeadline();
-    this.backoff?.timer.clear();
-    this.backoff = undefined;
+    this.backoff?.clear();
     this.releasePermits();
   }
 

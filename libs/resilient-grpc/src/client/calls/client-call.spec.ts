@@ -1,3 +1,4 @@
+import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it, vi } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { CapturedCall } from '../../call/inbound-call.js';
@@ -9,13 +10,11 @@ import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
 import { MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
-import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
+import { turn, VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { MethodContext } from '../call-context.js';
 import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
 import type { CallerContext } from '../caller/caller-context.js';
-import { CallGate } from './call-gate.js';
 import { ClientCall } from './client-call.js';
-import { prepareCall } from './prepare-call.js';
 
 const METHOD: MethodDescriptor = {
   path: '/memory.Echo/Watch',
@@ -80,31 +79,58 @@ it("releases the call's share of the retry buffers if a listener of 'stream-resu
 it('does not make a call wait for the channel if the call is ended while its permit passes to the next call', () => {
   const { clock, transport, context } = setUp();
   const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 1 });
-  const limited: MethodContext = { ...context, limits: [queue] };
-  const input = { ...INPUT, given: { metadata: undefined, options: { timeoutMs: 1_000 } } };
-  const prepared = prepareCall(limited, input, undefined, undefined);
-  if ('reason' in prepared) throw new Error(prepared.details);
-  let admitted = 0;
-  const gate = new CallGate(limited, prepared, {
-    unsentBecause: undefined,
-    admitted: () => void (admitted += 1),
-    inContext: (work) => work(),
-    end: () => undefined,
-    waited: () => undefined,
-  });
-  gate.pass();
-  expect(admitted).toBe(1);
-  const successor = {
+  const given = { metadata: undefined, options: { timeoutMs: 1_000 } };
+  const sink = { next: () => true, error: () => undefined, complete: () => undefined };
+  const call = new ClientCall({ ...context, limits: [queue] }, { ...INPUT, given }, sink);
+  call.begin();
+  expect(transport.attempts).toHaveLength(1);
+  queue.acquire({
     permitted: () => {
-      gate.dequeue();
-      gate.close();
+      call.unsubscribe();
     },
-  };
-  queue.acquire(successor);
-  gate.holdForChannel();
-  expect(gate.isWaiting).toBe(false);
+  });
+  transport.disconnect();
+  clock.advance(1_000);
+  expect(call.isOpen()).toBe(false);
   expect(clock.pending).toBe(0);
   expect(transport.waiters.size).toBe(0);
+});
+
+describe('a call whose metadata is ready while no stream is free', () => {
+  /** Starts a call on a connection that runs out of streams while the metadata function of the call runs. */
+  async function start() {
+    const clock = new VirtualClock();
+    const transport = new MemoryTransport(clock, () => undefined);
+    Object.defineProperty(transport, 'isConnected', { value: true });
+    const ended: unknown[] = [];
+    transport.releasedCallEnded = (result?: unknown) => ended.push(result);
+    const metadataSource = vi.fn(() => Promise.resolve(new Metadata()));
+    const context = memoryRuntime(transport, {}, { metadataSource }).contextOf(METHOD, {} as ResolvedMethodPolicy);
+    const sink = { next: () => true, error: vi.fn(), complete: () => undefined };
+    const call = new ClientCall(context, INPUT, sink);
+    call.begin();
+    transport.ready = false;
+    await turn();
+    expect([transport.attempts.length, transport.waiters.size]).toEqual([0, 1]);
+    return { transport, call, ended, metadataSource };
+  }
+
+  it('waits for a stream with its metadata, and reports its response to the release that it waited for', async () => {
+    const { transport, ended, metadataSource } = await start();
+    transport.release();
+    expect([transport.attempts.length, metadataSource.mock.calls.length]).toEqual([1, 1]);
+    expect(ended).toEqual([]);
+    transport.attempts[0]!.headers();
+    expect(ended).toEqual([0]);
+  });
+
+  it('is neither sent nor reported if it ends while it waits', async () => {
+    const { transport, call, ended } = await start();
+    call.unsubscribe();
+    expect(transport.waiters.size).toBe(0);
+    transport.release();
+    expect([transport.attempts, ended]).toEqual([[], []]);
+  });
 });
 
 it('neither counts nor sends a stream that starts after endStreams() if the reader unsubscribes before the stream completes', async () => {

@@ -1,12 +1,5 @@
 import type { Metadata } from '@grpc/grpc-js';
-import type {
-  Attempt,
-  AttemptEnd,
-  AttemptListener,
-  AttemptRequest,
-  ResponseHeaders,
-  StartAttempt,
-} from '../../call/attempt.js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, ResponseHeaders } from '../../call/attempt.js';
 import type { AttemptEndReason } from '../../call/call-event.js';
 import { attemptMetadata, NO_METADATA } from '../../channel/wire/call-metadata.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
@@ -97,6 +90,8 @@ export class CallRunner implements Admitted {
   private awaitsStream: { readonly run: RunningAttempt; readonly metadata: Metadata } | undefined;
   /** True if an attempt of a hedged call has been decided on, and waits for the channel. */
   private isDue = false;
+  /** True while grpc-js's interceptors start an attempt. */
+  private isStarting = false;
   /** Failure that the next attempt replaces, during the backoff before it. */
   private replaced: CallFailure | undefined;
   /** Addresses of the endpoints on which attempts ran that another one replaces. */
@@ -259,7 +254,7 @@ export class CallRunner implements Admitted {
     const { deadline, interceptors, payload } = prepared;
     const streamIdleTimeoutMs = options?.streamIdleTimeoutMs;
     let attempt: Attempt;
-    run.isStarting = interceptors !== undefined;
+    this.isStarting = interceptors !== undefined;
     try {
       const request: AttemptRequest = {
         method: context.method,
@@ -280,9 +275,10 @@ export class CallRunner implements Admitted {
       this.refused(run, error);
       return;
     } finally {
-      run.isStarting = false;
+      this.isStarting = false;
     }
-    if (!this.runs(run)) {
+    // The call may have ended, or the attempt.
+    if (this.current !== run && !this.rivals.has(run)) {
       attempt.abandon();
       return;
     }
@@ -460,19 +456,18 @@ export class CallRunner implements Admitted {
       return;
     }
     const decision = hedges.ended(run.number, end, verdict);
-    switch (decision.action) {
-      case 'resend':
-        this.report.history.note(end, verdict);
-        // If no attempt is in flight, the call is resent at a limited rate, like other calls that lost their connection.
-        if (rivals.size === 0) this.holdHedge();
-        else this.beginHedge(hedges);
-        this.schedule(hedges);
-        return;
-      case 'win':
-      case 'fail':
-        hedges.because = decision.because;
-        this.finish(hedges, run, end);
-        return;
+    if (decision.action === 'resend') {
+      this.report.history.note(end, verdict);
+      // If no attempt is in flight, the call is resent at a limited rate, like other calls that lost their connection.
+      if (rivals.size === 0) this.holdHedge();
+      else this.beginHedge(hedges);
+      this.schedule(hedges);
+      return;
+    }
+    if (decision.action === 'win' || decision.action === 'fail') {
+      hedges.because = decision.because;
+      this.finish(hedges, run, end);
+      return;
     }
     const because = continuedBecause(decision.because);
     this.held = { run, end, verdict, durationMs: clock.now() - run.startedAt, because };
@@ -644,7 +639,7 @@ export class CallRunner implements Admitted {
   /** `reachedServer` of what the end of the call would interrupt, unless headers have arrived. */
   get reach(): Verdict['reachedServer'] {
     // An interceptor that ends the call while it starts may have sent it.
-    if (this.isSent || this.current?.isStarting === true) return 'maybe';
+    if (this.isSent || this.isStarting) return 'maybe';
     return this.held?.verdict.reachedServer ?? 'no';
   }
 }
@@ -659,8 +654,6 @@ class RunningAttempt implements AttemptListener {
   attempt: Attempt | undefined;
   /** Metadata that is being prepared. */
   pending: PendingMetadata | undefined;
-  /** True while grpc-js's interceptors start the attempt. */
-  isStarting = false;
 
   constructor(
     private readonly runner: CallRunner,

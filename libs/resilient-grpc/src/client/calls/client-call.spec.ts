@@ -8,10 +8,10 @@ import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
+import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
+import { MEMORY_METHOD, memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
 import { MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
 import { turn, VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
-import type { MethodContext } from '../call-context.js';
 import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
 import type { CallerContext } from '../caller/caller-context.js';
 import { ClientCall } from './client-call.js';
@@ -94,6 +94,25 @@ it('does not make a call wait for the channel if the call is ended while its per
   expect(call.isOpen()).toBe(false);
   expect(clock.pending).toBe(0);
   expect(transport.waiters.size).toBe(0);
+});
+
+it('fails a call at its deadline if a blocked event loop delays the attempt timeout beyond the deadline', () => {
+  const clock = new BusyClock();
+  const transport = new MemoryTransport(clock, () => undefined);
+  const context = memoryRuntime(transport).contextOf(MEMORY_METHOD, {
+    attemptTimeoutMs: 1_000,
+  } as ResolvedMethodPolicy);
+  const given = { metadata: undefined, options: { timeoutMs: 1_400 } };
+  const sink = { next: () => true, error: vi.fn(), complete: () => undefined };
+  new ClientCall(context, { ...INPUT, given }, sink).begin();
+  clock.advance(100);
+  clock.block(400);
+  clock.advance(1_299);
+  expect(sink.error).not.toHaveBeenCalled();
+  clock.advance(1);
+  expect(sink.error.mock.calls).toMatchObject([[{ reason: 'deadline', reachedServer: 'maybe' }]]);
+  expect(transport.attempts.map(({ cancelled }) => cancelled)).toEqual([true]);
+  expect(clock.pending).toBe(0);
 });
 
 describe('a call whose metadata is ready while no stream is free', () => {

@@ -137,8 +137,7 @@ export class ChannelCall implements Call, StreamSink<unknown>, StreamDemand {
 
   readonly getCallNumber = (): number => this.number;
 
-  readonly getAuthContext = (): ReturnType<Call['getAuthContext']> =>
-    this.call?.authContext ?? this.authContext;
+  readonly getAuthContext = (): ReturnType<Call['getAuthContext']> => this.call?.authContext ?? this.authContext;
 
   // ── the sink of the client's call ──
 

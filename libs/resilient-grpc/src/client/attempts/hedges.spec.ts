@@ -1,10 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { Metadata } from '@grpc/grpc-js';
+import { describe, expect, it, vi } from 'vitest';
 import type { StartAttempt } from '../../call/attempt.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
 import { StatusCode } from '../../status/status-code.js';
 import { MEMORY_METHOD, memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
 import { ENDS, MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
-import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
+import { turn, VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import { ClientCall } from '../calls/client-call.js';
 import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
 
@@ -72,6 +73,29 @@ it.each<[string, (transport: MemoryTransport) => void]>([
   transport.attempts[2]!.message();
   transport.attempts[2]!.end(ENDS.ok);
   expect(events).toEqual(['answer', 'complete']);
+});
+
+it('drops a hedge whose metadata is ready while no stream is free, because another attempt is in flight', async () => {
+  const clock = new VirtualClock();
+  const transport = new MemoryTransport(clock, () => undefined);
+  Object.defineProperty(transport, 'isConnected', { value: true });
+  const metadataSource = () => Promise.resolve(new Metadata());
+  const policy = { safeToRepeat: true, safeBecause: 'test', hedging: HEDGING };
+  const context = memoryRuntime(transport, {}, { metadataSource }).contextOf(
+    MEMORY_METHOD,
+    policy as Partial<ResolvedMethodPolicy> as ResolvedMethodPolicy,
+  );
+  const input = { request: 'x', given: { metadata: undefined, options: undefined }, createdIn: undefined };
+  const complete = vi.fn();
+  new ClientCall(context, input, { next: () => true, error: () => undefined, complete }).begin();
+  await turn();
+  clock.advance(10);
+  transport.ready = false;
+  await turn();
+  expect([transport.attempts.length, transport.waiters.size]).toEqual([1, 0]);
+  transport.attempts[0]!.message();
+  transport.attempts[0]!.end(ENDS.ok);
+  expect(complete).toHaveBeenCalledOnce();
 });
 
 describe('hedging delay that follows latency', () => {

@@ -1,7 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, ResponseHeaders } from '../../call/attempt.js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptEndReason } from '../../call/call-event.js';
-import { attemptMetadata, NO_METADATA } from '../../channel/wire/call-metadata.js';
+import { attemptMetadata } from '../../channel/wire/call-metadata.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
 import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
 import { permitOutcome } from '../../policy/concurrency/adaptive-limit.js';
@@ -19,6 +19,7 @@ import {
   type CallFailure,
 } from '../attempts/call-failure.js';
 import { Hedges } from '../attempts/hedges.js';
+import { RunningAttempt, unsentEnd } from '../attempts/running-attempt.js';
 import { lostConnection, noMessage, verdictOf, type CallFacts } from '../attempts/attempt-history.js';
 import { prepareAttempt, type PendingMetadata } from '../interceptors/call-hooks.js';
 import type { RequestPump } from '../requests/request-pump.js';
@@ -32,8 +33,8 @@ const FRAME_HEADER_BYTES = 5;
 /** `bufferedBytes` of a request that does not fit in the retry buffers. */
 const NOT_BUFFERED = -1;
 
-/** The call whose attempts a runner runs. */
-export interface RunnerCall {
+/** The call whose attempts a runner runs. It receives the headers, the messages, and the end of the attempt that decides it. */
+export interface RunnerCall extends AttemptListener {
   /** True if the call is part of a stream that consists of several calls. */
   readonly isPartOfStream: boolean;
   /** Messages of a request stream; `undefined` for a single request. */
@@ -42,10 +43,6 @@ export interface RunnerCall {
   inContext<T>(work: () => T): T;
   /** Called before the first attempt, and before each that follows the failure of all others. May end the call. */
   attemptBegins(): void;
-  /** Called with the headers of the attempt that decides the call, and then with its messages and its end. */
-  onHeaders(headers: ResponseHeaders): void;
-  onMessage(message: unknown): void;
-  onEnd(end: AttemptEnd): void;
   /** Called when another attempt follows the one that `onEnd` reported. */
   attemptFailed(): void;
   /** Called when no attempt follows. `wasSent` is false if no part of the last attempt was sent. */
@@ -244,7 +241,6 @@ export class CallRunner implements Admitted {
   }
 
   private notPrepared(run: RunningAttempt, error: unknown): void {
-    if (!this.runs(run)) return;
     const { code, details } = preparationFailure(error);
     run.onEnd({ ...unsentEnd(code, details), channelReady: true, endedHere: 'not-prepared', cause: error });
   }
@@ -631,8 +627,8 @@ export class CallRunner implements Admitted {
 
   /** True if part of a running attempt may have been sent. */
   get isSent(): boolean {
-    if (this.current !== undefined) return isSent(this.current);
-    for (const run of this.rivals) if (isSent(run)) return true;
+    if (this.current !== undefined) return this.current.isSent;
+    for (const run of this.rivals) if (run.isSent) return true;
     return false;
   }
 
@@ -642,64 +638,4 @@ export class CallRunner implements Admitted {
     if (this.isSent || this.isStarting) return 'maybe';
     return this.held?.verdict.reachedServer ?? 'no';
   }
-}
-
-function isSent({ attempt }: RunningAttempt): boolean {
-  return attempt !== undefined && attempt.unsentBecause === undefined;
-}
-
-/** One attempt, from the preparation of its metadata to its end. */
-class RunningAttempt implements AttemptListener {
-  /** `undefined` until the attempt has started. */
-  attempt: Attempt | undefined;
-  /** Metadata that is being prepared. */
-  pending: PendingMetadata | undefined;
-
-  constructor(
-    private readonly runner: CallRunner,
-    readonly number: number,
-    /** Monotonic milliseconds. */
-    readonly startedAt: number,
-    /** True if the attempt is sent because others are slow. */
-    readonly othersAreSlow: boolean,
-  ) {}
-
-  get unsentBecause(): string | undefined {
-    if (this.attempt !== undefined) return this.attempt.unsentBecause;
-    return this.pending && `waiting for ${this.pending.waitsFor}`;
-  }
-
-  onHeaders(headers: ResponseHeaders): void {
-    const { runner } = this;
-    if (runner.current !== this) runner.rivalAnswered(this);
-    if (runner.current === this) runner.call.onHeaders(headers);
-  }
-
-  onMessage(message: unknown): void {
-    const { runner } = this;
-    if (runner.current === this) runner.call.onMessage(message);
-  }
-
-  onEnd(end: AttemptEnd): void {
-    const { runner } = this;
-    if (runner.current === this) runner.call.onEnd(end);
-    else runner.rivalEnded(this, end);
-  }
-}
-
-/** Returns the end of an attempt that was not sent. */
-function unsentEnd(code: number, details: string): AttemptEnd {
-  return {
-    code,
-    details,
-    endedHere: 'no',
-    channelReady: false,
-    picked: false,
-    headersReceived: false,
-    messagesReceived: 0,
-    contentType: undefined,
-    metadata: NO_METADATA,
-    peer: undefined,
-    connection: undefined,
-  };
 }

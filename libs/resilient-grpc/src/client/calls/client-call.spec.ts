@@ -115,40 +115,49 @@ it('fails a call at its deadline if a blocked event loop delays the attempt time
   expect(clock.pending).toBe(0);
 });
 
-describe('a call whose metadata is ready while no stream is free', () => {
-  /** Starts a call on a connection that runs out of streams while the metadata function of the call runs. */
-  async function start() {
+describe('a call with an asynchronous metadata function', () => {
+  /** Begins a call on a connection that the call waited for, and that has no free stream when its metadata is ready. */
+  async function begin(metadata: () => Promise<Metadata>) {
     const clock = new VirtualClock();
     const transport = new MemoryTransport(clock, () => undefined);
     Object.defineProperty(transport, 'isConnected', { value: true });
     const ended: unknown[] = [];
     transport.releasedCallEnded = (result?: unknown) => ended.push(result);
-    const metadataSource = vi.fn(() => Promise.resolve(new Metadata()));
+    const metadataSource = vi.fn(metadata);
     const context = memoryRuntime(transport, {}, { metadataSource }).contextOf(METHOD, {} as ResolvedMethodPolicy);
     const sink = { next: () => true, error: vi.fn(), complete: () => undefined };
     const call = new ClientCall(context, INPUT, sink);
+    transport.ready = false;
     call.begin();
+    transport.release();
     transport.ready = false;
     await turn();
-    expect([transport.attempts.length, transport.waiters.size]).toEqual([0, 1]);
-    return { transport, call, ended, metadataSource };
+    return { transport, call, sink, ended, metadataSource };
   }
+  const ready = () => Promise.resolve(new Metadata());
 
-  it('waits for a stream with its metadata, and reports its response to the release that it waited for', async () => {
-    const { transport, ended, metadataSource } = await start();
+  it('waits for a stream with its metadata, and reports its response to the release that it waited for last', async () => {
+    const { transport, ended, metadataSource } = await begin(ready);
+    expect([transport.attempts.length, transport.waiters.size, ended]).toEqual([0, 1, ['cancelled']]);
     transport.release();
     expect([transport.attempts.length, metadataSource.mock.calls.length]).toEqual([1, 1]);
-    expect(ended).toEqual([]);
+    expect(ended).toEqual(['cancelled']);
     transport.attempts[0]!.headers();
-    expect(ended).toEqual([0]);
+    expect(ended).toEqual(['cancelled', 0]);
   });
 
-  it('is neither sent nor reported if it ends while it waits', async () => {
-    const { transport, call, ended } = await start();
+  it('is neither sent nor reported again if it ends while it waits for a stream', async () => {
+    const { transport, call, ended } = await begin(ready);
     call.unsubscribe();
     expect(transport.waiters.size).toBe(0);
     transport.release();
-    expect([transport.attempts, ended]).toEqual([[], []]);
+    expect([transport.attempts, ended]).toEqual([[], ['cancelled']]);
+  });
+
+  it('is no evidence about the server if the function fails', async () => {
+    const { sink, ended } = await begin(() => Promise.reject(new Error('no token')));
+    expect(sink.error.mock.calls).toMatchObject([[{ reason: 'not-sent', reachedServer: 'no' }]]);
+    expect(ended).toEqual(['cancelled']);
   });
 });
 

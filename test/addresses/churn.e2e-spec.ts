@@ -58,12 +58,20 @@ interface Churned extends Living {
   readonly seen: number;
 }
 
+/** What a client keeps for one address. */
+interface Kept {
+  readonly port: number;
+  readonly subchannel: object;
+  readonly transport: object | null | undefined;
+}
+
 interface Caller {
-  readonly channel: object;
+  kept(): readonly Kept[];
   call(): Promise<unknown>;
   feed(): { cancel(): void };
 }
 
+/** grpc-js's pool of subchannels, as installed. */
 interface Pool {
   readonly pool: Readonly<
     Record<
@@ -75,11 +83,6 @@ interface Pool {
     >
   >;
   unrefUnusedSubchannels(): void;
-}
-
-function poolOf(channel: object): Pool {
-  // The cast matches the installed grpc-js.
-  return (channel as { readonly internalChannel: { readonly subchannelPool: Pool } }).internalChannel.subchannelPool;
 }
 
 async function connectPlainCaller(target: string, policy: object): Promise<Caller> {
@@ -96,8 +99,19 @@ async function connectPlainCaller(target: string, policy: object): Promise<Calle
   await new Promise<void>((resolve, reject) => {
     client.waitForReady(Date.now() + 20_000, (error) => (error === undefined ? resolve() : reject(error)));
   });
+  // The cast matches the installed grpc-js.
+  const { internalChannel } = client.getChannel() as unknown as {
+    readonly internalChannel: { readonly subchannelPool: Pool };
+  };
+  const { subchannelPool } = internalChannel;
   return {
-    channel: client.getChannel(),
+    kept: () => {
+      // grpc-js releases unused subchannels every 10 s.
+      subchannelPool.unrefUnusedSubchannels();
+      return Object.values(subchannelPool.pool)
+        .flat()
+        .map(({ subchannel, subchannelAddress: { port } }) => ({ port, subchannel, transport: subchannel.transport }));
+    },
     call: () =>
       new Promise((resolve, reject) => {
         client.makeUnaryRequest('/echo.v1.Echo/Unary', pass, pass, Buffer.alloc(0), (error, value) =>
@@ -112,6 +126,12 @@ async function connectPlainCaller(target: string, policy: object): Promise<Calle
   };
 }
 
+/** What the library keeps for one address. */
+interface AddressConnection {
+  readonly address: string;
+  readonly connection: object | undefined;
+}
+
 async function connectOurCaller(target: string, policy: object): Promise<Caller> {
   const client = await startClient({
     url: target,
@@ -121,11 +141,20 @@ async function connectOurCaller(target: string, policy: object): Promise<Caller>
   });
   const echo = client.getService<EchoService>('Echo');
   await client.waitForReady({ timeoutMs: 20_000 });
-  const { managed: channel } = client as unknown as {
-    readonly managed: { readonly current: { readonly channel: object } };
+  const { managed } = client as unknown as {
+    readonly managed: {
+      readonly current: {
+        readonly policy: { readonly control: { readonly connections: { readonly all: Iterable<AddressConnection> } } };
+      };
+    };
   };
   return {
-    channel: channel.current.channel,
+    kept: () =>
+      [...managed.current.policy.control.connections.all].map((subchannel) => ({
+        port: Number(subchannel.address.split(':').at(-1)),
+        subchannel,
+        transport: subchannel.connection,
+      })),
     call: () => lastValueFrom(echo.unary({})),
     feed: () => {
       const feed: Subscription = echo.serverStream({}).subscribe({ error: () => undefined });
@@ -150,7 +179,6 @@ async function churn(make: typeof connectPlainCaller, policy: object): Promise<C
   };
   await move();
   const caller = await make(source.target, policy);
-  const pool = poolOf(caller.channel);
   const subchannels: WeakRef<object>[] = [];
   const transports: WeakRef<object>[] = [];
   const seen = new WeakSet<object>();
@@ -160,11 +188,9 @@ async function churn(make: typeof connectPlainCaller, policy: object): Promise<C
     refs.push(new WeakRef(one));
   };
   const recordAll = (): void => {
-    for (const entries of Object.values(pool.pool)) {
-      for (const { subchannel } of entries) {
-        record(subchannels, subchannel);
-        record(transports, subchannel.transport);
-      }
+    for (const { subchannel, transport } of caller.kept()) {
+      record(subchannels, subchannel);
+      record(transports, transport);
     }
   };
   const feeds: { cancel(): void }[] = [];
@@ -174,8 +200,6 @@ async function churn(make: typeof connectPlainCaller, policy: object): Promise<C
       await caller.call();
       recordAll();
     }
-    // grpc-js releases unused subchannels every 10 s.
-    pool.unrefUnusedSubchannels();
   };
   await calls();
   for (let i = 0; i < FEEDS; i++) feeds.push(caller.feed());
@@ -186,8 +210,7 @@ async function churn(make: typeof connectPlainCaller, policy: object): Promise<C
     for (let unchangedMs = 0; unchangedMs < SETTLED_MS; unchangedMs += SETTLED_MS / 3) {
       // Waits, because an object that a WeakRef returned is not collected before the next turn.
       await new Promise((resolve) => setTimeout(resolve, SETTLED_MS / 3));
-      // grpc-js releases unused subchannels every 10 s.
-      pool.unrefUnusedSubchannels();
+      caller.kept();
       collect();
       const now = alive(subchannels);
       if (now !== living) unchangedMs = 0;
@@ -204,9 +227,7 @@ async function churn(make: typeof connectPlainCaller, policy: object): Promise<C
   for (let i = 1; i < CHANGES; i++) {
     const port = await move();
     // Our client delays an update that comes within 100 ms of the previous one.
-    await waitFor(() =>
-      Object.values(pool.pool).some((list) => list.some((one) => one.subchannelAddress.port === port)),
-    );
+    await waitFor(() => caller.kept().some((one) => one.port === port));
     await calls();
     feeds.shift()?.cancel();
     feeds.push(caller.feed());
@@ -225,7 +246,8 @@ it.each(Object.entries(POLICIES))(
   async (_name, policy) => {
     const plain = await churn(connectPlainCaller, policy);
     const ours = await churn(connectOurCaller, policy);
-    for (const { seen } of [plain, ours]) expect(seen).toBe(CHANGES * ADDRESSES);
+    // pick_first drops the other addresses once it is connected, which it is before the first calls.
+    for (const { seen } of [plain, ours]) expect(seen).toBeGreaterThan((CHANGES - 1) * ADDRESSES);
     expect(ours.subchannels).toBeLessThanOrEqual(plusTenPercent(plain.subchannels));
     expect(ours.transports).toBeLessThanOrEqual(plusTenPercent(plain.transports));
     expect(ours.sockets).toBeLessThanOrEqual(plusTenPercent(plain.sockets));

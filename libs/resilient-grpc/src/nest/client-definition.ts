@@ -1,7 +1,7 @@
 import { CONTRACT_KEYS, loadContract, type Services } from '../client/settings/contract.js';
 import { problemMessage } from '../policy/options/describe-value.js';
 import { isObject } from '../policy/options/option-schemas.js';
-import { copyOptions } from '../client/settings/copy-options.js';
+import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { settingsProblems } from '../client/settings/resolve-settings.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { clientLabel } from './grpc-tokens.js';
@@ -98,7 +98,12 @@ function sourceProblems(source: Readonly<Record<string, unknown>>, path: string)
  */
 function readClient(client: unknown, index: number, kind: 'sync' | 'async') {
   const at = `clients[${String(index)}]`;
-  const copied = copyOptions(client);
+  let copied: unknown;
+  try {
+    copied = copyOptions(client);
+  } catch (error) {
+    return { name: undefined, problems: [unreadable(at, error)] };
+  }
   if (!isObject(copied)) {
     return { name: undefined, problems: [{ path: at, message: problemMessage('an object', copied) }] };
   }

@@ -1,7 +1,9 @@
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it, vi } from 'vitest';
 import type { StartAttempt } from '../../call/attempt.js';
+import { EventHub } from '../../call/event-hub.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
+import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import { MEMORY_METHOD, memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
 import { ENDS, MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
@@ -96,6 +98,84 @@ it('drops a hedge whose metadata is ready while no stream is free, because anoth
   transport.attempts[0]!.message();
   transport.attempts[0]!.end(ENDS.ok);
   expect(complete).toHaveBeenCalledOnce();
+});
+
+describe('a hedged call', () => {
+  /** Begins a call that at most one of runs at a time, and whose metadata is prepared in a microtask if `isAsync`. */
+  function begin(isAsync = false, hedging: object = HEDGING) {
+    const clock = new VirtualClock();
+    const transport = new MemoryTransport(clock, () => undefined);
+    const events = new EventHub({ client: 'memory' }, () => clock.epoch());
+    const ends: unknown[] = [];
+    events.listen((event) => {
+      if (event.type === 'attempt-end') ends.push(event.attempt.details);
+    }, false);
+    const metadataSource = () => Promise.resolve(new Metadata());
+    const runtime = memoryRuntime(transport, { events }, isAsync ? { metadataSource } : {});
+    const limit = new PermitQueue({ maxConcurrent: 1, maxQueued: 10 });
+    const policy = { safeToRepeat: true, safeBecause: 'test', hedging };
+    const context = {
+      ...runtime.contextOf(MEMORY_METHOD, policy as Partial<ResolvedMethodPolicy> as ResolvedMethodPolicy),
+      limits: [limit],
+    };
+    const error = vi.fn();
+    const make = () => {
+      const input = { request: 'x', given: { metadata: undefined, options: undefined }, createdIn: undefined };
+      const call = new ClientCall(context, input, { next: () => true, error, complete: () => undefined });
+      call.begin();
+      return call;
+    };
+    return { clock, transport, limit, context, ends, error, make, call: make() };
+  }
+
+  it('keeps its permit while it waits for a stream, so that its hedges stay within the limit', async () => {
+    const { clock, transport, limit, make } = begin(true);
+    Object.defineProperty(transport, 'isConnected', { value: true });
+    transport.ready = false;
+    await turn();
+    make();
+    transport.release();
+    expect(transport.attempts).toHaveLength(1);
+    clock.advance(10);
+    await turn();
+    expect([transport.attempts.length, limit.running, limit.queued]).toEqual([2, 1, 1]);
+  });
+
+  it('starts no attempt that waited for a stream once another has decided the call', async () => {
+    const { clock, transport } = begin(true);
+    Object.defineProperty(transport, 'isConnected', { value: true });
+    transport.ready = false;
+    await turn();
+    transport.ready = true;
+    clock.advance(10);
+    await turn();
+    expect([transport.attempts.length, transport.waiters.size]).toEqual([1, 1]);
+    transport.attempts[0]!.headers();
+    expect(transport.waiters.size).toBe(0);
+    expect(transport.attempts).toHaveLength(1);
+  });
+
+  it('reports a failed attempt before it waits for the channel to replace it', () => {
+    const { clock, transport, ends, error } = begin();
+    transport.attempts[0]!.end(ENDS['busy, retry in 2 s']);
+    expect(ends).toEqual([]);
+    transport.ready = false;
+    clock.advance(2_000);
+    expect(ends).toEqual(['busy']);
+    expect([...transport.waiters].map(({ rateLimited }) => rateLimited)).toEqual([true]);
+    transport.refuse();
+    expect(error.mock.calls).toMatchObject([[{ reason: 'outage', attempts: [{ number: 1, code: 14 }] }]]);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('marks no metadata that other calls share if a hedge reuses the number of an attempt that was not sent', () => {
+    const { clock, transport, context } = begin();
+    clock.advance(10);
+    transport.attempts[0]!.end(ENDS.queued);
+    clock.advance(100);
+    expect(transport.attempts.map(({ request }) => request.number)).toEqual([1, 2, 1, 3]);
+    expect(context.metadata.get('x-retry-chain')).toEqual([]);
+  });
 });
 
 describe('hedging delay that follows latency', () => {

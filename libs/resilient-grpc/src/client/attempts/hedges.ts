@@ -106,16 +106,18 @@ export class Hedges {
     else delay.unanswered(now - startedAt, now);
   }
 
-  /** Calls `due` when the next attempt is due beside those in flight. */
-  schedule(due: () => void): void {
+  /** Calls `due` when the next attempt is due. */
+  schedule(isInFlight: boolean, due: () => void): void {
     this.stop();
     const { dueAt, replaces } = this.state;
     if (dueAt === Infinity) return;
     const { clock } = this.client;
     const delayMs = dueAt - clock.now();
     // A hedge is sent because servers are slow, so its delay excludes time during which this process did not run. A pushback or a backoff
-    // is kept unchanged. The attempts in flight keep the process running.
-    this.timer = replaces || delayMs <= 0 ? clock.setTimer(due, delayMs, false) : new PeerTimer(clock, delayMs, due);
+    // is kept unchanged.
+    if (isInFlight && !replaces && delayMs > 0) this.timer = new PeerTimer(clock, delayMs, due);
+    // The timer keeps the process running only if no attempt is in flight, because the caller then waits for the timer.
+    else this.timer = clock.setTimer(due, delayMs, !isInFlight);
   }
 
   stop(): void {

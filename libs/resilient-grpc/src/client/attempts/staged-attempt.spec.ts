@@ -54,6 +54,18 @@ describe('attempt timeout', () => {
     expect(wire.request.deadline).toBe(request.deadline);
   });
 
+  it('fails an attempt at the deadline of its call if a blocked event loop delays the attempt timeout beyond the deadline', () => {
+    const { clock, wire, kinds } = make({ deadlineMs: 1_400 });
+    clock.advance(100);
+    clock.block(400);
+    clock.advance(1_299);
+    expect(kinds()).toEqual([]);
+    clock.advance(1);
+    expect(kinds()).toEqual(['deadline']);
+    expect(wire.cancelled).toBe(true);
+    expect(clock.pending).toBe(0);
+  });
+
   it('clears the timers of an attempt when the attempt is abandoned', () => {
     const { clock, attempt } = make({ deadlineMs: 60_000 });
     clock.advance(1);

@@ -10,6 +10,7 @@ import { remainingMs, formatGrpcTimeout } from '../../policy/deadline/deadline.j
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
+import { DeadlineTimer } from './deadline-timer.js';
 import { CircuitOpenError } from '../../errors/operator-errors.js';
 import {
   attemptOutcome,
@@ -99,7 +100,9 @@ export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock
 
 class AttemptTimeoutAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
-  private readonly timer: PeerTimer;
+  private readonly timer: PeerTimer | undefined;
+  /** Timer for the call's deadline; `undefined` if there is no deadline, or if the transport enforces it. */
+  private readonly deadline: DeadlineTimer | undefined;
 
   constructor(
     start: StartAttempt,
@@ -109,21 +112,28 @@ class AttemptTimeoutAttempt extends StagedAttempt {
     clock: Clock,
   ) {
     super(request, listener);
+    const startedAt = clock.now();
     const details = `Attempt timed out after ${String(timeoutMs)} ms (attemptTimeoutMs)`;
     const sent = shouldSendTimeout(request, timeoutMs, clock) ? formatGrpcTimeout(timeoutMs) : undefined;
     this.inner = start(sent === undefined ? request : withTimeout(request, sent, { ms: timeoutMs, details }), this);
     this.timer = new PeerTimer(clock, timeoutMs, () => {
       this.inner.cancel('attempt-timeout', StatusCode.DEADLINE_EXCEEDED, details);
     });
+    if (sent === undefined || request.deadline === Infinity) return;
+    this.deadline = new DeadlineTimer(request.deadline, clock, () => {
+      const seconds = ((clock.now() - startedAt) / 1_000).toFixed(3);
+      this.inner.cancel('deadline', StatusCode.DEADLINE_EXCEEDED, `Deadline exceeded after ${seconds}s`);
+    });
   }
 
   override onHeaders(headers: ResponseHeaders): void {
-    if (this.request.method.responseStream) this.timer.clear();
+    if (this.request.method.responseStream) this.timer?.clear();
     super.onHeaders(headers);
   }
 
   protected override stop(): void {
-    this.timer.clear();
+    this.timer?.clear();
+    this.deadline?.clear();
   }
 }
 
@@ -139,7 +149,7 @@ function shouldSendTimeout(
 
 /**
  * Returns `request` with a `grpc-timeout` header and without a deadline, because the transport would overwrite the header with the time
- * left until the deadline, which the call enforces. An earlier deadline would count the time when this process did not run.
+ * left until the deadline. Setting an earlier deadline would count the time when this process did not run.
  */
 function withTimeout(
   request: AttemptRequest,

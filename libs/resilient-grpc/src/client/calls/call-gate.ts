@@ -141,7 +141,18 @@ export class CallGate implements Waiter, PermitWaiter {
     // A call that waits for the channel must not block other calls.
     this.releasePermits();
     // The call that received the released permit may have ended this call.
-    if (!this.isWaiting) return;
+    if (this.isWaiting) this.waitForChannel();
+  }
+
+  /** Holds the call for a free stream. It keeps its permits, because other attempts of it may be in flight. */
+  holdForStream(): void {
+    // The wait that ended before is no evidence about the server.
+    this.reportReleased('cancelled');
+    this.hold = 'channel';
+    this.waitForChannel();
+  }
+
+  private waitForChannel(): void {
     this.enforceDeadline();
     const { clock, transport } = this.context.client;
     this.waitingSince = clock.now();

@@ -154,10 +154,8 @@ export class CallRunner implements Admitted {
   admitted(): void {
     const { prepared, awaitsStream, call } = this;
     this.replaced = undefined;
-    // The transport enforces the deadline of an attempt, except while interceptors hold it, and if it is sent with its own timeout.
-    const { interceptors, outgoing } = prepared;
-    const isWire = interceptors === undefined && outgoing === undefined;
-    if (isWire && this.context.policy.attemptTimeoutMs === undefined) this.gate?.relaxDeadline();
+    // The transport enforces the deadline of an attempt, except while interceptors hold it.
+    if (prepared.interceptors === undefined && prepared.outgoing === undefined) this.gate?.relaxDeadline();
     else this.ownGate.enforceDeadline();
     if (awaitsStream !== undefined) {
       this.awaitsStream = undefined;
@@ -211,7 +209,7 @@ export class CallRunner implements Admitted {
     }
     if (!('waitsFor' in metadata)) {
       // An interceptor or the metadata function may have ended the call.
-      if (this.runs(run)) this.start(run, metadata);
+      if (this.runs(run)) this.metadataReady(run, metadata);
       return;
     }
     run.pending = metadata;
@@ -235,8 +233,7 @@ export class CallRunner implements Admitted {
       run.onEnd(unsentEnd(StatusCode.UNAVAILABLE, 'The connection was lost before the call was sent'));
     } else {
       this.awaitsStream = { run, metadata };
-      this.gate?.reportReleased('cancelled');
-      this.ownGate.holdForChannel();
+      this.ownGate.holdForStream();
     }
   }
 
@@ -266,12 +263,12 @@ export class CallRunner implements Admitted {
       };
       const stages = streamIdleTimeoutMs === undefined ? context.start : context.startWithin(streamIdleTimeoutMs);
       attempt = stages(request, run);
+      this.isStarting = false;
     } catch (error) {
       // Possible causes: an open circuit, an interceptor that throws, metadata from another library.
+      this.isStarting = false;
       this.refused(run, error);
       return;
-    } finally {
-      this.isStarting = false;
     }
     // The call may have ended, or the attempt.
     if (this.current !== run && !this.rivals.has(run)) {
@@ -532,11 +529,9 @@ export class CallRunner implements Admitted {
   private schedule(hedges: Hedges): void {
     hedges.stop();
     if (!this.call.isOpen() || this.current !== undefined || this.isDue || hedges.dueAt === Infinity) return;
-    if (this.rivals.size > 0)
-      hedges.schedule(() => {
-        this.hedgeDue(hedges);
-      });
-    else this.ownGate.holdForBackoff(hedges.dueAt - this.context.client.clock.now());
+    hedges.schedule(this.rivals.size > 0, () => {
+      this.hedgeDue(hedges);
+    });
   }
 
   private hedgeDue(hedges: Hedges): void {
@@ -560,6 +555,8 @@ export class CallRunner implements Admitted {
     this.number = run.number;
     this.startedAt = run.startedAt;
     this.held = undefined;
+    if (this.awaitsStream !== undefined) this.gate?.dequeue();
+    this.awaitsStream = undefined;
     this.abandonRivals();
   }
 
@@ -630,6 +627,11 @@ export class CallRunner implements Admitted {
     if (this.current !== undefined) return this.current.isSent;
     for (const run of this.rivals) if (run.isSent) return true;
     return false;
+  }
+
+  /** Start of the oldest attempt that runs, in monotonic milliseconds. */
+  get runningSince(): number {
+    return this.current === undefined ? (this.first?.startedAt ?? this.startedAt) : this.startedAt;
   }
 
   /** `reachedServer` of what the end of the call would interrupt, unless headers have arrived. */

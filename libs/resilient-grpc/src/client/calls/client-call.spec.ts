@@ -1,4 +1,4 @@
-import { Metadata } from '@grpc/grpc-js';
+import { InterceptingCall, Metadata, type Interceptor } from '@grpc/grpc-js';
 import { describe, expect, it, vi } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { CapturedCall } from '../../call/inbound-call.js';
@@ -8,8 +8,7 @@ import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { ReplayLimits } from '../../policy/replay/replay-ledger.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { BusyClock } from '../../../../../test/unit-support/busy-clock.js';
-import { MEMORY_METHOD, memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
+import { memoryRuntime } from '../../../../../test/unit-support/memory-runtime.js';
 import { MemoryTransport } from '../../../../../test/unit-support/memory-transport.js';
 import { turn, VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
 import type { ResolvedMethodPolicy } from '../settings/resolve-method-policies.js';
@@ -96,23 +95,29 @@ it('does not make a call wait for the channel if the call is ended while its per
   expect(transport.waiters.size).toBe(0);
 });
 
-it('fails a call at its deadline if a blocked event loop delays the attempt timeout beyond the deadline', () => {
-  const clock = new BusyClock();
-  const transport = new MemoryTransport(clock, () => undefined);
-  const context = memoryRuntime(transport).contextOf(MEMORY_METHOD, {
-    attemptTimeoutMs: 1_000,
-  } as ResolvedMethodPolicy);
-  const given = { metadata: undefined, options: { timeoutMs: 1_400 } };
+it("did not reach the server if an attempt with grpc-js's interceptors cannot be started", () => {
+  const { transport, context } = setUp();
+  const start = () => {
+    throw new Error('circuit open');
+  };
+  const interceptors: Interceptor[] = [(options, next) => new InterceptingCall(next(options))];
   const sink = { next: () => true, error: vi.fn(), complete: () => undefined };
-  new ClientCall(context, { ...INPUT, given }, sink).begin();
-  clock.advance(100);
-  clock.block(400);
-  clock.advance(1_299);
-  expect(sink.error).not.toHaveBeenCalled();
-  clock.advance(1);
-  expect(sink.error.mock.calls).toMatchObject([[{ reason: 'deadline', reachedServer: 'maybe' }]]);
-  expect(transport.attempts.map(({ cancelled }) => cancelled)).toEqual([true]);
-  expect(clock.pending).toBe(0);
+  new ClientCall({ ...context, start, interceptors }, INPUT, sink).begin();
+  expect(sink.error.mock.calls).toMatchObject([[{ reason: 'not-sent', reachedServer: 'no' }]]);
+  expect(transport.attempts).toEqual([]);
+});
+
+it('waits for the channel again if the metadata function loses the connection', () => {
+  const clock = new VirtualClock();
+  const transport = new MemoryTransport(clock, () => undefined);
+  const metadataSource = () => {
+    transport.ready = false;
+    return new Metadata();
+  };
+  const context = memoryRuntime(transport, {}, { metadataSource }).contextOf(METHOD, {} as ResolvedMethodPolicy);
+  new ClientCall(context, INPUT, { next: () => true, error: () => undefined, complete: () => undefined }).begin();
+  expect(transport.violations).toEqual([]);
+  expect([transport.attempts.length, transport.waiters.size]).toEqual([0, 1]);
 });
 
 describe('a call with an asynchronous metadata function', () => {

@@ -297,7 +297,7 @@ export class ClientCall implements RunnerCall, PumpCallbacks, RegisteredCall, St
     runner?.noteInterruption(failure);
     const isDeadline = failure.reason === 'deadline';
     // The timeout of an attempt that was not sent is no evidence about the server.
-    if (isDeadline && wasSent && !this.hasHeaders) budget.current.onDeadline(now, runner?.startedAt ?? now);
+    if (isDeadline && wasSent && !this.hasHeaders) budget.current.onDeadline(now, runner?.runningSince ?? now);
     const error = report.errorOf(failure, this.interruptedReach());
     const stream = this.streamInterruptedBy(failure);
     if (stream === undefined) report.failed(failure, now);

@@ -173,15 +173,21 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['succeeded', 25]]);
   });
 
-  it('releases the permit with the result of the failed attempt if the call is cancelled before its retry', () => {
-    const { clock, transport, limit, begin } = setUp({ retry: RETRY });
-    const call = begin();
-    clock.advance(10);
-    transport.attempts[0]!.end(ENDS['busy, retry in 2 s']);
-    clock.advance(500);
-    call.unsubscribe();
-    expect(limit.released).toEqual([['failed', 10]]);
-  });
+  it.each([
+    ['retry', { retry: RETRY }],
+    ['hedge', { hedging: HEDGING }],
+  ])(
+    'releases the permit with the result of the failed attempt if the call is cancelled before its %s',
+    (_, policy) => {
+      const { clock, transport, limit, begin } = setUp(policy);
+      const call = begin();
+      clock.advance(9);
+      transport.attempts[0]!.end(ENDS['busy, retry in 2 s']);
+      clock.advance(500);
+      call.unsubscribe();
+      expect(limit.released).toEqual([['failed', 9]]);
+    },
+  );
 
   it('releases the permit with the result of the attempt that wins a hedged call, not of the cancelled attempts', () => {
     const { clock, transport, limit, begin } = setUp({ hedging: HEDGING });

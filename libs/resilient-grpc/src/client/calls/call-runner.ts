@@ -463,7 +463,9 @@ export class CallRunner implements Admitted {
       return;
     }
     const because = continuedBecause(decision.because);
-    this.held = { run, end, verdict, durationMs: clock.now() - run.startedAt, because };
+    const durationMs = clock.now() - run.startedAt;
+    this.gate?.attemptEnded(permitOutcome(verdict), durationMs);
+    this.held = { run, end, verdict, durationMs, because };
     if (decision.action === 'send' || rivals.size > 0) this.reportHeld();
     if (!call.isOpen()) return;
     this.act(hedges, decision);
@@ -493,7 +495,6 @@ export class CallRunner implements Admitted {
     const { run, end, verdict, durationMs, because } = held;
     report.history.note(end, verdict);
     report.history.add(run.number, end, verdict, durationMs, true);
-    this.gate?.attemptEnded(permitOutcome(verdict), durationMs);
     report.attemptEnded(verdict, 'retry', because);
   }
 

@@ -222,10 +222,12 @@ const RESOLVER_OPTIONS = { 'grpc.service_config_disable_resolution': 1 };
  * @throws Error if the target cannot be resolved
  */
 async function bindAddresses(target: string): Promise<readonly ListenOptions[]> {
+  const { createResolver } = experimental;
+  if (createResolver === undefined) return [unresolved(target)];
   let resolver: GrpcJs.Resolver | undefined;
   try {
     return await new Promise((resolve, reject) => {
-      resolver = resolverOf(target, (endpoints) => {
+      resolver = resolverOf(createResolver, target, (endpoints) => {
         if (endpoints.ok) resolve(endpoints.value.flatMap(({ addresses }) => addresses));
         else reject(new Error(endpoints.error.details));
         return true;
@@ -237,9 +239,18 @@ async function bindAddresses(target: string): Promise<readonly ListenOptions[]> 
   }
 }
 
-function resolverOf(target: string, listener: GrpcJs.ResolverListener): GrpcJs.Resolver {
-  const { createResolver } = experimental;
-  if (createResolver === undefined) throw new Error('this version of @grpc/grpc-js does not export createResolver');
+/** Returns the address of `target` for a grpc-js that exports no `createResolver`. Node looks its host up. */
+function unresolved(target: string): ListenOptions {
+  const [, path, host = '', port] =
+    /^(?:unix:(?:\/\/)?(.+)|(?:dns:\/*|ipv[46]:)?\[?(.*?)\]?:(\d+))$/.exec(target) ?? [];
+  return path === undefined ? { host, port: Number(port) } : { path };
+}
+
+function resolverOf(
+  createResolver: NonNullable<typeof experimental.createResolver>,
+  target: string,
+  listener: GrpcJs.ResolverListener,
+): GrpcJs.Resolver {
   const uri = targetUri(target);
   if (uri.scheme !== undefined) {
     try {

@@ -166,7 +166,7 @@ describe('Prometheus server that scrapes applications', () => {
     // First and alone, because its timers are faked.
     const leak = await CAUSES['GrpcServerHandlerLeak']!(metrics);
     const causes = await Promise.all(
-      RULES.map(({ alert }) => (alert === 'GrpcServerHandlerLeak' ? leak : CAUSES[alert]!(metrics))),
+      RULES.map(async ({ alert }) => (alert === 'GrpcServerHandlerLeak' ? leak : CAUSES[alert]!(metrics))),
     );
     const prometheus = await startPrometheus(metrics.address, TIME_LAPSE, LAPSE);
     await Promise.all(

@@ -3,8 +3,7 @@ import { measureSlowReader, measureStoppedReader, type Memories, type Stream } f
 
 const MiB = 1024 * 1024;
 /** Maximum memory growth of a process after a warm-up stream, regardless of the stream length. */
-/** Twice the largest window of a connection: what has arrived, and what garbage collection has not freed. */
-const MAX_HEAP_BYTES = 32 * MiB;
+const MAX_HEAP_BYTES = 16 * MiB;
 const MAX_RESIDENT_BYTES = 64 * MiB;
 
 /** Timeout of a test in milliseconds, ten times its duration on an idle machine; only a test that hangs reaches it. */

@@ -1,5 +1,14 @@
 import { MessageReader, PREFIX_BYTES, type MessageSink, type UnreadableMessage } from './message-reader.js';
 
+/** Size of the memory in which bytes without demand are kept, once that many wait. */
+const BLOCK_BYTES = 65_536;
+
+/** Bytes that wait, `bytes[0..end)`. */
+interface Block {
+  readonly bytes: Buffer;
+  end: number;
+}
+
 /**
  * The messages of a stream on demand. What arrives without demand stays as it is until it is wanted: it takes no more memory than window, even
  * if it consists of empty messages.
@@ -7,10 +16,11 @@ import { MessageReader, PREFIX_BYTES, type MessageSink, type UnreadableMessage }
 export class MessageFlow implements MessageSink {
   private readonly reader: MessageReader;
   private demand = 0;
-  /** Bytes without demand, `unread[from..end)`. They start with a message. */
-  private unread: Buffer | undefined;
+  /** Bytes without demand, from `from` in the first block. They start with a message. */
+  private unread: Block[] | undefined;
   private from = 0;
-  private end = 0;
+  /** Bytes that have arrived without demand. */
+  unreadBytes = 0;
   /** True while messages are passed on. What waits is not counted meanwhile. */
   isReading = false;
   private isStopped = false;
@@ -27,11 +37,6 @@ export class MessageFlow implements MessageSink {
     this.reader = new MessageReader(this, maxMessageBytes, trustedBytes);
   }
 
-  /** Bytes that have arrived without demand. */
-  get unreadBytes(): number {
-    return this.end - this.from;
-  }
-
   /** Memory of the incomplete message that is wanted. */
   get assembledBytes(): number {
     return this.reader.reservedBytes;
@@ -39,35 +44,28 @@ export class MessageFlow implements MessageSink {
 
   /** True if nothing waits, not even a part of a message. */
   get isIdle(): boolean {
-    return this.from === this.end && this.reader.isIdle;
+    return this.unreadBytes === 0 && this.reader.isIdle;
   }
 
   /** True if a message has arrived for which there was no demand. */
   get hasMessage(): boolean {
-    const { unread, from, unreadBytes } = this;
-    return (
-      unread !== undefined && unreadBytes >= PREFIX_BYTES && unreadBytes >= PREFIX_BYTES + unread.readUInt32BE(from + 1)
-    );
+    const { unreadBytes } = this;
+    return unreadBytes >= PREFIX_BYTES && unreadBytes >= PREFIX_BYTES + this.firstLength();
   }
 
   /** Requests `count` more messages. Returns the problem of a message that cannot be read. */
   request(count: number): UnreadableMessage | undefined {
     this.demand += count;
-    const { unread, from, end } = this;
     // The sink may request the next message while it takes one.
-    if (this.isReading || unread === undefined) return undefined;
-    this.unread = undefined;
-    this.from = 0;
-    this.end = 0;
-    return this.take(unread, from, end, true);
+    if (this.isReading || this.unread === undefined) return undefined;
+    this.isReading = true;
+    const problem = this.readUnread(this.unread);
+    this.isReading = false;
+    return problem;
   }
 
-  /**
-   * Takes `bytes[from..end)`. Returns the problem of a message that cannot be read.
-   *
-   * @param isOwn true if the bytes remain valid after the call
-   */
-  take(bytes: Buffer, from: number, end: number, isOwn = false): UnreadableMessage | undefined {
+  /** Takes `bytes[from..end)`, which are not valid after the call. Returns the problem of a message that cannot be read. */
+  take(bytes: Buffer, from: number, end: number): UnreadableMessage | undefined {
     let at = from;
     if (this.demand > 0) {
       this.isReading = true;
@@ -76,12 +74,7 @@ export class MessageFlow implements MessageSink {
       if (problem !== undefined) return problem;
       at = this.reader.readTo;
     }
-    if (at === end || this.isStopped) return undefined;
-    if (isOwn) {
-      this.unread = bytes;
-      this.from = at;
-      this.end = end;
-    } else this.keep(bytes, at, end);
+    if (at < end && !this.isStopped) this.keep(bytes, at, end);
     return undefined;
   }
 
@@ -89,8 +82,7 @@ export class MessageFlow implements MessageSink {
   stop(): void {
     this.isStopped = true;
     this.unread = undefined;
-    this.from = 0;
-    this.end = 0;
+    this.unreadBytes = 0;
     this.reader.stop();
   }
 
@@ -100,16 +92,53 @@ export class MessageFlow implements MessageSink {
     if (this.demand <= 0) this.reader.stop();
   }
 
-  private keep(bytes: Buffer, from: number, end: number): void {
-    const size = this.unreadBytes + end - from;
-    if (this.unread === undefined || this.end + end - from > this.unread.length) {
-      const kept = Buffer.allocUnsafe(this.unread === undefined ? size : 2 * size);
-      this.unread?.copy(kept, 0, this.from, this.end);
-      this.end = this.unreadBytes;
+  private readUnread(unread: Block[]): UnreadableMessage | undefined {
+    for (let [block] = unread; block !== undefined && this.demand > 0 && !this.isStopped; [block] = unread) {
+      const problem = this.reader.read(block.bytes, this.from, block.end);
+      if (problem !== undefined) return problem;
+      const { readTo } = this.reader;
+      // The sink may have stopped the flow.
+      if (this.unread === undefined) return undefined;
+      this.unreadBytes -= readTo - this.from;
+      this.from = readTo;
+      if (readTo < block.end) return undefined;
+      unread.shift();
       this.from = 0;
-      this.unread = kept;
     }
-    bytes.copy(this.unread, this.end, from, end);
-    this.end += end - from;
+    if (unread.length === 0) this.unread = undefined;
+    return undefined;
+  }
+
+  private keep(bytes: Buffer, from: number, end: number): void {
+    const blocks = (this.unread ??= []);
+    const last = blocks.at(-1);
+    let at = from;
+    if (last !== undefined) {
+      at += bytes.copy(last.bytes, last.end, from, end);
+      last.end += at - from;
+    }
+    this.unreadBytes += end - from;
+    if (at === end) return;
+    const size = Math.max(end - at, Math.min(this.unreadBytes, BLOCK_BYTES));
+    // What waits alone, mostly a small message, takes its own size.
+    const kept = last === undefined ? Buffer.allocUnsafe(end - at) : Buffer.allocUnsafeSlow(size);
+    bytes.copy(kept, 0, at, end);
+    blocks.push({ bytes: kept, end: end - at });
+  }
+
+  /** Length in the prefix of the first message that waits, which may lie in several blocks. */
+  private firstLength(): number {
+    let length = 0;
+    let skipped = 0;
+    let at = this.from;
+    for (const { bytes, end } of this.unread ?? []) {
+      for (; at < end && skipped < PREFIX_BYTES; at++, skipped++) {
+        // Each is below 256. The flag comes first.
+        if (skipped > 0) length = length * 256 + bytes[at]!;
+      }
+      if (skipped === PREFIX_BYTES) break;
+      at = 0;
+    }
+    return length;
   }
 }

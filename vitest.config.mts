@@ -21,6 +21,7 @@ const NEST_11 = [
   'test/health/{channels,readiness}.e2e-spec.ts',
   'test/server/{errors,failing-handlers,health,lifecycle,options-from-elsewhere,inbound,wrong-options}.e2e-spec.ts',
   'test/server/handlers/*.e2e-spec.ts',
+  'test/once/*.e2e-spec.ts',
   'test/server/parity/{beyond-nest,contracts,early-requests,enhancers,kinds,options,two-servers}.e2e-spec.ts',
   'test/inbound/{propagation,fastify,propagation-scope}.e2e-spec.ts',
   'test/logs/loggers.e2e-spec.ts',
@@ -75,6 +76,8 @@ export const SHIPPING = [
   'test/dashboard/{page,accessibility}.e2e-spec.ts',
   'test/operations/{alerts,prometheus}.e2e-spec.ts',
   'test/server/bundle.e2e-spec.ts',
+  // Real databases.
+  'test/once/stores/*.e2e-spec.ts',
   'test/bench.e2e-spec.ts',
   ...LONG,
 ];

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 
 const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
@@ -9,6 +9,13 @@ export const PYTHON = '/usr/bin/python3';
 /** The folder in which Debian's golang-google-grpc-dev installs its sources. */
 export const GO_PATH = '/usr/share/gocode';
 
+const POSTGRES_VERSIONS = '/usr/lib/postgresql';
+
+/** The folder of the programs of PostgreSQL, which Debian does not put into the path; '' if none is installed. */
+export const POSTGRES_BIN = existsSync(POSTGRES_VERSIONS)
+  ? `${POSTGRES_VERSIONS}/${readdirSync(POSTGRES_VERSIONS).at(-1) ?? ''}/bin`
+  : '';
+
 /**
  * The path in the environment variable CHROMIUM or, if that is not set, the path of an installed Chromium or Chrome. `undefined` if
  * CHROMIUM is empty, or if it is not set and no browser is installed.
@@ -17,7 +24,18 @@ export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) =
 
 /** An optional program or system feature that some tests use. */
 export type OptionalProgram =
-  'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'dnsmasq' | 'Prometheus' | 'procfs' | 'namespaces';
+  | 'Chromium'
+  | 'grpcio'
+  | 'grpc-go'
+  | 'nginx'
+  | 'haproxy'
+  | 'dnsmasq'
+  | 'Prometheus'
+  | 'PostgreSQL'
+  | 'PgBouncer'
+  | 'Redis'
+  | 'procfs'
+  | 'namespaces';
 
 /** Command that runs another command in its own network and mount namespaces, without privileges. */
 export const IN_NAMESPACES = ['unshare', '--map-root-user', '--net', '--mount'] as const;
@@ -32,6 +50,9 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   haproxy: () => succeeds('haproxy', '-v'),
   dnsmasq: () => succeeds('dnsmasq', '--version') && succeeds('setpriv', '--version'),
   Prometheus: () => succeeds('prometheus', '--version') && succeeds('promtool', '--version'),
+  PostgreSQL: () => succeeds(`${POSTGRES_BIN}/initdb`, '--version'),
+  PgBouncer: () => succeeds('pgbouncer', '--version'),
+  Redis: () => succeeds('redis-server', '--version'),
   namespaces: () => succeeds(...IN_NAMESPACES, 'sh', '-c', 'mount -t tmpfs tmpfs /run && ip link set lo up'),
   procfs: () => existsSync('/proc/net/tcp'),
 };
@@ -45,6 +66,9 @@ const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   haproxy: 'Debian: haproxy',
   dnsmasq: 'Debian: dnsmasq-base',
   Prometheus: 'Debian: prometheus',
+  PostgreSQL: 'Debian: postgresql',
+  PgBouncer: 'Debian: pgbouncer',
+  Redis: 'Debian: redis-server',
   namespaces: 'Linux only; Debian: iproute2; user namespaces must be permitted',
   procfs: 'Linux only',
 };

@@ -1,5 +1,6 @@
 export type { ActiveCall } from './client/client-snapshot.js';
 export type { DrainReport } from './call/call-event.js';
+export type { OnceOutcome } from './client/once/ask-outcome.js';
 export type { ResilientGrpcClient } from './client/resilient-grpc-client.js';
 export type { GrpcClientSnapshot } from './client/client-snapshot.js';
 export { GrpcObservable } from './call/grpc-observable.js';

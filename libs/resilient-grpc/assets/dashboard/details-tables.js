@@ -22,6 +22,7 @@ export const REASONS = {
   'not-sent': 'call could not be sent: options, size, serialization, metadata, credentials, or interceptor',
   'requests-overflow': 'request messages were emitted faster than they could be sent',
   protocol: 'invalid response',
+  'in-doubt': 'nobody knows whether a write with a key was done',
   'trailers-missing': 'response without its status: a proxy drops HTTP/2 trailers',
   overloaded: 'refused by an overloaded server',
 };

@@ -10,6 +10,8 @@ export interface AttemptRequest {
   readonly deadline: number;
   /** Metadata to send. Several attempts may share the object, so the transport copies it before changing it. */
   readonly metadata: Metadata;
+  /** Names and values of further metadata, in turn, which neither interceptors nor telemetry see; `undefined` for most calls. */
+  readonly fields?: readonly string[] | undefined;
   /** Timeout of this attempt alone, which `metadata` sends as `grpc-timeout`, and the details of its end. The deadline is then Infinity. */
   readonly sentTimeout?: { readonly ms: number; readonly details: string } | undefined;
   /** grpc-js's own options for this call (host, parent, propagate_flags, credentials), forwarded unchanged. */

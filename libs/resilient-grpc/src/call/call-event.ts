@@ -275,6 +275,8 @@ export type GrpcClientEvent = {
    * (`NODE_ENV` is not 'production').
    */
   | ({ readonly type: 'unsent-field' } & UnsentField)
+  /** The servers of a method with `once` are without the feature, so that its calls are sent without keys. Emitted at most once a minute. */
+  | { readonly type: 'once-unsupported'; readonly path: string }
   /**
    * Unary calls without a deadline have been waiting for a response for at least 20 s, and their connection has received nothing for
    * 20 s. The event describes all such calls to `address`. Emitted only if at least one of them has not been part of an earlier event.

@@ -124,6 +124,15 @@ export type GrpcServerEvent = {
   | { readonly type: 'call-shed'; readonly path: string }
   /** A call that waited for earlier calls was dequeued. Its handler starts, unless the call must also wait for another limit. */
   | { readonly type: 'call-dequeued'; readonly path: string; readonly waitMs: number }
+  /**
+   * An `@Once()` handler has ended and its end is kept ('kept'), or it did nothing ('released'); or a repeated call got the kept end ('replayed'),
+   * joined a handler that ran ('joined'), or found that nobody knows what the handler did ('in-doubt').
+   */
+  | {
+      readonly type: 'once';
+      readonly path: string;
+      readonly outcome: 'kept' | 'released' | 'replayed' | 'joined' | 'in-doubt';
+    }
   /** The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /**

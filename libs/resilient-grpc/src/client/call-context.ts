@@ -14,6 +14,7 @@ import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { CallRegistry } from './calls/call-registry.js';
 import type { AttemptInterceptors } from './interceptors/call-hooks.js';
+import type { OnceMethod } from './once/once-method.js';
 import type { ReplayLimits } from '../policy/replay/replay-ledger.js';
 import type { UnreadStreams } from './calls/unread-streams.js';
 import type { ResolvedMethodPolicy } from './settings/resolve-method-policies.js';
@@ -63,6 +64,8 @@ export interface MethodContext {
   readonly startWithin: (streamIdleTimeoutMs: number) => StartAttempt;
   /** True if calls may be executed more than once. The options of a call may override it. */
   readonly isSafeToRepeat: boolean;
+  /** Gives calls their keys; `undefined` if they have none. */
+  readonly once: OnceMethod | undefined;
   readonly hedging: Hedging | undefined;
   readonly attemptInterceptors: AttemptInterceptors | undefined;
   readonly propagation: Propagation | undefined;

@@ -1,3 +1,4 @@
+import { askingMethod, askOutcome, methodNamed, type OnceOutcome, type OutcomeOptions } from './once/ask-outcome.js';
 import { inspect } from 'node:util';
 import type { Channel, Metadata } from '@grpc/grpc-js';
 import { BehaviorSubject, Observable, ReplaySubject, takeUntil } from 'rxjs';
@@ -332,6 +333,11 @@ class GrpcClient implements ResilientGrpcClient {
   /** Returns the number of calls that failed for `reason`, including rejected ones. */
   failedBy(reason: FailureReason): number {
     return this.statistics.failedBy(reason);
+  }
+
+  outcome<Response>(method: string, key: string, options: OutcomeOptions = {}): Promise<OnceOutcome<Response>> {
+    const asked = askingMethod(methodNamed(this.services, method, this.name));
+    return askOutcome(this.stubOf(asked), key, options);
   }
 
   activeCalls(): readonly ActiveCall[] {

@@ -10,6 +10,7 @@ import { MeasuredDelay, type HedgingPercentile } from '../policy/hedging/measure
 import { withAttemptTimeout, withStreamIdleTimeout, withCircuitBreaker } from './attempts/staged-attempt.js';
 import type { ClientContext, Hedging, MethodContext } from './call-context.js';
 import type { BudgetSnapshot, CircuitSnapshot, HedgingDelaySnapshot, LimitSnapshot } from './client-snapshot.js';
+import { OnceMethod, OnceServers } from './once/once-method.js';
 import type { ResolvedMethodPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 
@@ -20,6 +21,7 @@ export class MethodRuntime {
   private readonly breakers = new Map<string, { readonly policy: string; readonly breaker: CircuitBreakerCore }>();
   private readonly limitsByPath = new Map<string, PermitQueue>();
   private readonly delays = new Map<string, MeasuredDelay>();
+  private readonly onceServers = new Map<string, OnceServers>();
 
   constructor(
     private readonly settings: ResolvedClientSettings,
@@ -66,7 +68,10 @@ export class MethodRuntime {
       startWithin: (streamIdleTimeoutMs) => this.stagesOf(method, policy, streamIdleTimeoutMs),
       attemptInterceptors: hooks === undefined && metadataSource === undefined ? undefined : { hooks, metadataSource },
       propagation: settings.propagation,
-      isSafeToRepeat: policy.retry !== undefined || hedging !== undefined,
+      // A key makes no method safe to repeat.
+      isSafeToRepeat:
+        policy.once === undefined ? policy.retry !== undefined || hedging !== undefined : policy.safeToRepeat,
+      once: this.onceOf(method, policy),
       hedging,
       limits: this.limitsOf(method, policy),
     };
@@ -134,6 +139,14 @@ export class MethodRuntime {
     });
     this.breakers.set(method.path, { policy: policyKey, breaker });
     return breaker;
+  }
+
+  private onceOf(method: MethodDescriptor, { once }: ResolvedMethodPolicy): OnceMethod | undefined {
+    const { clock, events } = this.client;
+    if (once === undefined || this.settings.channel.transport !== 'socket') return undefined;
+    const servers = this.onceServers.get(method.path) ?? new OnceServers(method.path, clock, events);
+    this.onceServers.set(method.path, servers);
+    return new OnceMethod(method, once, servers);
   }
 
   private limitsOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): readonly PermitQueue[] {

@@ -3,6 +3,7 @@ import type { Observable } from 'rxjs';
 import type { DrainReport, GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { ActiveCall, GrpcClientSnapshot } from './client-snapshot.js';
+import type { OnceOutcome, OutcomeOptions } from './once/ask-outcome.js';
 import type { Resilient } from './resilient-types.js';
 import type { ReadyOptions } from './wait-for-ready.js';
 
@@ -44,6 +45,12 @@ export interface ResilientGrpcClient {
    * signal is aborted
    */
   waitForReady(options?: ReadyOptions): Promise<void>;
+  /**
+   * Asks what became of a write with a key (the option `once`), also after a restart of this process: `method` is 'Create', or 'Orders/Create'
+   * if several services have it. Never runs a handler. See docs/guides/writes.md.
+   * @throws GrpcCallError if the server cannot be asked, or is without the feature (UNIMPLEMENTED); GrpcConfigurationError for an unknown method
+   */
+  outcome<Response = unknown>(method: string, key: string, options?: OutcomeOptions): Promise<OnceOutcome<Response>>;
   /** Returns the open calls, in the order in which they started. A resumable stream counts as one. */
   activeCalls(): readonly ActiveCall[];
   /** Returns the state of this client as one JSON value. The counters are maintained even if nothing reads them. */

@@ -58,6 +58,11 @@ export interface GrpcCallOptions extends CallOptions {
   readonly metadata?: MetadataInput | undefined;
   /** Signal that cancels the call. Its abort reason becomes the error's `cause`. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Key of this call, instead of that of the method's option `once`, which it requires: 1 to 255 characters from `!` to `~`. A call with a key
+   * that was used before gets the answer of the first one, also from another process, while the server keeps it.
+   */
+  readonly onceKey?: string | undefined;
   /** `false` disables hedging and retries of this call, except transparent retries. */
   readonly retry?: false | undefined;
   /** `false` detaches this call from the inbound call being served, for work that continues after that call. */

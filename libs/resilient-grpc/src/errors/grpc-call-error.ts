@@ -34,7 +34,9 @@ export type RetryRefusal =
   /** The response is not valid gRPC, or exceeds `maxReceiveMessageLength`. Another attempt would receive the same response. */
   | 'protocol'
   /** The hedge budget of the client is used up. */
-  | 'hedge-budget';
+  | 'hedge-budget'
+  /** See `reason`. */
+  | 'in-doubt';
 
 /** Record of one ended attempt of a call, for results, errors, and events. */
 export interface AttemptRecord {
@@ -90,7 +92,9 @@ export type FailureReason =
   /** An Observable emitted request messages faster than they could be sent, and was 16 MiB ahead. */
   | 'requests-overflow'
   /** The response is not valid gRPC, or exceeds `maxReceiveMessageLength`. */
-  | 'protocol';
+  | 'protocol'
+  /** The server, or what remains of it, does not know whether a write with a key was done. Ask, or look; see docs/guides/writes.md. */
+  | 'in-doubt';
 
 /**
  * Reason why no further attempt was made. Equals the `reason` of the failure if no retry decision was made, for example because an outage
@@ -121,6 +125,9 @@ export interface GrpcCallFailure {
    */
   readonly remedy?: string | undefined;
   readonly retryAfterMs: number | undefined;
+  /** Key of the call, and the store that its latest attempt named; absent if it had none. */
+  readonly onceKey?: string | undefined;
+  readonly onceScope?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -149,6 +156,13 @@ export class GrpcCallError extends Error {
   readonly notRetriedBecause: NotRetriedReason;
   /** Milliseconds until a retry makes sense; `undefined` if unknown. Set by a circuit breaker, a pushback, an outage, or a RetryInfo. */
   readonly retryAfterMs: number | undefined;
+  /**
+   * Key of the call, with which `client.outcome()` tells what became of it; `undefined` if the call had none. Not enumerable, because errors are
+   * logged, and keys from requests may be personal data.
+   */
+  declare readonly onceKey: string | undefined;
+  /** The store in which the server keeps the key, for `client.outcome()`; `undefined` if no attempt has named one. Not enumerable. */
+  declare readonly onceScope: string | undefined;
   #details: readonly StatusDetail[] | undefined;
 
   /** @internal Created by a client. In tests, use `grpcError` from `nestjs-resilient-grpc/testing`. */
@@ -169,6 +183,8 @@ export class GrpcCallError extends Error {
     this.attempts = failure.attempts;
     this.notRetriedBecause = failure.notRetriedBecause;
     Object.defineProperty(this, 'metadata', { value: failure.metadata, enumerable: false });
+    Object.defineProperty(this, 'onceKey', { value: failure.onceKey, enumerable: false });
+    Object.defineProperty(this, 'onceScope', { value: failure.onceScope, enumerable: false });
     this.retryAfterMs = failure.retryAfterMs ?? retryDelayOf(failure.metadata);
   }
 

@@ -13,6 +13,7 @@ export class MessageType {
   /** True if the serializer sends all values of `message` as they are. Compiled on first use by `prepareFits()`. */
   fits: ((message: unknown, depth: number) => boolean) | undefined;
   private knownFields: ReadonlyMap<string, Field> | undefined;
+  private numbered: ReadonlyMap<number, Field> | undefined;
   /** Unknown keys of messages, each with the field that it misspells. */
   private readonly unknownKeys = new Map<string, string | undefined>();
 
@@ -31,6 +32,12 @@ export class MessageType {
     return (this.knownFields ??= new Map(
       this.descriptor.children(2).map((field) => [field.text(1), this.fieldOf(field)]),
     ));
+  }
+
+  /** Returns the field with `number`; `undefined` if the type has none. */
+  fieldNumbered(number: number): Field | undefined {
+    this.numbered ??= new Map([...this.fields.values()].map((field) => [field.number, field]));
+    return this.numbered.get(number);
   }
 
   /** Returns the type that the '@type' of an Any names, with or without its package; `undefined` if the contract does not contain it. */

@@ -8,6 +8,7 @@ const MAX_LISTED_METHODS = 12;
 /** What the line says of a client that uses grpc-js's transport. */
 const GRPC_JS =
   " (transport: grpc-js, so lost calls count as 'maybe', and ejection, endpoint health, and the replacement of dead connections are off)";
+const KEYS_OFF = ', which is off (transport: grpc-js)';
 const DECLARATION_HINT =
   'declare reads with idempotency_level in the proto, or with methods: { <method>: { idempotent: true } }';
 
@@ -21,9 +22,11 @@ export function startUpLine(settings: ResolvedClientSettings): readonly [text: s
   const services = [...settings.services.keys()].join(', ');
   const safe = methodsBy(settings, (policy) => (policy.safeToRepeat ? policy.safeBecause : undefined));
   const safeToRepeat = [...safe].map(([reason, names]) => `${names} (${reason})`).join('; ') || 'none';
+  const [keyed] = methodsBy(settings, ({ once }) => (once === undefined ? undefined : 'keys')).values();
+  const once = keyed === undefined ? '' : ` | once: ${keyed}${transport === 'grpc-js' ? KEYS_OFF : ''}`;
   const hint = safe.size === 0 ? ` (${DECLARATION_HINT})` : '';
   const text =
-    `${target}${connection === 'warm' ? ' (warm)' : ''}${transport === 'grpc-js' ? GRPC_JS : ''} | ${services} | safe to repeat: ${safeToRepeat}${hint} | ` +
+    `${target}${connection === 'warm' ? ' (warm)' : ''}${transport === 'grpc-js' ? GRPC_JS : ''} | ${services} | safe to repeat: ${safeToRepeat}${hint}${once} | ` +
     describeWait(settings);
   return [
     text,
@@ -33,6 +36,7 @@ export function startUpLine(settings: ResolvedClientSettings): readonly [text: s
       target,
       services,
       safeToRepeat,
+      ...(keyed !== undefined && { once: keyed }),
       connection,
       transport,
       outageGraceMs: Math.round(outageGraceMs),

@@ -135,6 +135,13 @@ export function handlerNames(modules: ModulesContainer): HandlerNames {
   return new Map([...named].map(([route, names]) => [route, [...names.values()]]));
 }
 
+/** Returns the handler methods of the application by pattern: of several with the same pattern, the one that Nest uses. */
+export function handlersByRoute(modules: ModulesContainer): ReadonlyMap<string, object> {
+  return new Map(
+    [...grpcHandlers(modules)].flatMap(({ handler, routes }) => routes.map((route) => [route, handler] as const)),
+  );
+}
+
 /** Classes of handler arguments that are no messages. */
 const NO_MESSAGES: readonly (abstract new (...args: never[]) => object)[] = [
   Observable,
@@ -179,12 +186,18 @@ export class GlobalEnhancers {
   private isRead = false;
   private handlers = 0;
   private isInherited = false;
+  /** Called when Nest is about to create a handler with global pipes, before it reads the handler's interceptors. */
+  readonly whenPiped: (() => void)[] = [];
 
   constructor(private readonly config: ApplicationConfig) {
     // Nest reads the guards while it creates a handler.
     const read = config.getGlobalGuards.bind(config);
     config.getGlobalGuards = () => {
       this.isRead = true;
+      if (config.getGlobalPipes().length + config.getGlobalRequestPipes().length > 0)
+        this.whenPiped.forEach((add) => {
+          add();
+        });
       return read();
     };
   }
@@ -212,7 +225,7 @@ export class GlobalEnhancers {
   }
 }
 
-interface GrpcHandler {
+export interface GrpcHandler {
   readonly controller: Type;
   readonly method: string;
   readonly handler: object;
@@ -220,7 +233,7 @@ interface GrpcHandler {
 }
 
 /** Yields the gRPC handlers of each controller of the application. */
-function* grpcHandlers(modules: ModulesContainer): Generator<GrpcHandler> {
+export function* grpcHandlers(modules: ModulesContainer): Generator<GrpcHandler> {
   const scanner = new MetadataScanner();
   for (const { controllers } of modules.values()) {
     for (const { metatype } of controllers.values()) {

@@ -9,7 +9,19 @@ export { GrpcServerHealth } from './health/serving-health.js';
 export { ResilientGrpcServerModule } from './resilient-grpc-server.module.js';
 export { ResilientGrpcServer } from './resilient-grpc-server.js';
 export type {
+  OnceOptions,
   ResilientGrpcServerOptions,
   ResilientGrpcServerOptionsFactory,
   ServerMethodOptions,
 } from './server-options.js';
+export { MemoryOnceStore } from './once/memory-once-store.js';
+export { PostgresOnceStore } from './once/postgres-once-store.js';
+export type { OnceIdentity, OnceStore } from './once/once-store.js';
+export { CallOnce, Once, type OnceWrite } from './once/once.decorators.js';
+export {
+  nextOnce,
+  type OnceEvent,
+  type OnceLimits,
+  type OnceRecord,
+  type OnceReply,
+} from '../policy/once/next-once.js';

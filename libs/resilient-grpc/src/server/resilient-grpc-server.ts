@@ -8,7 +8,7 @@ import {
 } from '@grpc/grpc-js';
 import type { loadSync, PackageDefinition, MethodDefinition } from '@grpc/proto-loader';
 import type { ModulesContainer } from '@nestjs/core';
-import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
+import { GrpcMethodStreamingType, ServerGrpc } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
 import { reportMissing } from '../channel/quirks/seam.js';
@@ -43,7 +43,9 @@ import { OverloadState } from './overload/overload-state.js';
 import {
   connectedServers,
   createdServers,
+  grpcHandlers,
   handlerNames,
+  handlersByRoute,
   handlersCalledByOthers,
   hideStreamTypes,
   type GlobalEnhancers,
@@ -64,6 +66,10 @@ import {
   type CallHook,
   type NativeMethod,
 } from './served-methods.js';
+import { StatusCode } from '../status/status-code.js';
+import { addOncePath } from './once/once-paths.js';
+import { OnceServer } from './once/once-server.js';
+import { addOnceInterceptor, hasOwnPipes, isOnceHandler, prepareOnce } from './once/once.decorators.js';
 import { ProcessPauses } from './process-pauses.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent, ServerOverload } from '../call/server-event.js';
@@ -103,6 +109,9 @@ const CALLED_BY_OTHERS_MESSAGE =
 const THENABLE_MESSAGE =
   "Nest cannot serve an rpc named 'then', because it awaits the object of handlers; " +
   'give the rpc another name in the .proto file (Then in upper case works)';
+const ONCE_UNARY_MESSAGE = '@Once() is for unary handlers with @GrpcMethod(); remove it';
+const ONCE_MISSING_MESSAGE = (path: string): string =>
+  `required by the @Once() handler of ${path}; write once: {} to keep keys in the memory of this process, or once: { store } if several serve it`;
 const CLOSED_MESSAGE =
   'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
 const ALREADY_LISTENING_MESSAGE =
@@ -138,6 +147,10 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Connections on the transport of this library; `undefined` on grpc-js's. */
   private readonly connections: SocketConnections | undefined;
   private readonly grpcOptions: ServerOptions;
+  /** Runs `@Once()` handlers; `undefined` without the option. */
+  private readonly once: OnceServer | undefined;
+  /** Methods with `@Once()` handlers, by path. */
+  private readonly onceMethods = new Map<string, ServedMethod>();
   private readonly servedHandlers = new ServedHandlers(this.getHandlers());
   private knownHandlerNames: HandlerNames | undefined;
   private packageDefinition: PackageDefinition | undefined;
@@ -176,8 +189,18 @@ export class ResilientGrpcServer extends ServerGrpc {
     hideStreamTypes(dependencies.modules);
     const [called] = handlersCalledByOthers(dependencies.modules);
     if (called !== undefined) throw new GrpcConfigurationError([{ path: called, message: CALLED_BY_OTHERS_MESSAGE }]);
+    for (const found of grpcHandlers(dependencies.modules)) {
+      if (!isOnceHandler(found.handler)) continue;
+      const handler = prepareOnce(found);
+      const add = (): void => {
+        addOnceInterceptor(handler);
+      };
+      if (hasOwnPipes(found)) add();
+      else dependencies.enhancers?.whenPiped.push(add);
+    }
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
     this.events = events;
+    this.once = resolved.once && new OnceServer(resolved.once, clock, events, random);
     this.events$ = new Observable((subscriber) =>
       events.listen((event) => {
         subscriber.next(event);
@@ -236,6 +259,20 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Returns the numbers of waiting and refused calls, the start of the current overload, and the concurrency limits. */
   overload(): ServerOverload {
     return this.overloadState.snapshot();
+  }
+
+  /**
+   * Settles a write in doubt, after you have looked what it did: it was done, and its callers get `response`; or with `undefined`, it was never
+   * done, and may run. `method` is a path such as '/orders.v1.Orders/Create', `scope` what `once.scopeBy` returned for its caller. Returns
+   * false if the write is not in doubt.
+   * @throws TypeError if `method` has no `@Once()` handler; the error of the store
+   */
+  async settleWrite(method: string, key: string, response: object | undefined, scope = ''): Promise<boolean> {
+    const served = this.onceMethods.get(method);
+    if (this.once === undefined || served === undefined)
+      throw new TypeError(`settleWrite: expected the path of an @Once() handler, got '${method}'`);
+    const end = response && { code: StatusCode.OK, details: 'OK', bytes: served.serialize(response) };
+    return (await this.once.settle(scope, method, key, end)).is === 'recorded';
   }
 
   /**
@@ -315,6 +352,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       // Runs even if the drain failed. A failed drain has closed the port and the connections, but has not notified its listeners.
       this.grpcClient = null;
       this.boundPort = undefined;
+      await this.once?.close();
       this.stopTelemetry?.();
       this.pauses.stop();
       this.calls.close();
@@ -424,7 +462,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     const { calls, gate, onCall } = this;
     const limits = [this.methodLimit(method), this.serverLimit].filter((limit) => limit !== undefined);
     if (limits.length === 0 && isGated(method, streaming)) this.gatedMethods.set(method.path, method);
-    const serve = implementationOf(method, streaming, { calls, gate, limits, onCall });
+    const once = this.onceOf(method, native, streaming);
+    const serve = implementationOf(method, streaming, { calls, gate, limits, onCall, once });
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
       // Checked per call, because a tracing library may set its hooks after the server has started to listen.
       if (!this.hasStartHook) {
@@ -443,6 +482,22 @@ export class ResilientGrpcServer extends ServerGrpc {
           }),
       );
     };
+  }
+
+  /** Returns what runs the handler of a method once for each key; `undefined` if it is not an `@Once()` handler. */
+  private onceOf(method: ServedMethod, native: NativeMethod, streaming: GrpcMethodStreamingType) {
+    const { path, kind } = method;
+    const route = this.servedHandlers.routeOf(path);
+    const handler = route === undefined ? undefined : handlersByRoute(this.dependencies.modules).get(route);
+    if (handler === undefined || !isOnceHandler(handler)) return undefined;
+    const { once, resolved } = this;
+    if (kind !== 'unary' || streaming !== GrpcMethodStreamingType.NO_STREAMING)
+      throw new GrpcConfigurationError([{ path, message: ONCE_UNARY_MESSAGE }]);
+    if (once === undefined)
+      throw new GrpcConfigurationError([{ path: pathOf(resolved.path, 'once'), message: ONCE_MISSING_MESSAGE(path) }]);
+    once.add(path, filesOf(native));
+    this.onceMethods.set(path, method);
+    return once;
   }
 
   private readonly onCall: CallHook = (wire) => {
@@ -480,6 +535,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.calls.captures = this.dependencies.captures();
     await this.bindEvents();
     this.addOwnServices(server);
+    const { once } = this;
+    if (once !== undefined) {
+      await once.open();
+      for (const path of once.paths) addOncePath(server, path, once);
+    }
     this.boundPort = await this.bind(server);
     this.drain.setServer(server);
     this.health.markListening();

@@ -14,9 +14,12 @@ import { drainWarning, resolveDrain } from '../nest/module-options.js';
 import { flattenNestOptions } from '../nest/nest-grpc-options.js';
 import { channelOptionProblems, connectionLimits, ignoredOptions } from './grpc-server-options.js';
 import { optionsWithoutMeaning } from './grpc/transport-settings.js';
+import { MemoryOnceStore } from './once/memory-once-store.js';
 import { requireProtoLoader } from './proto-loader.js';
 import {
   DEFAULT_SERVER_OPTIONS,
+  type OnceOptions,
+  type ResolvedOnce,
   type ResilientGrpcServerOptions,
   type ResolvedServerMethod,
   type ResolvedServerOptions,
@@ -104,6 +107,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     ...connectionLimits(options),
     maxConnections: options.connections?.max ?? Infinity,
     transport: transportOf(options, (message) => warnings.push(message)),
+    once: options.once && resolveOnce(options.once),
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
     maxConcurrentCalls: concurrencyPolicy(options.maxConcurrentCalls),
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
@@ -112,6 +116,17 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
       resolveMethod({ ...forAll, ...optionsByPattern(methods, service, method).options }),
   };
   return Object.freeze({ ...resolved, warnings: Object.freeze([...warnings, ...warningsOf(options, resolved)]) });
+}
+
+function resolveOnce({ store, ttlMs, scopeBy, maxRunMs, sameRequest }: OnceOptions): ResolvedOnce {
+  return {
+    store: store ?? new MemoryOnceStore(),
+    ttlMs: ttlMs ?? DEFAULT_SERVER_OPTIONS.onceTtlMs,
+    maxRunMs: maxRunMs ?? DEFAULT_SERVER_OPTIONS.onceMaxRunMs,
+    scopeBy: scopeBy ?? (() => ''),
+    // Safe cast: it gets the requests of its method.
+    sameRequest: sameRequest as ResolvedOnce['sameRequest'],
+  };
 }
 
 function transportOf(

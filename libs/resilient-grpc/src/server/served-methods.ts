@@ -7,6 +7,9 @@ import { ServedCall, type ServedHandler, type ServedMethod } from './calls/serve
 import type { ServerCalls } from './calls/server-calls.js';
 import { ServiceTime } from '../policy/overload/overload-queue.js';
 import { UnaryCall } from './calls/unary-call.js';
+import { OnceCall } from './once/once-call.js';
+import { onceRequestOf } from './once/once-request.js';
+import type { OnceServer } from './once/once-server.js';
 import {
   endStream,
   errorOf,
@@ -74,12 +77,14 @@ export interface MethodRuntime {
   /** Limits of the concurrent unary calls of the method and of the server, in this order. */
   readonly limits: readonly ConcurrencyLimit[];
   readonly onCall: CallHook | undefined;
+  /** Runs the handlers of keys once; absent if the handler is not for keys. */
+  readonly once?: OnceServer | undefined;
 }
 
 export function implementationOf(
   method: ServedMethod,
   streaming: GrpcMethodStreamingType,
-  { calls, gate, limits, onCall }: MethodRuntime,
+  { calls, gate, limits, onCall, once }: MethodRuntime,
 ): MethodImplementation {
   const { kind } = method;
   if (streaming === GrpcMethodStreamingType.PT_STREAMING) {
@@ -95,9 +100,12 @@ export function implementationOf(
   const streamsRequests = kind === 'client-stream' || kind === 'bidi';
   const streamsResponses = kind === 'server-stream' || kind === 'bidi';
   return (wire, callback) => {
+    const asked = once === undefined ? undefined : onceRequestOf(wire);
     const call = streamsResponses
       ? new ResponseStreamCall(wire, method, calls, onCall?.(wire))
-      : new UnaryCall(wire, method, calls, onCall?.(wire), callback);
+      : once === undefined || asked === undefined
+        ? new UnaryCall(wire, method, calls, onCall?.(wire), callback)
+        : new OnceCall(wire, method, calls, onCall?.(wire), callback, asked, once);
     if (!admit(call, calls)) return;
     // The cast is safe: grpc-js's calls with a request stream are readable.
     const request = streamsRequests ? new GrpcRequestStream(wire as ReadableCall, call) : wire.request;

@@ -56,6 +56,12 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
     text: ({ path }) =>
       `${path}: unary handler emitted another value after its response; the value was dropped; emit only one value`,
   },
+  once: {
+    level: ({ outcome }) => (outcome === 'in-doubt' ? 'warn' : undefined),
+    text: ({ path }) =>
+      `${path}: a caller asked for a write of which nobody knows whether it was done, because its process, or the store, was lost; look, and ` +
+      'then call settleWrite() of the server; see node_modules/nestjs-resilient-grpc/docs/guides/writes.md',
+  },
   'trailers-omitted': {
     text: ({ path }) =>
       `${path}: a part of a status was not sent: HTTP/2 or gRPC forbids some of its trailers, or it exceeds the limit of the client ` +

@@ -9,6 +9,7 @@ import {
   millisecondsOrNone,
   object,
   onDrain,
+  positiveMilliseconds,
   timeout,
   timerMilliseconds,
 } from '../policy/options/option-schemas.js';
@@ -21,6 +22,12 @@ const methodEntries = {
   maxConcurrentCalls: v.optional(maxConcurrentCalls),
   maxCallMs: v.optional(timeout),
 } as const;
+
+function hasMethods(value: unknown, names: readonly string[]): boolean {
+  return (
+    typeof value === 'object' && value !== null && names.every((name) => typeof Reflect.get(value, name) === 'function')
+  );
+}
 
 const text = v.pipe(v.string(), v.nonEmpty());
 const count = v.optional(v.pipe(v.number(), v.minValue(0)));
@@ -73,6 +80,20 @@ export const serverOptionsSchema = object({
       graceMs: v.optional(millisecondsOrNone(0)),
       idleMs: v.optional(millisecondsOrNone(1_000)),
       max: v.optional(integer(1)),
+    }),
+  ),
+  once: v.optional(
+    object({
+      store: v.optional(
+        v.custom(
+          (value) => hasMethods(value, ['identify', 'apply']),
+          'a store of this library, or an object with identify() and apply()',
+        ),
+      ),
+      ttlMs: v.optional(integer(600_000)),
+      scopeBy: v.optional(v.function()),
+      maxRunMs: v.optional(positiveMilliseconds),
+      sameRequest: v.optional(v.function()),
     }),
   ),
   transport: v.optional(v.picklist(['socket', 'grpc-js'])),

@@ -1,6 +1,8 @@
+import type { Metadata } from '@grpc/grpc-js';
 import type { GrpcOptions } from '@nestjs/microservices';
 import type { Transport } from '../call/method.js';
 import type { ConcurrencyPolicy, MaxConcurrentCalls } from '../policy/concurrency/permit-queue.js';
+import type { OnceStore } from './once/once-store.js';
 import type { DrainOptions, ResolvedDrain } from '../nest/module-options.js';
 
 /** Mode in which an open response stream ends when the server drains. */
@@ -53,6 +55,36 @@ export interface ServerMethodOptions {
   readonly maxCallMs?: number | undefined;
 }
 
+/** Options of `@Once()` handlers. */
+export interface OnceOptions {
+  /**
+   * Where keys and the ends of their handlers are kept. All processes that serve the same methods must share it, unless there is only one.
+   * @defaultValue a `MemoryOnceStore`, for one process
+   */
+  readonly store?: OnceStore | undefined;
+  /**
+   * Time in milliseconds, 600,000 or more, for which an end is kept. A key that a caller uses again later **runs again**.
+   * @defaultValue 600000
+   */
+  readonly ttlMs?: number | undefined;
+  /**
+   * Returns whose key it is, such as the tenant that a guard has checked: callers with different results never share a key.
+   * @defaultValue all callers share their keys
+   */
+  readonly scopeBy?: ((metadata: Metadata) => string) | undefined;
+  /**
+   * Time in milliseconds, more than 0, after which the `@CallSignal()` of a handler is aborted if no caller sent a deadline. Otherwise, the
+   * latest deadline applies. Neither a cancellation nor a lost connection aborts it.
+   * @defaultValue 60000
+   */
+  readonly maxRunMs?: number | undefined;
+  /**
+   * Returns what two requests with the same key must have in common. A request that differs is refused with INVALID_ARGUMENT.
+   * @defaultValue the whole message, whatever the order of its fields and of the entries of maps
+   */
+  readonly sameRequest?: ((request: never) => string) | undefined;
+}
+
 /** Options of the server: Nest's gRPC options, with their usual meaning, and the following. */
 export type ResilientGrpcServerOptions = GrpcOptions['options'] &
   ServerMethodOptions & {
@@ -97,6 +129,8 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      * @defaultValue 'socket'
      */
     readonly transport?: Transport | undefined;
+    /** How `@Once()` handlers run once for each key. See docs/guides/writes.md. @defaultValue none; required by `@Once()` */
+    readonly once?: OnceOptions | undefined;
     /** Enables `grpc.health.v1.Health`, bound to the application lifecycle. @defaultValue true */
     readonly health?: boolean | undefined;
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
@@ -115,6 +149,8 @@ export const DEFAULT_SERVER_OPTIONS = {
   health: true,
   overloadProtection: true,
   reflection: false,
+  onceTtlMs: 600_000,
+  onceMaxRunMs: 60_000,
 } as const satisfies Record<string, unknown>;
 
 /** Resolved options of one method. */
@@ -125,6 +161,15 @@ export interface ResolvedServerMethod {
   /** Limit of the method; the limit of the server applies in addition. */
   readonly maxConcurrentCalls: ConcurrencyPolicy | undefined;
   readonly maxCallMs: number | undefined;
+}
+
+/** Resolved options of `@Once()` handlers. */
+export interface ResolvedOnce {
+  readonly store: OnceStore;
+  readonly ttlMs: number;
+  readonly maxRunMs: number;
+  readonly scopeBy: (metadata: Metadata) => string;
+  readonly sameRequest: ((request: object) => string) | undefined;
 }
 
 /** Resolved and validated options of the server. */
@@ -140,6 +185,7 @@ export interface ResolvedServerOptions {
   /** `Infinity` for any number. */
   readonly maxConnections: number;
   readonly transport: Transport;
+  readonly once: ResolvedOnce | undefined;
   readonly health: boolean;
   readonly maxConcurrentCalls: ConcurrencyPolicy | undefined;
   readonly reflection: boolean;

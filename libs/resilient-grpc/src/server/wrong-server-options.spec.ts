@@ -207,6 +207,7 @@ describe('invalid server options', () => {
       maxStreamIdleMs: undefined,
       drain: undefined,
       health: undefined,
+      once: undefined,
       connections: undefined,
       transport: undefined,
       reflection: undefined,

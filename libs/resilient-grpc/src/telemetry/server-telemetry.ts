@@ -173,6 +173,12 @@ export class ServerMetrics {
       case 'call-shed':
         this.instruments.shed.add(1, this.attributesOf(event.path));
         return;
+      case 'once':
+        this.instruments.once.add(1, {
+          ...this.attributesOf(event.path),
+          'resilient_grpc.once.outcome': event.outcome,
+        });
+        return;
       case 'call-dequeued':
         this.instruments.queueWait.record(event.waitMs / 1_000, this.attributesOf(event.path));
         return;
@@ -243,6 +249,7 @@ function serverInstruments(meter: Meter) {
     streams: upDownCounter('resilient_grpc.server.streams', '{stream}', 'Open streams.'),
     idleStreams: counter('resilient_grpc.server.idle_streams', '{stream}', 'Streams ended by maxStreamIdleMs.'),
     shed: counter('resilient_grpc.server.call.shed', '{call}', 'Calls refused because of an overload.'),
+    once: counter('resilient_grpc.server.once', '{call}', 'Calls with keys, by what became of them.'),
     queueWait: seconds('resilient_grpc.server.call.queue_wait', 'Time for which a call waited in a queue.'),
     concurrencyLimit: gauge('resilient_grpc.server.concurrency_limit', '{call}', 'Current maxConcurrentCalls.'),
     leaks: counter('resilient_grpc.server.handler_leaks', '{handler}', 'Handlers running a minute after their call.'),

@@ -30,7 +30,7 @@ export class GrpcJsAttempt extends WireAttempt {
       return;
     }
     // An object with own methods, because New Relic copies the listener of each call, and a copy lacks inherited methods.
-    this.call.start(metadata, {
+    this.call.start(withFields(metadata, this.request.fields), {
       onReceiveMetadata: (headers) => this.receiveHeaders({ metadata: headers, contentType: contentTypeOf(headers) }),
       onReceiveMessage: (message: Buffer) => this.receiveMessage(message),
       onReceiveStatus: (status) => this.callEnded(status),
@@ -78,4 +78,11 @@ export class GrpcJsAttempt extends WireAttempt {
       this.receiveStatus({ ...status, code: StatusCode.INTERNAL, details: UNSUPPORTED_ENCODING });
     } else this.receiveStatus({ ...status, failure: failureByText(code, details) });
   }
+}
+
+function withFields(metadata: Metadata, fields: readonly string[] | undefined): Metadata {
+  if (fields === undefined) return metadata;
+  const own = metadata.clone();
+  for (let at = 0; at + 1 < fields.length; at += 2) own.set(fields[at] ?? '', fields[at + 1] ?? '');
+  return own;
 }

@@ -105,6 +105,11 @@ export function entriesOf(server: Server): ReadonlyMap<string, Entry> {
   return handlers instanceof Map ? (handlers as ReadonlyMap<string, Entry>) : new Map();
 }
 
+/** Adds what serves a further path. */
+export function setEntry(server: Server, path: string, entry: Entry): void {
+  (entriesOf(server) as Map<string, Entry>).set(path, entry);
+}
+
 type Watcher = (context: SecureContextOptions | null) => void;
 
 /** Returns the options of the TLS server; `undefined` without TLS. The context is `null` until its certificates are loaded. */

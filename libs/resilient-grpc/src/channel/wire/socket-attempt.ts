@@ -254,7 +254,9 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
     try {
       if (shared === undefined && deadline !== Infinity) headers.remove('grpc-timeout');
       const own = shared ?? fieldsOf(headers);
-      const fields = deadline === Infinity ? own : [...own, 'grpc-timeout', formatGrpcTimeout(deadline - now)];
+      const timed = deadline === Infinity ? own : [...own, 'grpc-timeout', formatGrpcTimeout(deadline - now)];
+      const { fields: further } = this.request;
+      const fields = further === undefined ? timed : [...timed, ...further];
       // Safe: the policy of this library creates all subchannels of the channel.
       const real = subchannel.getRealSubchannel() as unknown as SocketSubchannel;
       const connection = real.connectionFor(method.path, authority, fields);

@@ -23,6 +23,8 @@ export interface CallFacts {
   /** True if part of the response was delivered to the caller. */
   readonly delivered: boolean;
   readonly inRetryChain: boolean;
+  /** True if the call has a key, and its server runs it once. */
+  readonly hasKey: boolean;
   /** True if the call is part of a stream that consists of several calls. */
   readonly isPartOfStream: boolean;
 }
@@ -65,11 +67,8 @@ export class AttemptHistory {
     verdict: Verdict,
     hedged: { readonly because: HedgeDecision['because']; readonly cutOthersOff: boolean },
   ): Judgment {
-    this.note(end, verdict);
-    if (hedged.cutOthersOff) this.reached = maxReach(this.reached, 'maybe');
-    const pushback = pushbackOf(end);
-    const decision: Judgment['decision'] = { retry: false, because: notHedgedBecause(hedged.because) };
-    return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
+    const decision = { retry: false, because: notHedgedBecause(hedged.because) } as const;
+    return this.decided(end, verdict, decision, hedged.cutOthersOff);
   }
 
   /** Decides whether another attempt follows a failed one. */
@@ -82,7 +81,7 @@ export class AttemptHistory {
       ...facts,
       verdict,
       pushback,
-      policy: retryPolicy(context, facts.options),
+      policy: retryPolicy(context, facts),
       retriesSincePushback: this.retriesSincePushback,
       unsent: this.unsent,
       transparentLeft: this.transparentLeft,
@@ -100,6 +99,14 @@ export class AttemptHistory {
     if (decision.retry && decision.kind !== 'wait') {
       this.retriesSincePushback = decision.because === 'pushback' ? 0 : this.retriesSincePushback + 1;
     }
+    return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
+  }
+
+  /** Records that an attempt failed, and that `decision` follows. `cutOthersOff` is true if others in flight were cancelled. */
+  decided(end: AttemptEnd, verdict: Verdict, decision: Judgment['decision'], cutOthersOff = false): Judgment {
+    this.note(end, verdict);
+    if (cutOthersOff) this.reached = maxReach(this.reached, 'maybe');
+    const pushback = pushbackOf(end);
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
   }
 
@@ -147,8 +154,8 @@ function isRefusedByOverload({ code, metadata }: AttemptEnd): boolean {
   return code === StatusCode.RESOURCE_EXHAUSTED && metadata.get(OVERLOAD_KEY)[0] === OVERLOAD_VALUE;
 }
 
-function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefined): RetryPolicy | undefined {
-  if (!(options?.idempotent ?? context.isSafeToRepeat)) return undefined;
+function retryPolicy(context: MethodContext, { options, hasKey }: CallFacts): RetryPolicy | undefined {
+  if (!hasKey && !(options?.idempotent ?? context.isSafeToRepeat)) return undefined;
   const { policy, hedging } = context;
   if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
   // With a hedging policy, only calls that are not hedged get here: the request does not fit in the retry buffers, or `retry` is false.

@@ -83,9 +83,17 @@ export function callError(
   failure: CallFailure,
   history: AttemptHistory | undefined,
   cutOff: Verdict['reachedServer'],
+  once?: { readonly key: string; readonly scope: string | undefined },
 ): GrpcCallError {
   const reached = history?.reached ?? 'no';
   const notRetriedBecause = failure.notRetriedBecause ?? failure.reason;
+  const reachedServer = maxReach(reached, cutOff);
+  const ask =
+    once !== undefined &&
+    reachedServer !== 'no' &&
+    (failure.reason !== 'server' || failure.code === StatusCode.UNAVAILABLE)
+      ? `client.outcome('${context.method.method}', error.onceKey, { scope: error.onceScope }) tells what became of it`
+      : undefined;
   return new GrpcCallError({
     code: failure.code,
     details: failure.details,
@@ -94,11 +102,13 @@ export function callError(
     path: context.method.path,
     peer: failure.peer,
     reason: failure.reason,
-    reachedServer: maxReach(reached, cutOff),
+    reachedServer,
     attempts: history?.records ?? [],
     notRetriedBecause,
-    remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause) ?? serverRemedy(failure, context.method.path),
+    remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause) ?? ask ?? serverRemedy(failure, context.method.path),
     retryAfterMs: failure.retryAfterMs,
+    onceKey: once?.key,
+    onceScope: once?.scope,
     cause: failure.cause ?? history?.lastStatus,
   });
 }

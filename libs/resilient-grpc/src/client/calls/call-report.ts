@@ -11,6 +11,7 @@ import type { OutgoingCall } from '../interceptors/call-hooks.js';
 import { AttemptHistory } from '../attempts/attempt-history.js';
 import { callError, isCancelled, withOrigin, type CallFailure } from '../attempts/call-failure.js';
 import { inCallerContext, type CallerContext } from '../caller/caller-context.js';
+import type { OnceAttempts } from '../once/once-attempts.js';
 import type { CallInput } from './prepare-call.js';
 
 type EndOfCall = Pick<GrpcCallFailure, 'code' | 'details' | 'metadata' | 'peer'>;
@@ -25,6 +26,8 @@ export class CallReport {
   origin: CallerContext | undefined;
   /** The call as interceptors received it; `undefined` if their `onCall` was not called. */
   outgoing: OutgoingCall | undefined;
+  /** The attempts of a call with a key; `undefined` if it was sent without. */
+  once: Pick<OnceAttempts, 'key' | 'scope'> | undefined;
   private startedAt = 0;
   private records: AttemptHistory | undefined;
 
@@ -81,7 +84,7 @@ export class CallReport {
     const { options } = this.input.given;
     const ageMs = this.context.client.clock.now() - this.startedAt;
     const explained = withOrigin(failure, this.context, options?.timeoutMs, ageMs);
-    return callError(this.context, explained, this.records, cutOff);
+    return callError(this.context, explained, this.records, cutOff, this.once);
   }
 
   failed(failure: CallFailure, now: number): void {

@@ -22,6 +22,7 @@ import { Hedges } from '../attempts/hedges.js';
 import { RunningAttempt, unsentEnd } from '../attempts/running-attempt.js';
 import { lostConnection, noMessage, verdictOf, type CallFacts } from '../attempts/attempt-history.js';
 import { prepareAttempt, type PendingMetadata } from '../interceptors/call-hooks.js';
+import { OnceAttempts, type AttemptJudgment } from '../once/once-attempts.js';
 import type { RequestPump } from '../requests/request-pump.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { CallGate, type Admitted } from './call-gate.js';
@@ -74,7 +75,11 @@ export class CallRunner implements Admitted {
   /** Start of that attempt, in monotonic milliseconds. */
   startedAt = 0;
   /** True if another attempt may follow even if the server has received this one. */
-  private readonly mayRepeat: boolean;
+  private mayRepeat: boolean;
+  /** True if the attempts of a hedged call continue without further hedges, and then one at a time, because a server has refused one. */
+  private goesOnAlone = false;
+  /** The attempts of a call with a key; `undefined` if the call has none, or its servers are without the feature. */
+  private once: OnceAttempts | undefined;
   private gate: CallGate | undefined;
   /** The attempt that decides the call: the only one, or the one that won. */
   current: RunningAttempt | undefined;
@@ -103,7 +108,11 @@ export class CallRunner implements Admitted {
     private readonly report: CallReport,
     readonly call: RunnerCall,
   ) {
-    this.mayRepeat = options?.retry !== false && (options?.idempotent ?? context.isSafeToRepeat);
+    const { onceKey: key } = prepared;
+    if (key !== undefined && context.once?.takesKeys(options?.onceKey !== undefined) === true)
+      this.once = report.once = new OnceAttempts(context.once, key, prepared.deadline, context.client);
+    const isSafe = this.once !== undefined || (options?.idempotent ?? context.isSafeToRepeat);
+    this.mayRepeat = options?.retry !== false && isSafe;
   }
 
   // ── waiting ──
@@ -168,8 +177,9 @@ export class CallRunner implements Admitted {
       if (!call.isOpen()) return;
       if (this.mayRepeat && this.bufferedBytes === 0 && call.requests === undefined) this.bufferRequest();
       const { hedging } = this.context;
-      if (hedging !== undefined && this.mayRepeat && this.bufferedBytes !== NOT_BUFFERED)
-        this.hedges = this.hedge(hedging);
+      // An attempt that asks for the scope is not hedged, because the next one is sent at once.
+      const mayHedge = this.mayRepeat && this.bufferedBytes !== NOT_BUFFERED && this.once?.namesStore !== false;
+      if (hedging !== undefined && mayHedge) this.hedges = this.hedge(hedging);
     }
     const { hedges } = this;
     if (hedges === undefined) {
@@ -243,16 +253,17 @@ export class CallRunner implements Admitted {
   }
 
   private start(run: RunningAttempt, metadata: Metadata): void {
-    const { context, prepared, options, call } = this;
+    const { context, prepared, options, call, once } = this;
     const { deadline, interceptors, payload } = prepared;
     const streamIdleTimeoutMs = options?.streamIdleTimeoutMs;
     let attempt: Attempt;
     this.isStarting = interceptors !== undefined;
     try {
       const request: AttemptRequest = {
-        method: context.method,
+        method: once === undefined ? context.method : once.method,
         deadline,
         metadata: run.number === 1 ? metadata : this.metadataOf(run, metadata),
+        fields: once?.fields,
         options,
         interceptors,
         number: run.number,
@@ -356,7 +367,9 @@ export class CallRunner implements Admitted {
   failed(end: AttemptEnd): void {
     const { report, context, hedges, call } = this;
     const { transport, clock } = context.client;
-    const verdict = end.code === StatusCode.OK ? noMessage(end) : verdictOf(end);
+    const classified = end.code === StatusCode.OK ? noMessage(end) : verdictOf(end);
+    const judged = this.once?.judge(end, classified);
+    const verdict = judged?.verdict ?? classified;
     this.current = undefined;
     call.attemptFailed();
     if (isAnswered(end, verdict)) transport.answered(undefined, context.method.path);
@@ -364,12 +377,21 @@ export class CallRunner implements Admitted {
     const wasSent = end.unsentBecause === undefined;
     this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
     this.gate?.reportReleased(wasSent ? 'failed' : 'cancelled');
+    const byKey = judged && this.once?.follow(end, judged);
+    if (judged?.decision === 'plain') {
+      this.once = report.once = undefined;
+      this.mayRepeat &&= this.options?.idempotent ?? context.isSafeToRepeat;
+    }
+    if (byKey?.retry === true) this.hedges = undefined;
     const { decision, retryAfterMs } =
-      hedges === undefined
-        ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
-        : report.history.judgeHedged(end, verdict, hedges);
+      byKey !== undefined
+        ? report.history.decided(end, verdict, byKey, hedges?.cutOthersOff)
+        : hedges === undefined
+          ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
+          : report.history.judgeHedged(end, verdict, hedges);
     if (decision.retry) {
-      this.noteTried(end.peer);
+      // The next attempt names the store of this endpoint.
+      if (judged?.decision !== 'rescope') this.noteTried(end.peer);
       report.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     }
     if (decision.retry && decision.kind === 'wait') {
@@ -383,7 +405,7 @@ export class CallRunner implements Admitted {
     const failure: CallFailure = {
       code: verdict.code,
       details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
-      reason: failureReason(verdict),
+      reason: judged?.isInDoubt === true ? 'in-doubt' : failureReason(verdict),
       remedy: failureRemedy(verdict, transport.doctorCommand) ?? end.remedy,
       // Absent for a failure that is retried, because a later result replaces it. A failed attempt never has the reason 'success'.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
@@ -402,6 +424,8 @@ export class CallRunner implements Admitted {
     // Calls that were lost with a connection are resent at a limited rate, because there may be hundreds of them.
     this.ownGate.rateLimited = lostConnection(end, verdict) !== undefined;
     this.replaced = failure;
+    // A wait for another process does not count as an attempt.
+    if (byKey !== undefined) this.number -= 1;
     this.ownGate.holdForBackoff(decision.delayMs);
   }
 
@@ -421,6 +445,7 @@ export class CallRunner implements Admitted {
       requestReplayable: replayable,
       delivered: end.headersReceived && (this.context.method.responseStream || options?.onHeaders !== undefined),
       inRetryChain: prepared.binding?.inRetryChain ?? false,
+      hasKey: this.once !== undefined,
       isPartOfStream: call.isPartOfStream,
     };
   }
@@ -441,13 +466,20 @@ export class CallRunner implements Admitted {
   private hedgeEnded(hedges: Hedges, run: RunningAttempt, end: AttemptEnd): void {
     const { rivals, call } = this;
     const { clock, registry } = this.context.client;
-    const verdict = verdictOf(end);
+    const classified = verdictOf(end);
+    const judged = this.once?.judge(end, classified);
+    const verdict = judged?.verdict ?? classified;
     hedges.measure(run.number, run.startedAt, verdict.kind === 'ok');
     if (verdict.kind === 'local' && rivals.size > 0) {
       // The attempt could not be sent. The attempts in flight continue.
       hedges.refuse('local');
       return;
     }
+    if (judged !== undefined && judged.decision !== 'by-policy' && judged.decision !== 'refused') {
+      this.hedgeDecidedByKey(hedges, run, end, judged);
+      return;
+    }
+    if (judged !== undefined) this.once?.note(end, judged);
     const decision = hedges.ended(run.number, end, verdict);
     if (decision.action === 'resend') {
       this.report.history.note(end, verdict);
@@ -455,6 +487,12 @@ export class CallRunner implements Admitted {
       if (rivals.size === 0) this.holdHedge();
       else this.beginHedge(hedges);
       this.schedule(hedges);
+      return;
+    }
+    if (decision.action === 'fail' && this.goesOnAlone && rivals.size === 0) {
+      this.decide(run);
+      this.hedges = undefined;
+      call.onEnd(end);
       return;
     }
     if (decision.action === 'win' || decision.action === 'fail') {
@@ -470,6 +508,22 @@ export class CallRunner implements Admitted {
     if (!call.isOpen()) return;
     this.act(hedges, decision);
     this.failBackoff(registry.drainUntil);
+  }
+
+  private hedgeDecidedByKey(hedges: Hedges, run: RunningAttempt, end: AttemptEnd, judged: AttemptJudgment): void {
+    const isEnd = judged.decision === 'final' || judged.decision === 'in-doubt';
+    if (!isEnd && this.rivals.size > 0) {
+      // The attempts in flight continue: one of them may run the handler, so that none may be sent to another store beside it.
+      this.once?.note(end, { ...judged, decision: 'by-policy' });
+      hedges.refuse('local');
+      this.goesOnAlone = true;
+      return;
+    }
+    // Without the others, the call goes on one attempt at a time.
+    hedges.cutOthersOff = this.isSent;
+    this.decide(run);
+    if (!isEnd) this.hedges = undefined;
+    this.call.onEnd(end);
   }
 
   private act(hedges: Hedges, { action, because }: HedgeDecision): void {
@@ -552,6 +606,7 @@ export class CallRunner implements Admitted {
   /** Makes `run` the attempt that decides the call, and cancels the others. */
   private decide(run: RunningAttempt): void {
     this.hedges?.stop();
+    if (this.once !== undefined) for (const rival of this.rivals) if (rival.isSent) this.once.noteOthers();
     this.current = run;
     this.number = run.number;
     this.startedAt = run.startedAt;

@@ -2,6 +2,7 @@ import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import { InterceptedMessage } from '../../call/intercepted-message.js';
 import type { StreamScope } from '../../call/stream-source.js';
 import { NO_METADATA } from '../../channel/wire/call-metadata.js';
+import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import { serializationFailure } from '../../errors/error-message.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
@@ -36,6 +37,8 @@ export interface PreparedCall {
   /** Size of `payload` in bytes; 0 if it is absent or not serialized yet. */
   readonly bytes: number;
   readonly binding: InboundBinding | undefined;
+  /** `undefined` if the call has none. */
+  readonly onceKey: string | undefined;
   /** The call in the form that the client's interceptors and metadata function receive; `undefined` if the client has neither. */
   readonly outgoing: OutgoingCall | undefined;
 }
@@ -50,6 +53,7 @@ export const UNPREPARED: PreparedCall = {
   payload: undefined,
   bytes: 0,
   binding: undefined,
+  onceKey: undefined,
   outgoing: undefined,
 };
 
@@ -93,6 +97,11 @@ export function prepareCall(
   // By default, a call of a resumed stream waits for the end of an outage, because failing and resuming again would take longer.
   const waitsToResume = scope !== undefined && scope.resumes > 0 ? true : undefined;
   const waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume;
+  const onceKey =
+    context.once === undefined && options?.onceKey === undefined
+      ? undefined
+      : onceKeyOf(context, request, options?.onceKey, metadata);
+
   const outgoing = context.attemptInterceptors === undefined ? undefined : outgoingCall(context, metadata, binding);
   let payload: unknown;
   let bytes = 0;
@@ -108,7 +117,7 @@ export function prepareCall(
       payload = new InterceptedMessage(request);
     }
   }
-  return { startedAt, deadline, metadata, waitForReady, interceptors, payload, bytes, binding, outgoing };
+  return { startedAt, deadline, metadata, waitForReady, interceptors, payload, bytes, binding, onceKey, outgoing };
 }
 
 function admissionFailure(
@@ -133,6 +142,20 @@ function admissionFailure(
     return { code: StatusCode.DEADLINE_EXCEEDED, reason: 'deadline', details };
   }
   return undefined;
+}
+
+/** @throws GrpcConfigurationError for a key that cannot be sent */
+function onceKeyOf(
+  { once, client, method, policy }: MethodContext,
+  request: unknown,
+  given: string | undefined,
+  metadata: Metadata,
+): string | undefined {
+  if (once !== undefined) return once.keyOf(request, given, metadata);
+  // On grpc-js's transport, calls are not repeated.
+  if (policy.once !== undefined) return undefined;
+  const path = `${client.name}${method.path}: options.onceKey`;
+  throw new GrpcConfigurationError([{ path, message: `requires methods: { ${method.method}: { once: true } }` }]);
 }
 
 function outgoingCall(context: MethodContext, shared: Metadata, binding: InboundBinding | undefined): OutgoingCall {

@@ -280,6 +280,15 @@ export interface MethodOptions {
       }
     | undefined;
   /**
+   * Gives each call a key, with which it has one effect however often it is sent, if its server has an `@Once()` handler: a lost call is sent
+   * again, and gets the answer of the first. With `true`, each call has a random key; a function returns that of a request, 1 to 255
+   * characters from `!` to `~`, and then further calls with the same key get the answer, too. Calls of servers without the feature, which the
+   * first call finds out, are as without the option. `retry` then says how often and after which codes, and no longer makes the method safe
+   * to repeat. Has no effect on streams, and none on `transport: 'grpc-js'`. See docs/guides/writes.md.
+   * @defaultValue false
+   */
+  readonly once?: boolean | ((request: never) => string) | undefined;
+  /**
    * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this number of milliseconds
    * (more than 0), or within this percentile (at least 5 ms) of the latency of recent first attempts. With a percentile, slow attempts are
    * hedged only after enough attempts have been measured: 50 for 'p90', 100 for 'p95', 500 for 'p99'. The option replaces the

@@ -15,6 +15,7 @@ import {
   UNKNOWN_OPTION,
   type Schema,
 } from '../../policy/options/option-schemas.js';
+import { isOnceKey } from '../../policy/once/once-fields.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
 
@@ -40,6 +41,7 @@ const METHOD_OPTIONS = {
   circuitBreaker: { schema: orFalse(circuitBreakerSchema) },
   // Not inherited, because the client's option of the same name is a separate limit.
   maxConcurrentCalls: { schema: maxConcurrentCalls },
+  once: { schema: v.union([flag, v.function()]) },
   retry: { schema: retryOptionsSchema },
   hedge: { schema: orFalse(v.union([v.picklist(['p90', 'p95', 'p99']), positiveMilliseconds])) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
@@ -67,6 +69,7 @@ const CALL_OPTIONS: Readonly<Record<keyof GrpcCallOptions, Check>> = {
   waitForReady: BOOLEAN,
   metadata: UNCHECKED,
   signal: ['an AbortSignal', (value) => hasMethod(value, 'addEventListener')],
+  onceKey: ['a key of 1 to 255 characters from ! to ~', isOnceKey],
   retry: FALSE,
   propagate: FALSE,
   onHeaders: FUNCTION,

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import type { Propagation } from '../../call/inbound-call.js';
 import { RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
+import { ONCE_ASK, ONCE_BEFORE, ONCE_KEY, ONCE_SCOPE } from '../../policy/once/once-fields.js';
 import type { PropagationOptions } from './client-options.js';
 import { describeValue } from '../../policy/options/describe-value.js';
 import { flag, object, rule } from '../../policy/options/option-schemas.js';
@@ -9,6 +10,7 @@ import { flag, object, rule } from '../../policy/options/option-schemas.js';
 const RESERVED_KEYS = new Set([
   ...['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'te', 'trailer', 'transfer-encoding'],
   ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', RETRY_CHAIN_KEY],
+  ...[ONCE_KEY, ONCE_SCOPE, ONCE_BEFORE, ONCE_ASK],
 ]);
 
 export const propagationSchema = object({

@@ -34,7 +34,9 @@ export type ResolvedMethodOptions = {
 };
 
 /** Policy of one method. If `onDrain` is `undefined`, a call of a resumable stream uses 'complete', and any other call uses 'finish'. */
-export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent' | 'retry' | 'hedge'> {
+export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent' | 'retry' | 'hedge' | 'once'> {
+  /** How calls get their keys; `undefined` if they have none. */
+  readonly once?: Exclude<MethodOptions['once'], boolean> | true | undefined;
   /** Percentile that the hedging delay follows. */
   readonly hedgingDelay: HedgingPercentile | undefined;
   /** Where `timeoutMs` is set: 'methods["Get"]', 'the client or its defaults', or 'the service config'. */
@@ -45,9 +47,9 @@ export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idemp
    * retryPolicy' (or hedgingPolicy). The empty string if the method is not safe to repeat.
    */
   readonly safeBecause: string;
-  /** Present if and only if the method is safe to repeat and not hedged. */
+  /** Present if and only if the method is safe to repeat, or has keys, and is not hedged. */
   readonly retry: RetryPolicy | undefined;
-  /** Replaces retries; present only if the method is safe to repeat. */
+  /** Replaces retries; present only if the method is safe to repeat, or has keys. */
   readonly hedging?: HedgingPolicy | undefined;
   readonly maxRequestMessageBytes: number | undefined;
   readonly maxResponseMessageBytes: number | undefined;
@@ -78,13 +80,15 @@ export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
 
 export function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): ResolvedMethodPolicy {
   const { options, from } = optionsByPattern(input.methods, method.service, method.method);
-  const { idempotent, retry: ownRetry, hedge, ...resolved } = resolveOptions(options, input.client);
+  const { idempotent, retry: ownRetry, hedge, once, ...resolved } = resolveOptions(options, input.client);
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
   // The client's `timeoutMs` does not apply to response streams.
   const timeoutMs = method.responseStream && options.timeoutMs === undefined ? undefined : resolved.timeoutMs;
+  const hasKeys = Boolean(once) && method.kind === 'unary';
   const policy = ownRetry === undefined ? policyName(method, config) : `methods[${JSON.stringify(from.retry)}].retry`;
-  const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, policy);
+  const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, hasKeys ? undefined : policy);
   const safe = safeBecause !== '';
+  const repeats = safe || hasKeys;
   const retry = ownRetry ?? config?.retry ?? DEFAULT_RETRY_POLICY;
   const configured = ownRetry === undefined ? config?.hedging : undefined;
   const hedging = canHedge(method) ? hedgingOf(configured, hedge, retry) : undefined;
@@ -94,11 +98,12 @@ export function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput
     timeoutFrom: timeoutSource(timeoutMs, from.timeoutMs, config?.timeoutMs),
     waitForReady: resolved.waitForReady ?? config?.waitForReady,
     hedgingDelay: typeof hedge === 'string' ? hedge : undefined,
+    once: hasKeys ? once || undefined : undefined,
     safeToRepeat: safe,
     safeBecause,
     // A hedged call is not also retried (gRFC A6).
-    retry: safe && hedging === undefined ? limited(retry, input) : undefined,
-    hedging: safe && hedging !== undefined ? limited(hedging, input) : undefined,
+    retry: repeats && hedging === undefined ? limited(retry, input) : undefined,
+    hedging: repeats && hedging !== undefined ? limited(hedging, input) : undefined,
     maxRequestMessageBytes: config?.maxRequestMessageBytes,
     maxResponseMessageBytes: config?.maxResponseMessageBytes,
   });

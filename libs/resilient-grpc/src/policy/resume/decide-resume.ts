@@ -53,6 +53,7 @@ const KINDS: Readonly<Record<string, ReasonKind>> = {
   server: 'by-code',
   http: 'by-code',
   overloaded: 'by-code',
+  'in-doubt': 'by-code',
   deadline: 'ended-by-caller',
   cancelled: 'ended-by-caller',
   'inbound-cancelled': 'ended-by-caller',

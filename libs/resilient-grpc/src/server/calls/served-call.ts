@@ -4,7 +4,7 @@ import { isThenable } from '../../call/iterator-source.js';
 import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/caller/caller-context.js';
 import { AbortError } from '../../errors/library-error.js';
-import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
+import { GrpcInboundCall, type GrpcServerCall } from '../../nest/inbound/grpc-inbound-call.js';
 import type { FifoEntry, ServiceTime } from '../../policy/overload/overload-queue.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
@@ -81,7 +81,7 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
   previous: ServedCall | undefined;
   next: ServedCall | undefined;
   private handlerEnded: (() => void) | undefined;
-  private inboundCall: GrpcInboundCall | undefined;
+  protected inboundCall: GrpcInboundCall | undefined;
   private stoppedBy: Error | undefined;
   /** Trailers that the handler has requested and can fill; `undefined` if it has requested none. */
   private handlerTrailers: Metadata | undefined;
@@ -127,13 +127,18 @@ export abstract class ServedCall implements FifoEntry<ServedCall> {
 
   /** The call in the form that handlers and outgoing calls use. */
   get inbound(): GrpcInboundCall {
-    this.inboundCall ??= new GrpcInboundCall(this.wire, this.host.clock, {
+    this.inboundCall ??= new GrpcInboundCall(this.inboundWire(), this.host.clock, {
       streaming: this.method.kind !== 'unary',
       startedAt: this.startedAt === 0 ? this.host.clock.now() : this.startedAt,
     });
     // If the call was already stopped, the new signal must be aborted.
     if (this.stoppedBy !== undefined) this.inboundCall.stop(this.stoppedBy);
     return this.inboundCall;
+  }
+
+  /** Returns what ends the signal of the handler. */
+  protected inboundWire(): GrpcServerCall {
+    return this.wire;
   }
 
   /**

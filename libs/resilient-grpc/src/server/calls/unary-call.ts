@@ -15,7 +15,7 @@ export class UnaryCall extends ServedCall {
   private subscribing = false;
   private hasValue = false;
   private value: unknown;
-  private responded = false;
+  protected responded = false;
   /** The running generator that provides the response; `undefined` if absent, closed, or ended. */
   private generator: IteratorSource<unknown> | undefined;
   /** True while the generator or promise that provides the response runs. A closed generator still runs until its next `yield`. */
@@ -208,7 +208,7 @@ export class UnaryCall extends ServedCall {
     if (ends) this.notifyDone();
   }
 
-  private answer(value: unknown): void {
+  protected answer(value: unknown): void {
     if (this.over) return;
     this.sent = 1;
     const trailers = this.okTrailers;

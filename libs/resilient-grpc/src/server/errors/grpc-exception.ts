@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Metadata } from '@grpc/grpc-js';
 import { RpcException } from '@nestjs/microservices';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/wire/call-metadata.js';
@@ -7,6 +8,7 @@ import { RETRY_INFO, STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/
 import { defineLibraryError } from '../../errors/library-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { problemMessage } from '../../policy/options/describe-value.js';
+import { ONCE_MARK } from '../../policy/once/once-fields.js';
 import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 import { wellFormed } from './status-text.js';
@@ -25,9 +27,21 @@ export interface GrpcExceptionOptions {
    * @defaultValue none
    */
   readonly retryAfterMs?: number | undefined;
+  /**
+   * True if an `@Once()` handler has had no effect and can run again: its key is released, and a client of this library repeats the call if its
+   * retry policy lists the code. Every other end of the handler, errors too, is kept. Sent as a trailer, which an exception filter must keep.
+   * @defaultValue false
+   */
+  readonly nothingDone?: boolean | undefined;
   /** Cause of the exception. Never sent. @defaultValue none */
   readonly cause?: unknown;
 }
+
+/**
+ * Mark of an exception of this process whose handler has done nothing. Not the one that callers get, because handlers forward the trailers of
+ * calls that they make.
+ */
+export const NOTHING_DONE = `nothing-done ${randomUUID()}`;
 
 /** Error from which grpc-js creates a status. */
 export interface GrpcExceptionError {
@@ -70,6 +84,7 @@ export class GrpcException extends RpcException {
     if (this.statusDetails.length > 0) {
       metadata.set(STATUS_DETAILS_KEY, statusDetailsBin(this.code, text, this.statusDetails));
     }
+    if (options.nothingDone === true) metadata.set(ONCE_MARK, NOTHING_DONE);
     Object.defineProperty(this, 'metadata', { value: metadata });
     if (options.cause !== undefined) Object.defineProperty(this, 'cause', { value: options.cause });
   }

@@ -2,6 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import { encodedBound, encodeFields, listSize } from '../../transport/hpack/hpack-encoder.js';
 import type { WriteBlock } from '../../transport/http2/frame-writer.js';
 import type { ServerStream } from '../../transport/http2/server-stream.js';
+import { ONCE_MARK } from '../../policy/once/once-fields.js';
 import { moment, systemClock } from '../../time/clock.js';
 import { wellFormed } from '../errors/status-text.js';
 import type { StatusLike } from '../calls/wire-call.js';
@@ -110,7 +111,9 @@ export function sendStatus(stream: ServerStream, hasHead: boolean, { code, detai
   const withText = [...start, encodeURI(text)];
   const left = max - listSize(withText);
   const own = without(given, REFUSED_KEYS);
-  const sendable = [own, without(own, ERROR_DETAILS), []].find((fields) => listSize(fields) <= left);
+  const sendable = [own, without(own, ERROR_DETAILS), only(own, ONCE_MARK), []].find(
+    (fields) => listSize(fields) <= left,
+  );
   if (sendable === undefined) sendFields(stream, [...start, shortened(text, max - listSize([...start, '']))], true);
   else sendFields(stream, [...withText, ...sendable], true);
   return sendable?.length === given.length;
@@ -146,6 +149,11 @@ function fieldsOf(metadata: Metadata | undefined): readonly string[] {
 
 function namesOf(fields: readonly string[]): ReadonlySet<string> {
   return new Set(fields.filter((_, i) => i % 2 === 0));
+}
+
+/** Returns the field `name`. */
+function only(fields: readonly string[], name: string): readonly string[] {
+  return fields.filter((_, i) => fields[i - (i % 2)] === name);
 }
 
 function without(fields: readonly string[], names: ReadonlySet<string>): readonly string[] {

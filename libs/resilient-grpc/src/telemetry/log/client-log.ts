@@ -252,6 +252,11 @@ export const CLIENT_LINES: EventTable<ClientLogEvent, LoggedTarget> = {
   },
   'untested-version': untestedVersionLine(),
   'unsent-field': unsentFieldLine('request'),
+  'once-unsupported': {
+    text: ({ path }) =>
+      `${path}: the server takes no keys, so a lost call is not sent again; put @Once() on its handler, and let proxies pass the path ` +
+      `${path}.once`,
+  },
 };
 
 function silenceOf({ silentMs, timeouts }: { readonly silentMs: number; readonly timeouts: number }): string {

@@ -138,7 +138,11 @@ export function fakeContexts(
     random,
   });
   // With an empty interceptor list instead of `undefined`, messages are not serialized, and the call itself enforces its deadline.
-  return (method) => ({ ...runtime.contextOf(method, plainPolicy(method)), interceptors: [] });
+  // Calls may have keys, but go to no server.
+  return (method) => {
+    const context = runtime.contextOf(method, plainPolicy(method));
+    return { ...context, policy: { ...context.policy, once: true }, once: undefined, interceptors: [] };
+  };
 }
 
 function alwaysReady(start: CallTransport['start']): CallTransport {

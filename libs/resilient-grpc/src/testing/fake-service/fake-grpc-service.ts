@@ -1,3 +1,4 @@
+import { isObservable, lastValueFrom } from 'rxjs';
 import { GrpcObservable } from '../../call/grpc-observable.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions, Resilient, ResilientMethod } from '../../client/resilient-types.js';
@@ -5,6 +6,7 @@ import { methodStub } from '../../client/service-stub.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
 import {
   type AnyHandler,
+  type FakeCall,
   type FakeCallRecord,
   type FakeCallRecords,
   type FakeHandlers,
@@ -23,7 +25,7 @@ export type FakeGrpcService<S> = Resilient<S> & {
 /**
  * Creates a fake service without a server or socket, to be injected in place of a stub. Each call runs its handler at most once, through
  * the same code as calls of a real client: calls are cold, and `for await` pulls messages. `timeoutMs`, `signal`, and unsubscribing end the
- * call and abort the signal of its handler. Client settings and call policies do not apply. A method without a handler fails with
+ * call and abort the signal of its handler. Calls with the same `onceKey` get the answer of the first. Client settings and call policies do not apply. A method without a handler fails with
  * UNIMPLEMENTED.
  * @throws Error if a method is named `calls`
  */
@@ -46,13 +48,26 @@ class FakeService {
     const { metadata, deadline } = request;
     const record = { method, request: undefined, metadata, options, outcome: 'open' as const };
     this.calls.push(record);
-    const handler = this.handlers[method] ?? unimplemented(method);
+    const own = this.handlers[method] ?? unimplemented(method);
+    const handler = options.onceKey === undefined ? own : this.onceFor(`${method} ${options.onceKey}`, own);
     return new HandlerAttempt(fakeMethod, listener, handler, { metadata, options, deadline }, record);
   });
+
+  /** Answers by method and key. */
+  private readonly answers = new Map<string, Promise<unknown>>();
 
   constructor(private readonly handlers: Readonly<Record<string, AnyHandler>>) {
     if ('calls' in handlers)
       throw new Error('fakeGrpcService: cannot fake a method named `calls`, which is the list of received calls');
+  }
+
+  /** Returns a handler that runs once: later calls with the same key get its answer. */
+  private onceFor(key: string, handler: AnyHandler): AnyHandler {
+    return (request, call) => {
+      const answer = this.answers.get(key) ?? answerOf(handler, request, call);
+      this.answers.set(key, answer);
+      return answer;
+    };
   }
 
   stub(): object {
@@ -100,6 +115,11 @@ function withOwnErrors(sink: StreamSink<unknown>): StreamSink<unknown> {
       sink.error(reported);
     },
   };
+}
+
+async function answerOf(handler: AnyHandler, request: unknown, call: FakeCall): Promise<unknown> {
+  const answer: unknown = await handler(request, call);
+  return isObservable(answer) ? lastValueFrom(answer) : answer;
 }
 
 function unimplemented(name: string): AnyHandler {

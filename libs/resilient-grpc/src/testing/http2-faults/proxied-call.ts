@@ -6,6 +6,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Readable, Writable } from 'node:stream';
+import { ONCE_SUFFIX } from '../../policy/once/once-fields.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { MessageReader } from '../../transport/grpc/message-reader.js';
 import { isNameOf } from '../scripted-server/service-methods.js';
@@ -15,7 +16,7 @@ export type Http2ErrorCode = keyof typeof HTTP2_ERROR_CODES | number;
 
 /**
  * The point at which a call is reset. 'request': before the call is forwarded, so that the upstream never receives it. 'headers': in place
- * of the upstream's response headers. `afterRequests`, `afterResponses`: after this many complete messages have passed; 0 means after the
+ * of the upstream's response headers, so that the answer of a unary call is lost. `afterRequests`, `afterResponses`: after this many complete messages have passed; 0 means after the
  * headers. 'trailers': after the last message, in place of the trailers.
  */
 type ResetPoint =
@@ -64,7 +65,9 @@ export interface CallRule {
 
 /** Returns the fault to apply to a call to `path`; `undefined` if no rule matches. Counts the call against the rule's `times`. */
 export function claimFault(rules: Set<CallRule>, path: string): CallFault | undefined {
-  const rule = [...rules].find(({ method }) => method === undefined || isNameOf(path, method));
+  // A write with a key has a path of its own; see docs/guides/writes.md.
+  const own = path.endsWith(ONCE_SUFFIX) ? path.slice(0, -ONCE_SUFFIX.length) : path;
+  const rule = [...rules].find(({ method }) => method === undefined || isNameOf(own, method));
   if (rule === undefined) return undefined;
   rule.times -= 1;
   if (rule.times <= 0) rules.delete(rule);

@@ -1,0 +1,45 @@
+import { Metadata } from '@grpc/grpc-js';
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../../../../test/unit-support/virtual-clock.js';
+import type { AttemptEnd } from '../../call/attempt.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import { SUCCESS, type Verdict } from '../../policy/evidence/classify.js';
+import type { ClientContext } from '../call-context.js';
+import { OnceAttempts } from './once-attempts.js';
+import { OnceMethod, OnceServers } from './once-method.js';
+
+const TTL = 1_000;
+
+/** The end of an attempt that named another store than `scope`, at `now` of that store. */
+function elsewhere(scope: string, now: number): AttemptEnd {
+  const metadata = new Metadata();
+  const trailers = { once: 'elsewhere', 'once-scope': scope, 'once-now': String(now), 'once-ttl': String(TTL) };
+  for (const [name, value] of Object.entries(trailers)) metadata.set(name, value);
+  return { metadata } as AttemptEnd;
+}
+
+const REFUSED: Verdict = { ...SUCCESS, kind: 'server', code: 9 };
+
+describe('OnceAttempts', () => {
+  it('names one last begin to all attempts at a store, whatever other calls learn of its clock', () => {
+    const clock = new VirtualClock();
+    const client = { clock, events: { wanted: false } } as unknown as ClientContext;
+    const servers = new OnceServers('/s.S/M', clock, client.events);
+    const attempts = new OnceAttempts(
+      new OnceMethod({ path: '/s.S/M' } as MethodDescriptor, true, servers),
+      'key',
+      Infinity,
+      client,
+    );
+    const sent = () => attempts.fields.slice(3);
+    const refuse = (end: AttemptEnd): void => attempts.note(end, attempts.judge(end, REFUSED));
+    expect(sent()).toEqual(['?']);
+    refuse(elsewhere('s1', 5_000));
+    expect(sent()).toEqual(['s1', 'once-before', '5500']);
+    clock.advance(100);
+    servers.learn(elsewhere('s1', 5_140).metadata);
+    expect(sent()).toEqual(['s1', 'once-before', '5500']);
+    refuse(elsewhere('s2', 7_100));
+    expect(sent()).toEqual(['s2', 'once-before', '7500']);
+  });
+});

@@ -1,0 +1,100 @@
+import { randomUUID } from 'node:crypto';
+import { systemClock } from '../../time/clock.js';
+import {
+  nextOnce,
+  type OnceEvent,
+  type OnceLimits,
+  type OnceRecord,
+  type OnceReply,
+} from '../../policy/once/next-once.js';
+import type { OnceIdentity, OnceStore } from './once-store.js';
+
+export interface MemoryOnceStoreOptions {
+  /** Maximum number of keys, 1 or more. Further writes are refused before they run. A key takes about 150 bytes. @defaultValue 1000000 */
+  readonly maxKeys?: number | undefined;
+  /**
+   * Maximum size of the kept answers in bytes, 0 or more. The oldest answers give way; their keys stay, in doubt for those who ask again.
+   * @defaultValue 67108864
+   */
+  readonly maxAnswerBytes?: number | undefined;
+}
+
+/** Interval between two searches for records that have expired, in milliseconds. */
+const SWEEP_MS = 1_000;
+
+/**
+ * Keeps keys in the memory of one server process. A repeated write that reaches this process has one effect; when the process ends, what ran is
+ * in doubt as without the feature. For several processes, use a store that they share.
+ */
+export class MemoryOnceStore implements OnceStore {
+  private readonly scope = randomUUID();
+  /** In the order of their last change, which is the order in which they expire. */
+  private readonly records = new Map<string, OnceRecord>();
+  /** Ids whose answers are kept, oldest first. */
+  private readonly answers = new Map<string, number>();
+  private answerBytes = 0;
+  private sweptAt = 0;
+  private readonly maxKeys: number;
+  private readonly maxAnswerBytes: number;
+
+  constructor({ maxKeys = 1_000_000, maxAnswerBytes = 64 * 1024 * 1024 }: MemoryOnceStoreOptions = {}) {
+    if (!(maxKeys >= 1 && maxAnswerBytes >= 0))
+      throw new RangeError('MemoryOnceStore: expected maxKeys of 1 or more, and maxAnswerBytes of 0 or more');
+    this.maxKeys = maxKeys;
+    this.maxAnswerBytes = maxAnswerBytes;
+  }
+
+  identify(): OnceIdentity {
+    return { scope: this.scope, now: systemClock.epoch() };
+  }
+
+  /** @throws RangeError if the store is full, and `event` would add a key */
+  apply(id: string, event: OnceEvent, { ttlMs }: OnceLimits): OnceReply {
+    const now = systemClock.epoch();
+    this.sweep(now);
+    const before = this.records.get(id);
+    // A process that is frozen freezes its store, too, so that no lease ends.
+    const { record, reply } = nextOnce(before, event, {
+      now,
+      leaseMs: Infinity,
+      ttlMs,
+      scope: this.scope,
+      commits: false,
+    });
+    if (record === before) return reply;
+    if (before === undefined && this.records.size >= this.maxKeys)
+      throw new RangeError(`the memory store has ${String(this.maxKeys)} keys; raise maxKeys, or shorten ttlMs`);
+    this.forgetAnswer(id);
+    this.records.delete(id);
+    if (record !== undefined) this.records.set(id, record);
+    if (record?.kind === 'done' && record.end !== undefined) this.keepAnswer(id, record.end.length);
+    return reply;
+  }
+
+  private keepAnswer(id: string, bytes: number): void {
+    this.answers.set(id, bytes);
+    this.answerBytes += bytes;
+    for (const oldest of this.answers.keys()) {
+      if (this.answerBytes <= this.maxAnswerBytes) return;
+      const record = this.records.get(oldest);
+      if (record?.kind === 'done') this.records.set(oldest, { ...record, end: undefined });
+      this.forgetAnswer(oldest);
+    }
+  }
+
+  private forgetAnswer(id: string): void {
+    this.answerBytes -= this.answers.get(id) ?? 0;
+    this.answers.delete(id);
+  }
+
+  private sweep(now: number): void {
+    if (now - this.sweptAt < SWEEP_MS) return;
+    this.sweptAt = now;
+    for (const [id, { expiresAt, kind }] of this.records) {
+      if (now < expiresAt) return;
+      if (kind === 'running') continue;
+      this.records.delete(id);
+      this.forgetAnswer(id);
+    }
+  }
+}

@@ -246,9 +246,8 @@ it.each(Object.entries(POLICIES))(
   async (_name, policy) => {
     const plain = await churn(connectPlainCaller, policy);
     const ours = await churn(connectOurCaller, policy);
-    expect(plain.seen).toBe(CHANGES * ADDRESSES);
-    // Of the first addresses, our pick_first keeps one once it is connected, which it is before the first calls.
-    expect(ours.seen).toBeGreaterThan((CHANGES - 1) * ADDRESSES);
+    // Of the first addresses, pick_first keeps one once it is connected: ours before the first calls, and grpc-js's on a slow machine.
+    for (const { seen } of [plain, ours]) expect(seen).toBeGreaterThan((CHANGES - 1) * ADDRESSES);
     expect(ours.subchannels).toBeLessThanOrEqual(plusTenPercent(plain.subchannels));
     expect(ours.transports).toBeLessThanOrEqual(plusTenPercent(plain.transports));
     expect(ours.sockets).toBeLessThanOrEqual(plusTenPercent(plain.sockets));

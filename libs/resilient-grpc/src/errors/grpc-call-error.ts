@@ -183,8 +183,11 @@ export class GrpcCallError extends Error {
     this.attempts = failure.attempts;
     this.notRetriedBecause = failure.notRetriedBecause;
     Object.defineProperty(this, 'metadata', { value: failure.metadata, enumerable: false });
-    Object.defineProperty(this, 'onceKey', { value: failure.onceKey, enumerable: false });
-    Object.defineProperty(this, 'onceScope', { value: failure.onceScope, enumerable: false });
+    // Most calls have no key.
+    if (failure.onceKey !== undefined) {
+      Object.defineProperty(this, 'onceKey', { value: failure.onceKey, enumerable: false });
+      Object.defineProperty(this, 'onceScope', { value: failure.onceScope, enumerable: false });
+    }
     this.retryAfterMs = failure.retryAfterMs ?? retryDelayOf(failure.metadata);
   }
 

@@ -1,8 +1,8 @@
 // npm run promises [-- --full --only a,b --seed N --strict]: runs every scenario whose programs are installed, then every test that
 // records a timing, one at a time. Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy
-// machine is 'not judged'. `npm run promises -- attacks` runs attacks/run.ts instead, and `-- versus` runs versus/run.ts. The exit code is 1
-// if a promise is broken, if a test file has no result, or if the run is interrupted; with
-// --strict, also if a bound was not judged.
+// machine is 'not judged'. `npm run promises -- attacks` runs attacks/run.ts instead, `-- versus` runs versus/run.ts, and `-- writes` runs
+// writes/run.ts. The exit code is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with --strict, also if
+// a bound was not judged.
 import 'reflect-metadata';
 import { seededRandom } from '../unit-support/seeded-random.mjs';
 import { allScenarios } from '../scenarios/support/scenarios.js';
@@ -17,6 +17,7 @@ import { runWatched, problemsOf, type JudgedRun } from './watched-run.js';
 // Each ends the process.
 if (process.argv[2] === 'attacks') await import('./attacks/run.js');
 if (process.argv[2] === 'versus') await import('./versus/run.js');
+if (process.argv[2] === 'writes') await import('./writes/run.js');
 
 const USAGE = 'Usage: npm run promises [-- --full --only scenario,test/file --seed N --strict]';
 

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
 import { Daemon, dataFolder, UNPRIVILEGED } from './daemon.js';
 import { POSTGRES_BIN } from './programs.js';
@@ -38,9 +39,10 @@ export class Postgres {
     return new Postgres(daemon, connection);
   }
 
-  /** Ends all connections and transactions as a crash does, and starts again. */
-  async restart(): Promise<void> {
+  /** Ends all connections and transactions as a crash does, and starts again after `downMs`. */
+  async restart(downMs = 0): Promise<void> {
     await this.daemon.end('SIGQUIT');
+    await pause(downMs);
     await this.daemon.start();
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { createClient } from 'redis';
 import { Daemon, dataFolder } from './daemon.js';
 import { freePort } from './free-port.mjs';
@@ -46,9 +47,10 @@ export class Redis {
     await this.daemon.end('SIGKILL');
   }
 
-  /** Kills the server, and starts it again. */
-  async restart(): Promise<void> {
+  /** Kills the server, and starts it again after `downMs`. */
+  async restart(downMs = 0): Promise<void> {
     await this.kill();
+    await pause(downMs);
     await this.daemon.start();
   }
 

@@ -1,11 +1,12 @@
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { PostgresOnceStore } from 'nestjs-resilient-grpc/server';
-import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { expect, it, onTestFinished } from 'vitest';
 import { Postgres } from '../../support/postgres.js';
 import { skipWithout } from '../../support/programs.js';
 import { writerTo } from '../support.js';
+import { startOrders } from './start-orders.js';
 import { poolTo } from './support.js';
 
 const SERVERS = 3;
@@ -25,13 +26,7 @@ it(
     await pool.query(`${PostgresOnceStore.schema()}
       CREATE TABLE orders (sequence bigserial PRIMARY KEY, item text NOT NULL);`);
     const servers = await Promise.all(
-      Array.from({ length: SERVERS }, () =>
-        ChildServer.start({
-          script: new URL('./orders-process.mjs', import.meta.url),
-          args: (port) => [JSON.stringify({ connection: database.connection, port })],
-          readyTimeoutMs: 60_000,
-        }),
-      ),
+      Array.from({ length: SERVERS }, () => startOrders((port) => ({ port, postgres: database.connection }))),
     );
     for (const server of servers) onTestFinished(() => server.close());
     const { client, orders } = await writerTo(

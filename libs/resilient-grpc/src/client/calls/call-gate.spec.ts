@@ -137,6 +137,20 @@ describe('permits of a call', () => {
     expect(reported).toEqual(['cancelled', 'failed', 'cancelled']);
   });
 
+  it('reports a released call to the channel as answered if the application chose its status, and as failed otherwise', () => {
+    const { clock, transport, begin } = setUp();
+    const reported: unknown[] = [];
+    transport.releasedCallEnded = (result?: unknown) => reported.push(result);
+    for (const end of [ENDS['not found'], ENDS.busy]) {
+      transport.disconnect();
+      begin();
+      transport.release();
+      clock.advance(20);
+      transport.attempts.at(-1)!.end(end);
+    }
+    expect(reported).toEqual([20, 'failed']);
+  });
+
   it('releases the permit of a call as not sent if no connection was available', () => {
     const { clock, transport, limit, begin } = setUp();
     begin();

@@ -1,7 +1,9 @@
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { ReleasedCallResult, Waiter, WaitRefusal } from '../../call/call-transport.js';
-import type { PermitOutcome } from '../../policy/concurrency/adaptive-limit.js';
+import { measuredOutcome } from '../../policy/balancing/least-request.js';
+import { permitOutcome, type PermitOutcome } from '../../policy/concurrency/adaptive-limit.js';
 import type { PermitQueue, PermitWaiter } from '../../policy/concurrency/permit-queue.js';
+import type { Verdict } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Timer } from '../../time/clock.js';
 import type { MethodContext } from '../call-context.js';
@@ -241,6 +243,17 @@ export class CallGate implements Waiter, PermitWaiter {
     if (outcome === 'not-sent') return;
     this.outcome = outcome;
     this.latencyMs = latencyMs;
+  }
+
+  /**
+   * Records the failure of the attempt that decides the call. `sent` is its verdict without what is known of a key; `undefined` if the attempt
+   * was not sent.
+   */
+  attemptFailed(verdict: Verdict, sent: Verdict | undefined, latencyMs: number): void {
+    this.attemptEnded(permitOutcome(verdict), latencyMs);
+    // A status that the application chose is an answer, which shows how fast the server is.
+    const isAnswer = sent !== undefined && measuredOutcome(sent) === 'succeeded';
+    this.reportReleased(isAnswer ? latencyMs : sent === undefined ? 'cancelled' : 'failed');
   }
 
   /** Records that the call ends while an attempt is running, of which a part may have been sent. */

@@ -375,8 +375,7 @@ export class CallRunner implements Admitted {
     if (isAnswered(end, verdict)) transport.answered(undefined, context.method.path);
     const latencyMs = clock.now() - this.startedAt;
     const wasSent = end.unsentBecause === undefined;
-    this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
-    this.gate?.reportReleased(wasSent ? 'failed' : 'cancelled');
+    this.gate?.attemptFailed(verdict, wasSent ? classified : undefined, latencyMs);
     const byKey = judged && this.once?.follow(end, judged);
     if (judged?.decision === 'plain') {
       this.once = report.once = undefined;

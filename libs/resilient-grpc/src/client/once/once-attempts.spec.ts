@@ -20,18 +20,30 @@ function elsewhere(scope: string, now: number): AttemptEnd {
 
 const REFUSED: Verdict = { ...SUCCESS, kind: 'server', code: 9 };
 
+function setUp() {
+  const clock = new VirtualClock();
+  const client = { clock, events: { wanted: false } } as unknown as ClientContext;
+  const servers = new OnceServers('/s.S/M', clock, client.events);
+  const method = new OnceMethod({ path: '/s.S/M' } as MethodDescriptor, true, servers);
+  const attempts = new OnceAttempts(method, 'key', Infinity, client);
+  return { clock, servers, attempts, sent: () => attempts.fields.slice(3) };
+}
+
 describe('OnceAttempts', () => {
+  it('names the store at first that the servers have named by then, also if the call has waited for them', () => {
+    const { servers, attempts, sent } = setUp();
+    servers.learn(elsewhere('s1', 5_000).metadata);
+    expect(attempts.namesStore).toBe(true);
+    const waiting = setUp();
+    for (const scope of ['s1', 's2']) waiting.servers.learn(elsewhere(scope, 5_000).metadata);
+    expect(waiting.sent()[0]).toBe('s2');
+    // Not after the first attempt, which may run.
+    servers.learn(elsewhere('s2', 5_000).metadata);
+    expect(sent()[0]).toBe('s1');
+  });
+
   it('names one last begin to all attempts at a store, whatever other calls learn of its clock', () => {
-    const clock = new VirtualClock();
-    const client = { clock, events: { wanted: false } } as unknown as ClientContext;
-    const servers = new OnceServers('/s.S/M', clock, client.events);
-    const attempts = new OnceAttempts(
-      new OnceMethod({ path: '/s.S/M' } as MethodDescriptor, true, servers),
-      'key',
-      Infinity,
-      client,
-    );
-    const sent = () => attempts.fields.slice(3);
+    const { clock, servers, attempts, sent } = setUp();
     const refuse = (end: AttemptEnd): void => attempts.note(end, attempts.judge(end, REFUSED));
     expect(sent()).toEqual(['?']);
     refuse(elsewhere('s1', 5_000));

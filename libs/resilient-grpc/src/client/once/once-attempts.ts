@@ -45,7 +45,7 @@ export interface AttemptJudgment {
 
 /** The attempts of one call with a key. */
 export class OnceAttempts {
-  private progress: OnceProgress;
+  private progress: OnceProgress = { scope: undefined, mayHaveRun: false, rescopes: 0 };
   /** The last begin on the clock of the store that the attempts name. One value for all of them, so that if one came too late, all have. */
   private before: { readonly scope: string; readonly at: string } | undefined;
   /** Start of the first attempt, in monotonic milliseconds. */
@@ -59,9 +59,7 @@ export class OnceAttempts {
     /** Milliseconds since 1970, or `Infinity`. */
     private readonly deadline: number,
     private readonly client: ClientContext,
-  ) {
-    this.progress = { scope: once.servers.scope, mayHaveRun: false, rescopes: 0 };
-  }
+  ) {}
 
   /** The store that the latest attempt has named. */
   get scope(): string | undefined {
@@ -74,14 +72,21 @@ export class OnceAttempts {
 
   /** True if the next attempt may run a handler. */
   get namesStore(): boolean {
+    this.begin();
     return this.progress.scope !== undefined;
+  }
+
+  /** Begins the first attempt. It names the store that the servers have named by now: another one may have come while the call waited. */
+  private begin(): void {
+    if (this.beganAt !== undefined) return;
+    this.beganAt = this.client.clock.now();
+    this.progress = { ...this.progress, scope: this.once.servers.scope };
   }
 
   /** Names and values of the metadata of an attempt, in turn. */
   get fields(): readonly string[] {
-    const { key, progress } = this;
-    const { scope } = progress;
-    this.beganAt ??= this.client.clock.now();
+    this.begin();
+    const { key, scope } = this;
     if (scope === undefined) return [ONCE_KEY, key, ONCE_SCOPE, ASKS_SCOPE];
     return [ONCE_KEY, key, ONCE_SCOPE, scope, ONCE_BEFORE, this.beforeIn(scope)];
   }

@@ -2,9 +2,9 @@
 
 /**
  * Agents, each with its packages, the code that starts it before the application, and the code that sends all spans at the end. `invisible`: situation
- * of which the agent has no span with plain Nest. `accepted`: differences from plain Nest by situation, of clients on the library's transport.
+ * of which the agent has no span with plain Nest.
  *
- * @type {Readonly<Record<string, { readonly label: string; readonly packages: Readonly<Record<string, string>>; readonly start: string; readonly flush: string; readonly invisible?: string; readonly accepted?: Readonly<Record<string, readonly string[]>> }>>}
+ * @type {Readonly<Record<string, { readonly label: string; readonly packages: Readonly<Record<string, string>>; readonly start: string; readonly flush: string; readonly invisible?: string }>>}
  */
 export const AGENTS = {
   opentelemetry: {
@@ -33,12 +33,6 @@ export const AGENTS = {
     flush: "await require('elastic-apm-node').flush();",
     // It traces HTTP/2 requests, and no request is sent.
     invisible: 'Unreachable',
-    // node:http2 ends the requests of a cancelled stream before it resets the stream, as if they were complete, so that the handler responds.
-    accepted: {
-      ClientStreamCancel: [
-        "server span 'POST unknown route' of the service: status 'success/unknown' instead of 'HTTP 2xx/success'",
-      ],
-    },
   },
   sentry: {
     label: '@sentry/node 10',

@@ -1,8 +1,8 @@
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { PostgresOnceStore } from 'nestjs-resilient-grpc/server';
-import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { waitFor, type ChildServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, type TestContext } from 'vitest';
 import { Postgres } from '../../support/postgres.js';
 import { skipWithout } from '../../support/programs.js';
 import { writerTo } from '../support.js';
@@ -15,22 +15,39 @@ const KINDS = ['kill', 'freeze', 'crash of the database', 'kill'] as const;
 /** Orders that are on their way in each fault. */
 const ORDERS = 40;
 
+/** Starts a database, and three servers that write there. */
+async function startThree(skip: TestContext['skip']) {
+  skip(...skipWithout('PostgreSQL'));
+  const database = await Postgres.start();
+  onTestFinished(() => database.close());
+  const pool = poolTo(database.connection);
+  await pool.query(`${PostgresOnceStore.schema()}
+    CREATE TABLE orders (sequence bigserial PRIMARY KEY, item text NOT NULL);`);
+  const start = () => startOrders((port) => ({ port, postgres: database.connection }));
+  const servers = await Promise.all(Array.from({ length: SERVERS }, start));
+  for (const server of servers) onTestFinished(() => server.close());
+  return { database, pool, servers };
+}
+
+const urlOf = (servers: readonly ChildServer[]) => `ipv4:${servers.map(({ url }) => url).join(',')}`;
+
+it('runs 100 equal calls at once as one, on three servers with 10 connections each', async ({ skip }) => {
+  const { pool, servers } = await startThree(skip);
+  const { orders } = await writerTo(urlOf(servers), { once: true }, { loadBalancing: 'round_robin' });
+  const create = () => firstValueFrom(orders.create({ requestId: '', item: 'tea', quantity: 1 }, { onceKey: 'tea' }));
+  const answers = await Promise.all(Array.from({ length: 100 }, create));
+  const { rows } = await pool.query<{ item: string; sequence: string }>('SELECT item, sequence FROM orders');
+  expect(rows).toHaveLength(1);
+  for (const answer of answers) expect(answer).toMatchObject({ item: 'tea', quantity: 1, sequence: rows[0]?.sequence });
+});
+
 it(
   'inserts each order once, although its three servers are killed and frozen, and its database crashes, and returns its own answer',
   { timeout: 240_000 },
   async ({ skip }) => {
-    skip(...skipWithout('PostgreSQL'));
-    const database = await Postgres.start();
-    onTestFinished(() => database.close());
-    const pool = poolTo(database.connection);
-    await pool.query(`${PostgresOnceStore.schema()}
-      CREATE TABLE orders (sequence bigserial PRIMARY KEY, item text NOT NULL);`);
-    const servers = await Promise.all(
-      Array.from({ length: SERVERS }, () => startOrders((port) => ({ port, postgres: database.connection }))),
-    );
-    for (const server of servers) onTestFinished(() => server.close());
+    const { database, pool, servers } = await startThree(skip);
     const { client, orders } = await writerTo(
-      `ipv4:${servers.map(({ url }) => url).join(',')}`,
+      urlOf(servers),
       { once: true, timeoutMs: 60_000 },
       // A hundred calls that wait until the leases of killed processes end, where production has one.
       { loadBalancing: 'round_robin', serviceConfig: { retryThrottling: { maxTokens: 1_000, tokenRatio: 1 } } },

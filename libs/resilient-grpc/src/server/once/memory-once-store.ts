@@ -64,8 +64,8 @@ export class MemoryOnceStore implements OnceStore {
     if (record === before) return reply;
     if (before === undefined && this.records.size >= this.maxKeys)
       throw new RangeError(`the memory store has ${String(this.maxKeys)} keys; raise maxKeys, or shorten ttlMs`);
-    this.forgetAnswer(id);
-    this.records.delete(id);
+    if (before?.kind === 'done') this.forgetAnswer(id);
+    if (before !== undefined) this.records.delete(id);
     if (record !== undefined) this.records.set(id, record);
     if (record?.kind === 'done' && record.end !== undefined) this.keepAnswer(id, record.end.length);
     return reply;

@@ -14,6 +14,7 @@ import { decodeEnd, KeptMessage, type KeptEnd } from './kept-end.js';
 import type { OnceRequest } from './once-request.js';
 import { marked, type OnceServer } from './once-server.js';
 import type { OnceRun } from './once-run.js';
+import type { Awaitable } from './once-store.js';
 
 /** Pause before a key that runs in another process is asked for again, in milliseconds; up to half more at random. */
 const BUSY_PUSHBACK_MS = 250;
@@ -71,11 +72,17 @@ export class OnceCall extends UnaryCall {
   // ── before the handler ──
 
   /** Called after the guards. Returns true if the handler runs; otherwise, the call has its end, and the promise does not settle. */
-  async admit(): Promise<true> {
+  admit(): Awaitable<true> {
     const { once, request, method, wire } = this;
     const id = once.idOf(wire.metadata, method.path, request.key);
-    if (request.asks !== undefined) await this.ask(id, request.asks === 'close');
-    else if (await this.begin(id, once.hashOf(method.path, wire.request))) return true;
+    if (request.asks !== undefined) return this.ask(id, request.asks === 'close').then(() => this.turnedAway());
+    const hash = once.hashOf(method.path, request, wire.request);
+    const begins = once.runs.has(id) ? this.join(id, hash) : this.begin(id, hash);
+    if (isThenable(begins)) return begins.then((isBegun) => (isBegun ? true : this.turnedAway()));
+    return begins ? true : this.turnedAway();
+  }
+
+  private turnedAway(): Promise<true> {
     // The caller may be gone, and then nothing else ends the call.
     if (this.over) this.release();
     return new Promise(() => undefined);
@@ -95,7 +102,8 @@ export class OnceCall extends UnaryCall {
     this.answerFrom(reply.is === 'closed' && !isSure ? { is: 'unknown' } : reply);
   }
 
-  private async begin(id: string, hash: string): Promise<boolean> {
+  /** Waits for the end of another request's handler. Begins if it has ended without one that others get. */
+  private async join(id: string, hash: string): Promise<boolean> {
     const { once } = this;
     for (let joined = once.runs.get(id); joined !== undefined && !this.over; joined = once.runs.get(id)) {
       if (joined.hash !== hash) {
@@ -111,33 +119,53 @@ export class OnceCall extends UnaryCall {
       this.finish(outcome.end, outcome.mark);
       return false;
     }
-    if (this.over) return false;
+    return !this.over && this.begin(id, hash);
+  }
+
+  /** Returns true if the handler runs. Nothing waits if the store replies at once. */
+  private begin(id: string, hash: string): Awaitable<boolean> {
+    const { once } = this;
     const run = once.newRun(id, hash);
-    let reply: OnceReply;
+    let reply: Awaitable<OnceReply>;
     try {
-      reply = await once.begin(run, this.request);
+      reply = once.begin(run, this.request);
     } catch (error) {
-      once.beginFailed(run);
-      this.finish(storeFailure(error));
-      return false;
+      return this.beginFailed(run, error);
     }
+    if (!isThenable(reply)) return this.begun(run, reply);
+    return reply.then(
+      (one) => this.begun(run, one),
+      (error: unknown) => this.beginFailed(run, error),
+    );
+  }
+
+  private beginFailed(run: OnceRun, error: unknown): false {
+    this.once.beginFailed(run);
+    this.finish(storeFailure(error));
+    return false;
+  }
+
+  private begun(run: OnceRun, reply: OnceReply): Awaitable<boolean> {
+    const { once } = this;
     if (reply.is !== 'begin') {
       once.closeRun(run);
-      if (reply.is === 'mismatch') this.finish(mismatch(reply.hash, hash));
+      if (reply.is === 'mismatch') this.finish(mismatch(reply.hash, run.hash));
       else this.answerFrom(reply);
       return false;
     }
-    // The cast is needed because the caller may have gone meanwhile.
-    if (this.over as boolean) {
-      await once.record(run, undefined);
-      once.closeRun(run);
-      return false;
-    }
+    // The caller may have gone meanwhile.
+    if (this.over) return this.abandon(run);
     this.execution = run;
     run.isRunning = true;
     run.extend(this.deadline);
     if (this.inboundCall !== undefined) this.watchSignal();
     return true;
+  }
+
+  private async abandon(run: OnceRun): Promise<false> {
+    await this.once.record(run, undefined);
+    this.once.closeRun(run);
+    return false;
   }
 
   private answerFrom(reply: OnceReply): void {

@@ -5,7 +5,7 @@ import { ONCE_SUFFIX } from '../../policy/once/once-fields.js';
 import { errorOf, type AnswerCallback, type WireCall } from '../calls/wire-call.js';
 import { KeptMessage } from './kept-end.js';
 import { storeFailure } from './once-call.js';
-import { requestBytes, setOnceRequest } from './once-request.js';
+import { RequestBytes, setOnceRequest } from './once-request.js';
 import type { OnceServer } from './once-server.js';
 
 /**
@@ -19,13 +19,14 @@ export function addOncePath(server: Server, path: string, once: OnceServer): voi
     // Safe cast: the bytes of an end that was kept, or is about to be.
     message instanceof KeptMessage ? (message.bytes as Buffer) : entry.serialize(message);
   if (OWN_SERIALIZERS.has(entry.serialize)) OWN_SERIALIZERS.add(serialize);
+  const arrived = new RequestBytes();
   const deserialize = (bytes: Buffer): unknown => {
     const message = entry.deserialize(bytes);
-    if (typeof message === 'object' && message !== null) requestBytes.set(message, bytes);
+    if (typeof message === 'object' && message !== null) arrived.add(message, bytes);
     return message;
   };
   const serve = (call: WireCall, callback: AnswerCallback): void => {
-    const request = once.read(call.metadata);
+    const request = once.read(call.metadata, arrived.take(call.request));
     if ('code' in request) {
       callback(errorOf(request));
       return;

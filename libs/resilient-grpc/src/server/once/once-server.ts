@@ -1,5 +1,5 @@
 import { hash as digest, randomUUID } from 'node:crypto';
-import { Metadata } from '@grpc/grpc-js';
+import { Metadata, type MetadataValue } from '@grpc/grpc-js';
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { messageTypeOf, type MessageType } from '../../messages/message-type.js';
@@ -27,7 +27,7 @@ import { encodeEnd, type KeptEnd } from './kept-end.js';
 import { OnceRun, type RunOutcome } from './once-run.js';
 import type { Awaitable, OnceIdentity } from './once-store.js';
 import { isThenable } from '../../call/iterator-source.js';
-import { requestBytes, type OnceRequest } from './once-request.js';
+import type { OnceRequest } from './once-request.js';
 
 /**
  * Time for which a run owns a key without renewing it, in milliseconds. It renews three times as often. Shorter in a store that commits, where
@@ -84,19 +84,17 @@ export class OnceServer {
   }
 
   /** Returns what a request says, or the status with which it is refused before anything has run. */
-  read(metadata: Metadata): OnceRequest | StatusLike {
+  read(metadata: Metadata, bytes: Uint8Array | undefined): OnceRequest | StatusLike {
     const text = (name: string) => metadata.get(name)[0]?.toString();
-    // Twice and joined, if the metadata of its caller have it, too.
-    const [key, ...more] = metadata.get(ONCE_KEY).flatMap((value) => value.toString().split(', '));
-    if (!isOnceKey(key) || more.some((other) => other !== key))
-      return invalid(`${ONCE_KEY}: expected one key of 1 to 255 characters from ! to ~`);
+    const key = keyIn(metadata.get(ONCE_KEY));
+    if (key === undefined) return invalid(`${ONCE_KEY}: expected one key of 1 to 255 characters from ! to ~`);
     const before = Number(text(ONCE_BEFORE) ?? Infinity);
     if (Number.isNaN(before)) return invalid(`${ONCE_BEFORE}: expected milliseconds since 1970`);
     const scope = text(ONCE_SCOPE);
     const asks = text(ONCE_ASK);
     if (asks !== undefined && asks !== 'outcome' && asks !== 'close')
       return invalid(`${ONCE_ASK}: expected 'outcome' or 'close'`);
-    return { key, scope, before, asks };
+    return { key, scope, before, asks, bytes };
   }
 
   /**
@@ -133,14 +131,12 @@ export class OnceServer {
   }
 
   /** Returns the hash of a request. */
-  hashOf(path: string, message: unknown): string {
+  hashOf(path: string, { bytes }: OnceRequest, message: unknown): string {
     const { sameRequest } = this.options;
-    // Safe cast: the requests of a method are messages.
-    const given = message as object;
-    const bytes = requestBytes.get(given);
     if (sameRequest === undefined && bytes === undefined)
       throw new TypeError(`${path}: an interceptor of grpc-js has replaced the request; set once.sameRequest`);
-    const content = sameRequest?.(given) ?? comparable(bytes ?? NO_BYTES, this.types.get(path));
+    // Safe cast: the requests of a method are messages.
+    const content = sameRequest?.(message as object) ?? comparable(bytes ?? NO_BYTES, this.types.get(path));
     return digest('sha256', content, 'hex').slice(0, HASH_CHARACTERS);
   }
 
@@ -298,6 +294,14 @@ function comparable(bytes: Uint8Array, type: MessageType | undefined): Uint8Arra
   } catch {
     return bytes;
   }
+}
+
+/** Returns the key of a request, whose values are several, or joined, if the metadata of its caller have it, too; `undefined` if they differ. */
+function keyIn(values: readonly MetadataValue[]): string | undefined {
+  const [only] = values;
+  if (values.length === 1 && isOnceKey(only)) return only;
+  const [key, ...more] = values.flatMap((value) => value.toString().split(', '));
+  return isOnceKey(key) && more.every((other) => other === key) ? key : undefined;
 }
 
 function invalid(details: string): StatusLike {

@@ -110,8 +110,18 @@ describe('a write with a key', () => {
     };
     const calls = Array.from({ length: 100 }, () => firstValueFrom(orders.create(order, { onceKey: 'order-1' })));
     await waitFor(() => writes.guarded === 100);
+    writes.guard = (metadata) => {
+      if (metadata.get('x-stranger').length > 0) throw new GrpcException('PERMISSION_DENIED', 'no');
+    };
+    // Its refusal reaches nobody else, and no answer reaches it.
+    const refuseStranger = async () =>
+      expect(
+        await failureOf(orders.create(order, { onceKey: 'order-1', metadata: { 'x-stranger': 'yes' } })),
+      ).toMatchObject({ code: status.PERMISSION_DENIED });
+    await refuseStranger();
     answer.open();
     const answers = await Promise.all(calls);
+    await refuseStranger();
     expect(new Set(answers.map((one) => JSON.stringify(one))).size).toBe(1);
     expect(writes.done).toEqual(['tea']);
     const other = await failureOf(orders.create({ ...order, item: 'milk' }, { onceKey: 'order-1' }));

@@ -145,6 +145,31 @@ describe('a write has one effect', () => {
   });
 });
 
+it('the refusal of a proxy is told as without a key', async () => {
+  const writes = await serveWrites();
+  const proxy = await proxyWithPages(writes.url, () => writes.done.length > 0);
+  const [marked, plain] = [await writerTo(proxy), await writerTo(proxy, {})];
+  await firstValueFrom(marked.orders.create(TEA));
+  const [{ code, reason, details }, refusal] = [
+    await failureOf(marked.orders.create(TEA)),
+    await failureOf(plain.orders.create(TEA)),
+  ];
+  expect({ code, reason, details }).toEqual({ code: refusal.code, reason: refusal.reason, details: refusal.details });
+});
+
+/** A controller whose `Create` returns its request. */
+function guardedBy(guard: new () => CanActivate): new () => object {
+  class Orders {
+    @UseGuards(guard)
+    @Once()
+    @GrpcMethod('Orders', 'Create')
+    create(request: object): object {
+      return request;
+    }
+  }
+  return Orders;
+}
+
 describe('a key', () => {
   it('belongs to the request that was sent, whatever a guard puts in its place', async () => {
     class Guard implements CanActivate {
@@ -154,15 +179,7 @@ describe('a key', () => {
         return true;
       }
     }
-    class Orders {
-      @UseGuards(Guard)
-      @Once()
-      @GrpcMethod('Orders', 'Create')
-      create(request: object): object {
-        return request;
-      }
-    }
-    const { orders } = await writerTo(await serveController(Orders));
+    const { orders } = await writerTo(await serveController(guardedBy(Guard)));
     expect(await firstValueFrom(orders.create(TEA, { onceKey: 'tea-1' }))).toMatchObject({ item: 'tea' });
     const other = failureOf(orders.create({ ...TEA, item: 'milk' }, { onceKey: 'tea-1' }));
     expect(await other).toMatchObject({ code: 3, details: expect.stringContaining('another request') as string });
@@ -193,15 +210,7 @@ describe('a key', () => {
         return true;
       }
     }
-    class Orders {
-      @UseGuards(Guard)
-      @Once()
-      @GrpcMethod('Orders', 'Create')
-      create(request: object): object {
-        return request;
-      }
-    }
-    const url = await serveController(Orders, {
+    const url = await serveController(guardedBy(Guard), {
       once: { store: distantStore(20) },
       methods: { Create: { maxConcurrentCalls: { max: 4, queue: 0 } } },
     });

@@ -199,7 +199,7 @@ describe.each(['socket', 'grpc-js'] as const)('a server on %s', (transport) => {
     writes.guard = () => {
       throw new GrpcException('PERMISSION_DENIED', 'not yours');
     };
-    await expect(raw(writes.url, path, key)).rejects.toMatchObject({ code: status.PERMISSION_DENIED, mark: undefined });
+    await expect(raw(writes.url, path, key)).rejects.toMatchObject({ code: status.PERMISSION_DENIED, mark: 'guarded' });
     writes.guard = () => undefined;
     expect(await raw(writes.url, path, key)).toMatchObject({ mark: 'replayed' });
     // The own path knows no keys.
@@ -229,6 +229,21 @@ describe.each(['socket', 'grpc-js'] as const)('a server on %s', (transport) => {
     lost.finish();
     expect(await answer).toMatchObject({ item: 'lost', sequence: '2' });
     expect(writes.done).toEqual(['tea', 'lost']);
+  });
+
+  it('tells the refusal of a guard as without a key, after one attempt', async () => {
+    const writes = await serveWrites({}, { transport });
+    writes.guard = (metadata) => {
+      if (metadata.get('x-guest').length > 0) throw new GrpcException('PERMISSION_DENIED', 'not you');
+    };
+    const { orders } = await writerTo(writes.url);
+    for (const guarded of [1, 3]) {
+      const error = await failureOf(orders.create(TEA, { metadata: { 'x-guest': 'yes' } }));
+      expect(error).toMatchObject({ code: status.PERMISSION_DENIED, reason: 'server', reachedServer: 'yes' });
+      expect(error.details).toBe('not you');
+      expect(writes.guarded).toBe(guarded);
+      await firstValueFrom(orders.create(TEA));
+    }
   });
 
   it('keeps the keys of tenants apart', async () => {

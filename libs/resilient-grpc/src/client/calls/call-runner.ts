@@ -401,11 +401,12 @@ export class CallRunner implements Admitted {
     }
     report.history.add(this.number, end, verdict, latencyMs);
     const ageMs = clock.now() - this.prepared.startedAt;
+    const shown = judged?.shown ?? verdict;
     const failure: CallFailure = {
-      code: verdict.code,
-      details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
-      reason: judged?.isInDoubt === true ? 'in-doubt' : failureReason(verdict),
-      remedy: failureRemedy(verdict, transport.doctorCommand) ?? end.remedy,
+      code: shown.code,
+      details: shown.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : shown.details,
+      reason: judged?.isInDoubt === true ? 'in-doubt' : failureReason(shown),
+      remedy: failureRemedy(shown, transport.doctorCommand) ?? end.remedy,
       // Absent for a failure that is retried, because a later result replaces it. A failed attempt never has the reason 'success'.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
       metadata: end.metadata,

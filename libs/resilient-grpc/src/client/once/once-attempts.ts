@@ -40,6 +40,8 @@ const RESEND: Judgment['decision'] = { retry: true, kind: 'wait', delayMs: 0, be
 export interface AttemptJudgment {
   readonly decision: OnceDecision;
   readonly verdict: Verdict;
+  /** What the caller gets if no attempt follows. */
+  readonly shown: Verdict;
   readonly isInDoubt: boolean;
 }
 
@@ -50,6 +52,8 @@ export class OnceAttempts {
   private before: { readonly scope: string; readonly at: string } | undefined;
   /** Start of the first attempt, in monotonic milliseconds. */
   private beganAt: number | undefined;
+  /** True if an attempt has ended otherwise than by a refusal, and may have run. */
+  private isLost = false;
   /** Number of times that the call has waited for another process. */
   private waits = 0;
 
@@ -114,13 +118,16 @@ export class OnceAttempts {
     const refused =
       mark === undefined && (progress.scope === undefined ? isUnknown(end, given) : isPathRefused(end, given));
     const isOver = client.clock.now() >= this.keptUntil;
-    const shown = { mark, reached: given.reachedServer, isPathRefused: refused };
-    const { decision, reached } = judgeOnce(progress, shown, isOver);
+    const seen = { mark, reached: given.reachedServer, isPathRefused: refused };
+    const { decision, reached } = judgeOnce(progress, seen, isOver);
     const isInDoubt = decision === 'in-doubt' || mark === 'in-doubt';
     let verdict: Verdict = { ...given, reachedServer: reached };
     if (decision === 'in-doubt') verdict = { ...verdict, code: StatusCode.UNKNOWN, details: IN_DOUBT };
     if (decision === 'refused') verdict = { ...verdict, kind: 'refused', code: StatusCode.UNAVAILABLE };
-    return { decision, verdict, isInDoubt };
+    // The caller knows nothing of the path for keys, but of a proxy that refuses its calls.
+    const isOfPath = given.kind !== 'http' && given.code === StatusCode.UNIMPLEMENTED;
+    const shown = decision === 'refused' && !this.isLost && !isOfPath ? given : verdict;
+    return { decision, verdict, shown, isInDoubt };
   }
 
   /** Decides what follows the end of an attempt; `undefined` if the policies of the method decide. */
@@ -158,6 +165,7 @@ export class OnceAttempts {
     const { servers } = this.once;
     const { scope } = this.progress;
     const mark = markOf(end);
+    this.isLost ||= decision === 'by-policy' && verdict.reachedServer !== 'no';
     if (mark === 'elsewhere') servers.learn(end.metadata);
     this.progress = noteOnce(this.progress, mark, { decision, reached: verdict.reachedServer }, servers.scope);
     // The next call asks again, if this one has only met an old server, or another time of the store.

@@ -24,6 +24,7 @@ const ENDS: readonly [OnceMark | undefined, Partial<OnceEnd>, fresh: OnceDecisio
     ['elsewhere', {}, 'rescope', 'in-doubt', false],
     ['released', {}, 'by-policy', 'by-policy', false],
     ['not-run', {}, 'by-policy', 'by-policy', false],
+    ['guarded', {}, 'by-policy', 'by-policy', false],
     ['kept', {}, 'final', 'final', true],
     ['replayed', {}, 'final', 'final', true],
     ['in-doubt', {}, 'final', 'final', false],
@@ -67,6 +68,7 @@ describe('judgeOnce', () => {
     ['another store', FRESH, end('elsewhere'), false, { decision: 'rescope', reached: 'no' }],
     ['a store that was lost', RAN, end('elsewhere'), false, { decision: 'in-doubt', reached: 'maybe' }],
     ['a store that failed', FRESH, end('not-run'), false, { decision: 'by-policy', reached: 'no' }],
+    ['a guard', FRESH, end('guarded'), false, { decision: 'by-policy', reached: 'yes' }],
     ['an end', FRESH, end('kept'), false, { decision: 'final', reached: 'yes' }],
   ])('judges %s', (_name, progress, shown, isOver, expected) => {
     expect(judgeOnce(progress, shown, isOver)).toEqual(expected);

@@ -52,6 +52,7 @@ export function decideOnce({ scope, mayHaveRun, rescopes }: OnceProgress, end: O
       return rescopes < MAX_RESCOPES ? 'rescope' : 'plain';
     case 'released':
     case 'not-run':
+    case 'guarded':
       return 'by-policy';
     default:
       return 'final';

@@ -22,7 +22,7 @@ export const ONCE_MARK = 'once';
 export const ONCE_NOW = 'once-now';
 export const ONCE_TTL = 'once-ttl';
 
-/** What a server says of a request with a key, in the trailers. A status without a mark is that of something else: a guard, a proxy. */
+/** What a server says of a request with a key, in the trailers. A status without a mark is that of something else, such as a proxy. */
 export type OnceMark =
   /** The end of the handler, which this request started ('kept'), or another one ('replayed'). Final. */
   | 'kept'
@@ -31,6 +31,8 @@ export type OnceMark =
   | 'released'
   /** The store could not be asked, and no handler was called. */
   | 'not-run'
+  /** The status of a guard, which belongs to this request alone; no handler was called. */
+  | 'guarded'
   /** The handler runs in another process. */
   | 'running'
   | 'in-doubt'

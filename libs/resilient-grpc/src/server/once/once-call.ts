@@ -258,7 +258,8 @@ export class OnceCall extends UnaryCall {
 
   protected override send(status: StatusLike): void {
     if (this.execution !== undefined) this.keep(this.execution, { ...this.withTrailers(status), bytes: undefined });
-    else if (!this.isKept) super.send(withoutMark(status));
+    // Before the handler: the status of a guard, which may have forwarded one with a mark.
+    else if (!this.isKept) super.send(marked(status, 'guarded'));
   }
 
   /** Keeps the end of the handler, then answers the caller. */
@@ -335,14 +336,6 @@ function isSame(kept: KeptEnd, { code, bytes }: KeptEnd): boolean {
 export function onceCallOf(wire: object): OnceCall | undefined {
   const call = servedCallOf(wire);
   return call instanceof OnceCall ? call : undefined;
-}
-
-/** Returns a status without a mark, which a guard may have forwarded from a call of its own. */
-function withoutMark(status: StatusLike): StatusLike {
-  if (status.metadata === undefined || status.metadata.get(ONCE_MARK).length === 0) return status;
-  const metadata = status.metadata.clone();
-  metadata.remove(ONCE_MARK);
-  return { ...status, metadata };
 }
 
 function isStatus(is: string): is is keyof typeof STATUSES {

@@ -28,11 +28,11 @@ function distantStore(ms: number): OnceStore {
 }
 
 /** Starts a proxy to `url` that answers requests with a page of its own if `hasPage` says so. */
-async function proxyWithPages(url: string, hasPage: () => boolean): Promise<string> {
+async function proxyWithPages(url: string, hasPage: (path?: string) => boolean, page = 404): Promise<string> {
   const upstream = connect(`http://${url}`);
   const proxy = createServer().on('stream', (stream, headers) => {
-    if (hasPage()) {
-      stream.respond({ ':status': 404, 'content-type': 'text/html' });
+    if (hasPage(headers[':path'])) {
+      stream.respond({ ':status': page, 'content-type': 'text/html' });
       stream.end('<h1>Not found</h1>');
       return;
     }
@@ -155,6 +155,29 @@ it('the refusal of a proxy is told as without a key', async () => {
     await failureOf(plain.orders.create(TEA)),
   ];
   expect({ code, reason, details }).toEqual({ code: refusal.code, reason: refusal.reason, details: refusal.details });
+});
+
+it('a proxy that forbids one call its question takes the keys from no other', async () => {
+  const writes = await serveWrites();
+  const keys: unknown[] = [];
+  writes.handler = ({ item }, key) => {
+    keys.push(key);
+    return { item };
+  };
+  let forbidden = 0;
+  const proxy = await proxyWithPages(writes.url, (path) => path?.endsWith('.once') === true && ++forbidden <= 2, 403);
+  const { orders } = await writerTo(proxy);
+  for (let call = 0; call < 4; call++) await firstValueFrom(orders.create(TEA));
+  expect(keys.map((key) => typeof key)).toEqual(['undefined', 'undefined', 'string', 'string']);
+});
+
+it('a proxy that forbids the path for keys is asked three times', async () => {
+  const writes = await serveWrites();
+  let asked = 0;
+  const proxy = await proxyWithPages(writes.url, (path) => path?.endsWith('.once') === true && ++asked > 0, 403);
+  const { orders } = await writerTo(proxy);
+  for (let call = 0; call < 6; call++) await firstValueFrom(orders.create(TEA));
+  expect([writes.done.length, asked]).toEqual([6, 3]);
 });
 
 /** A controller whose `Create` returns its request. */

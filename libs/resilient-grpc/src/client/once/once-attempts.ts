@@ -169,7 +169,8 @@ export class OnceAttempts {
     if (mark === 'elsewhere') servers.learn(end.metadata);
     this.progress = noteOnce(this.progress, mark, { decision, reached: verdict.reachedServer }, servers.scope);
     // The next call asks again, if this one has only met an old server, or another time of the store.
-    if (scope === undefined && decision === 'plain' && isPathRefused(end, verdict)) servers.foundWithout();
+    if (scope === undefined && decision === 'plain' && isPathRefused(end, verdict))
+      servers.foundWithout(verdict.code === StatusCode.UNIMPLEMENTED);
     else if (decision === 'plain' || decision === 'refused' || mark === 'late') servers.scope = undefined;
   }
 

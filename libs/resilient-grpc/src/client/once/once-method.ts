@@ -9,6 +9,8 @@ import type { Clock } from '../../time/clock.js';
 
 /** Time in milliseconds after which servers without the feature are asked again. */
 const ASK_AGAIN_MS = 60_000;
+/** Questions that are forbidden before servers count as without the feature. */
+const MAX_FORBIDDEN = 3;
 
 /** What the servers of a method have said of their keys. All calls of a client share it. */
 export class OnceServers {
@@ -19,6 +21,8 @@ export class OnceServers {
   /** Time of the store minus that of `clock`, at most. */
   private aheadMs = 0;
   private isWithoutUntil = -Infinity;
+  /** Questions in a row that were forbidden. */
+  private forbidden = 0;
 
   constructor(
     private readonly path: string,
@@ -31,8 +35,10 @@ export class OnceServers {
     return this.clock.now() < this.isWithoutUntil;
   }
 
-  foundWithout(): void {
+  /** @param isCertain false if the path was forbidden, which may be meant for the caller of one request */
+  foundWithout(isCertain: boolean): void {
     this.scope = undefined;
+    if (!isCertain && (this.forbidden += 1) < MAX_FORBIDDEN) return;
     if (this.events.wanted && !this.areWithout) this.events.emit({ type: 'once-unsupported', path: this.path });
     this.isWithoutUntil = this.clock.now() + ASK_AGAIN_MS;
   }
@@ -40,6 +46,7 @@ export class OnceServers {
   /** Takes over what a refusal because of the scope says. */
   learn(trailers: Metadata): void {
     const [ttlMs = 0, now = 0] = [ONCE_TTL, ONCE_NOW].map((name) => Number(trailers.get(name)[0]));
+    this.forbidden = 0;
     const isComplete = ttlMs > 0 && now > 0;
     this.scope = isComplete ? trailers.get(ONCE_SCOPE)[0]?.toString() : undefined;
     this.ttlMs = ttlMs;

@@ -111,7 +111,7 @@ export interface GrpcClientDefaults {
   /**
    * HTTP/2 transport: 'socket' is that of this library. 'grpc-js' goes back to the transport of grpc-js: calls, deadlines, retries of safe
    * methods, budgets, and drains work as before, but the client cannot tell whether a lost call reached the server, reconnects with a
-   * backoff of 0.5 s, replaces a dead connection only if `keepalive` is set, and neither ejects nor checks endpoints. If the environment
+   * backoff of 0.25 s, replaces a dead connection only if `keepalive` is set, and neither ejects nor checks endpoints. If the environment
    * variable NESTJS_RESILIENT_GRPC_TRANSPORT is `grpc-js`, all clients of the process use it.
    * @defaultValue 'socket'; 'grpc-js' for targets with a resolver that is not in this library or grpc-js, such as `xds:`, and with a release of grpc-js that lacks names which the transport needs
    */

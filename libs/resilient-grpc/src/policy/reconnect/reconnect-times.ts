@@ -9,7 +9,7 @@ const FIRST_BACKOFF_JITTER = 0.5;
 /** Maximum backoff in milliseconds, before grpc-js's jitter of ±20%. */
 export const MAX_BACKOFF_MS = 5_000;
 /** The same with `transport: 'grpc-js'`, where a longer one would often miss the server by seconds that plain clients do not. */
-export const GRPC_JS_MAX_BACKOFF_MS = 500;
+export const GRPC_JS_MAX_BACKOFF_MS = 250;
 const GROWTH = 1.6;
 
 /** Lifetime in milliseconds below which a connection that closes without a response counts as a failed connection attempt. */

@@ -1,4 +1,5 @@
 // #region all
+import { randomUUID } from 'node:crypto';
 import {
   nextOnce,
   type OnceEvent,
@@ -10,10 +11,12 @@ import {
 } from 'nestjs-resilient-grpc/server';
 
 // Writes ARGV[3] if nothing has changed since the state that it was derived from; otherwise, returns the state. Redis is another one after it
-// has restarted (run_id), or a replica has taken over (replid), which may have lost records.
+// has restarted (run_id), a replica has taken over (replid), or it was flushed (born), which may have lost records.
 const STEP = `
 local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
-local scope = info:match('run_id:(%w+)') .. '-' .. info:match('master_replid:(%w+)')
+redis.call('SETNX', KEYS[2], ARGV[5])
+local born = redis.call('GET', KEYS[2])
+local scope = info:match('run_id:(%w+)') .. '-' .. info:match('master_replid:(%w+)') .. '-' .. born
 local seen = redis.call('GET', KEYS[1]) or ''
 if ARGV[1] == scope and ARGV[2] == seen then
   if ARGV[3] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4]) end
@@ -61,8 +64,8 @@ export class RedisOnceStore implements OnceStore {
     const text = next === undefined ? '' : JSON.stringify({ ...next, ...end });
     // In a cluster, the braces keep all keys in one place, which has one scope.
     return (await this.redis.eval(STEP, {
-      keys: [`{once}:${id}`],
-      arguments: [scope, seen, text, String(until)],
+      keys: [`{once}:${id}`, '{once}.scope'],
+      arguments: [scope, seen, text, String(until), randomUUID().slice(24)],
     })) as State | null;
   }
 }

@@ -96,7 +96,7 @@ describe('outcome()', () => {
     const { client, orders } = await writerTo(writes.url);
     expect(await client.outcome('Create', 'a', { close: true })).toEqual({ state: 'unknown', final: false });
     const error = await failureOf(orders.create(TEA, { onceKey: 'a' }));
-    expect(error).toMatchObject({ code: status.NOT_FOUND, reachedServer: 'no', onceKey: 'a' });
+    expect(error).toMatchObject({ code: status.FAILED_PRECONDITION, reachedServer: 'no', onceKey: 'a' });
     const ofError = { close: true, scope: error.onceScope };
     expect(await client.outcome('Create', 'a', ofError)).toEqual({ state: 'unknown', final: true });
     // Another store, or this one before it lost data.

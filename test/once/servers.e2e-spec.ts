@@ -1,6 +1,6 @@
 import { credentials, loadPackageDefinition, Metadata, status, type ServiceError } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { GrpcException, MemoryOnceStore, type OnceStore } from 'nestjs-resilient-grpc/server';
+import { GrpcException, MemoryOnceStore } from 'nestjs-resilient-grpc/server';
 import { ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -160,23 +160,6 @@ describe('the store of another server', () => {
     lost.finish();
     expect(await answer).toMatchObject({ item: 'lost', sequence: '2' });
     expect([first.done, second.done]).toEqual([['tea', 'lost'], []]);
-  });
-
-  it('fails writes before they run while it is away', async () => {
-    const memory = new MemoryOnceStore();
-    let isAway = false;
-    const store: OnceStore = {
-      identify: () => memory.identify(),
-      apply: (...event) => (isAway ? Promise.reject(new Error('connection refused')) : memory.apply(...event)),
-    };
-    const writes = await serveWrites({ store });
-    const { orders } = await writerTo(writes.url);
-    await firstValueFrom(orders.create(TEA));
-    isAway = true;
-    const error = await failureOf(orders.create(TEA));
-    expect(error).toMatchObject({ code: status.UNAVAILABLE, reachedServer: 'no' });
-    expect(error.details).toContain('connection refused');
-    expect(writes.done).toEqual(['tea']);
   });
 
   it('refuses writes before they run when it is full', async () => {

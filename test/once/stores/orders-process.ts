@@ -40,13 +40,16 @@ const { port, postgres, redis, log = '', isOld = false } = JSON.parse(process.ar
 const PAUSE_MS = 40;
 const pauses = () => pause(Math.random() * PAUSE_MS);
 const pool = new pg.Pool({ ...postgres, options: '-c idle_in_transaction_session_timeout=2000' });
-pool.on('error', () => undefined);
+const keys = new pg.Pool({ ...postgres, max: 4 });
+for (const each of [pool, keys]) {
+  each.on('error', () => undefined);
+  each.on('connect', (client) => client.on('error', () => undefined));
+}
 
 async function insert({ item, quantity }: Request, once: OnceWrite): Promise<object> {
   const client = await pool.connect().catch((error: unknown) => {
     throw new GrpcException('UNAVAILABLE', String(error));
   });
-  client.once('error', () => undefined);
   let isDone = false;
   try {
     await client.query('BEGIN');
@@ -98,7 +101,7 @@ class OldOrders {
 }
 
 async function storeOf(): Promise<OnceStore | undefined> {
-  if (postgres !== undefined) return new PostgresOnceStore(pool);
+  if (postgres !== undefined) return new PostgresOnceStore(keys);
   return redis === undefined ? undefined : new RedisOnceStore(await redisClientTo(redis));
 }
 

@@ -55,7 +55,7 @@ it('has the scope and the time of the database, and says which table is missing'
 });
 
 it('refuses a replica, whose time and scope say nothing of the primary', async () => {
-  const replica = { now: '0', scope: 'scope', replica: true };
+  const replica = { now: '0', scope: 'scope', problem: 'on a replica' };
   const store = new PostgresOnceStore({ query: () => Promise.resolve({ rows: [replica], rowCount: 1 }) });
   await expect(store.identify()).rejects.toThrow('once_keys is on a replica; PostgresOnceStore needs the primary');
 });
@@ -126,7 +126,7 @@ it.for([
   await other.apply('key', attemptOf('one'), OVER);
   const change = async () => {
     if (how === 'renewed') await other.apply('key', { type: 'renew', owner: 'one' }, LIMITS);
-    if (how === 'done') await other.commit(pool, 'key', 'one', TEA, LIMITS);
+    if (how === 'done') await other.commit({ query: pool.query.bind(pool) }, 'key', 'one', TEA, LIMITS);
     if (how === 'taken over') await other.apply('key', attemptOf('three'), LIMITS);
     if (how === 'released') await other.apply('key', { type: 'release', owner: 'one' }, LIMITS);
     if (how === 'deleted') await pool.query("DELETE FROM once_keys WHERE id = 'key'");
@@ -194,6 +194,50 @@ it('fails to begin while the server is down, and runs nothing twice after a cras
   expect(await again.commit()).toBe(true);
   expect(await repeated.commit()).toBe(false);
   expect(await ordersIn(pool)).toEqual(['committed', 'repeated']);
+});
+
+it('refuses a commit outside of the transaction of a handler', async () => {
+  const pool = poolTo(server.connection);
+  await createTables(pool);
+  const store = new PostgresOnceStore(pool);
+  await store.apply('key', attemptOf('one'), LIMITS);
+  const commit = (client: unknown) => store.commit(client, 'key', 'one', TEA, LIMITS);
+  const handler = await handlerIn(pool, 'tea');
+  await handler.client.query('COMMIT');
+  for (const client of [pool, handler.client]) await expect(commit(client)).rejects.toThrow('between its BEGIN and');
+  expect(await store.apply('key', attemptOf('two'), LIMITS)).toMatchObject({ is: 'running' });
+});
+
+it('closes a key whose process is gone, so that its handler cannot commit any more', async () => {
+  const pool = poolTo(server.connection);
+  await createTables(pool);
+  const store = new PostgresOnceStore(pool);
+  await store.apply('key', attemptOf('one'), OVER);
+  expect(await store.apply('key', { type: 'ask', close: false }, LIMITS)).toEqual({ is: 'unknown' });
+  expect(await store.apply('key', { type: 'ask', close: true }, LIMITS)).toEqual({ is: 'closed' });
+  const frozen = await handlerIn(pool, 'frozen');
+  await expect(store.commit(frozen.client, 'key', 'one', TEA, LIMITS)).rejects.toThrow('taken over');
+  expect(await frozen.commit()).toBe(false);
+  expect(await store.apply('key', attemptOf('two'), LIMITS)).toEqual({ is: 'closed' });
+});
+
+it('finds what has expired by its index', async () => {
+  const pool = poolTo(server.connection);
+  await createTables(pool);
+  await pool.query(`INSERT INTO once_keys (id, kind, hash, expires_at)
+    SELECT n::text, 'closed', '', 9000000000000 FROM generate_series(1, 50000) n; ANALYZE once_keys`);
+  let sweep = '';
+  const spy: ConstructorParameters<typeof PostgresOnceStore>[0] = {
+    query: async (text, values) => {
+      if (text.includes('SKIP LOCKED') && values === undefined) sweep = text;
+      return pool.query(text, values);
+    },
+  };
+  await new PostgresOnceStore(spy).apply('key', { type: 'ask', close: false }, LIMITS);
+  const { rows } = await pool.query<Record<string, string>>(`EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) ${sweep}`);
+  const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+  expect(plan).toMatch(/Index Scan using once_keys_expires_at.*rows=0/);
+  expect(plan).not.toMatch(/rows=[1-9]\d{3}/);
 });
 
 it('refuses the commit of a handler that has already ended', async () => {

@@ -79,7 +79,7 @@ describe('a store in Redis', () => {
     const redis = await startRedis();
     const stores = await Promise.all([storeAt(redis), storeAt(redis), storeAt(redis)]);
     const { scope, now } = await stores[0].identify();
-    expect(scope).toMatch(/^[\da-f]{40}-[\da-f]{40}$/);
+    expect(scope).toMatch(/^[\da-f]{40}-[\da-f]{40}-[\da-f]{12}$/);
     expect(Math.abs(now - Date.now())).toBeLessThan(60_000);
     const attempt = (n: number) => stores[n % 3]!.apply('key', { ...attemptOf(String(n)), scope }, LIMITS);
     const replies = await Promise.all(Array.from({ length: 100 }, (_, n) => attempt(n)));
@@ -108,8 +108,8 @@ describe('a store in Redis', () => {
     const redis = await startRedis();
     const [store, client] = [await storeAt(redis), await clientTo(redis.port)];
     await store.apply('key', attemptOf('one'), { leaseMs: 100, ttlMs: 50 });
-    expect(await client.dbSize()).toBe(1);
-    await waitFor(async () => (await client.dbSize()) === 0, { timeoutMs: 30_000 });
+    expect(await client.dbSize()).toBe(2);
+    await waitFor(async () => (await client.dbSize()) === 1, { timeoutMs: 30_000 });
     expect(await store.apply('key', { type: 'end', owner: 'one', end: TEA }, LIMITS)).toEqual({ is: 'lost' });
   });
 
@@ -148,6 +148,15 @@ describe('a store in Redis', () => {
     expect(fresh).toMatchObject({ is: how === 'empty' ? 'begin' : 'running' });
   });
 
+  it('never begins a key again that was begun before its records were flushed', async () => {
+    const redis = await startRedis();
+    const store = await storeAt(redis);
+    const attempt = { ...attemptOf('one'), scope: (await store.identify()).scope };
+    expect(await store.apply('key', attempt, LIMITS)).toEqual({ is: 'begin' });
+    await (await clientTo(redis.port)).flushAll();
+    expect(await store.apply('key', { ...attempt, owner: 'two' }, LIMITS)).toEqual({ is: 'elsewhere' });
+  });
+
   it('does not begin a key if Redis restarts between the two steps of an attempt', async () => {
     const redis = await startRedis();
     const client = await clientTo(redis.port);
@@ -166,7 +175,7 @@ describe('a store in Redis', () => {
     });
     expect(await store.apply('key', { ...attemptOf('one'), scope }, LIMITS)).toEqual({ is: 'elsewhere' });
     expect(steps).toBe(2);
-    expect(await client.dbSize()).toBe(0);
+    expect(await client.dbSize()).toBe(1);
   });
 
   it('never begins a key again that was begun before a replica took over which lags', async () => {
@@ -181,14 +190,14 @@ describe('a store in Redis', () => {
     const { scope } = await onPrimary.identify();
     const attempt = { ...attemptOf('one'), scope };
     expect(await onPrimary.apply('arrived', attempt, LIMITS)).toEqual({ is: 'begin' });
-    await waitFor(async () => (await atReplica.dbSize()) === 1, { timeoutMs: 30_000 });
+    await waitFor(async () => (await atReplica.dbSize()) === 2, { timeoutMs: 30_000 });
     proxy.holdBytes('to-client');
     expect(await onPrimary.apply('lagging', attempt, LIMITS)).toEqual({ is: 'begin' });
     // Nothing begins on a replica.
     await expect(onReplica.apply('other', attemptOf('two'), LIMITS)).rejects.toThrow('READONLY');
 
     await atReplica.replicaOf('NO', 'ONE' as never);
-    expect(await atReplica.dbSize()).toBe(1);
+    expect(await atReplica.dbSize()).toBe(2);
     const replies: OnceReply[] = [];
     for (const id of ['arrived', 'lagging'])
       replies.push(await onReplica.apply(id, { ...attempt, owner: 'two' }, LIMITS));
@@ -197,7 +206,7 @@ describe('a store in Redis', () => {
     // The old primary loses the key as a replica of the new one, and takes over again, without a restart.
     await atPrimary.replicaOf('127.0.0.1', replica.port);
     await waitFor(() => isSynced(atPrimary), { timeoutMs: 60_000 });
-    expect(await atPrimary.dbSize()).toBe(1);
+    expect(await atPrimary.dbSize()).toBe(2);
     await atPrimary.replicaOf('NO', 'ONE' as never);
     expect(await onPrimary.apply('lagging', attempt, LIMITS)).toEqual({ is: 'elsewhere' });
   });

@@ -126,12 +126,15 @@ export type GrpcServerEvent = {
   | { readonly type: 'call-dequeued'; readonly path: string; readonly waitMs: number }
   /**
    * An `@Once()` handler has ended and its end is kept ('kept'), or it did nothing ('released'); or a repeated call got the kept end ('replayed'),
-   * joined a handler that ran ('joined'), or found that nobody knows what the handler did ('in-doubt').
+   * joined a handler that ran ('joined'), or found that nobody knows what the handler did ('in-doubt'). In a store that commits, the handler
+   * may have answered without `once.commit()`, so that it runs again if its process dies before the end is kept ('uncommitted'), or with another
+   * response than it had committed, which callers get ('changed'). `key`: a random one, or 12 characters of the SHA-256 of another.
    */
   | {
       readonly type: 'once';
       readonly path: string;
-      readonly outcome: 'kept' | 'released' | 'replayed' | 'joined' | 'in-doubt';
+      readonly outcome: 'kept' | 'released' | 'replayed' | 'joined' | 'in-doubt' | 'uncommitted' | 'changed';
+      readonly key: string;
     }
   /** The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)

@@ -21,6 +21,7 @@ import {
   type Services,
 } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
+import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import { elasticAgent, ElasticServerTelemetry } from '../telemetry/agents/elastic-telemetry.js';
@@ -537,7 +538,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.addOwnServices(server);
     const { once } = this;
     if (once !== undefined) {
-      await once.open();
+      await once.open().catch((error: unknown) => {
+        throw new Error(`once.store: the server needs its store of keys to start: ${errorMessage(error)}`, {
+          cause: error,
+        });
+      });
       for (const path of once.paths) addOncePath(server, path, once);
     }
     this.boundPort = await this.bind(server);

@@ -16,6 +16,15 @@ const MAX_CAUSE_LENGTH = 100;
 /** Describes a thrown value whose message cannot be read. */
 const UNREADABLE = 'an error whose message cannot be read';
 
+const ONCE_TEXTS = {
+  'in-doubt':
+    'nobody knows whether the write was done, because its process, or the store, was lost; look, and then call settleWrite() of the server; ' +
+    'see node_modules/nestjs-resilient-grpc/docs/guides/writes.md',
+  uncommitted:
+    'the handler answered without once.commit(client, response), so that it would run again if the process died in between',
+  changed: 'the response was changed after once.commit(), for example by an interceptor; callers get the committed one',
+};
+
 const PULL_REMEDY = 'return an async generator, which is pulled as the client reads';
 
 /** The line of each event of a server. A handler fault is a warning, or an error if it is reported nowhere else. */
@@ -57,10 +66,10 @@ export const SERVER_LINES: EventTable<GrpcServerEvent, undefined> = {
       `${path}: unary handler emitted another value after its response; the value was dropped; emit only one value`,
   },
   once: {
-    level: ({ outcome }) => (outcome === 'in-doubt' ? 'warn' : undefined),
-    text: ({ path }) =>
-      `${path}: a caller asked for a write of which nobody knows whether it was done, because its process, or the store, was lost; look, and ` +
-      'then call settleWrite() of the server; see node_modules/nestjs-resilient-grpc/docs/guides/writes.md',
+    level: ({ outcome }) => (outcome in ONCE_TEXTS ? 'warn' : undefined),
+    // Safe cast: others have no level.
+    text: ({ path, outcome, key }) => `${path} (key ${key}): ${ONCE_TEXTS[outcome as keyof typeof ONCE_TEXTS]}`,
+    about: ({ path, outcome }) => `${path} ${outcome}`,
   },
   'trailers-omitted': {
     text: ({ path }) =>

@@ -32,8 +32,6 @@ const IN_DOUBT =
 
 /** Delay before a call waits for another process again, in milliseconds, if the server names none. */
 const BUSY_DELAY_MS = 250;
-/** Number of such waits for a token of the retry budget. */
-const WAITS_PER_TOKEN = 10;
 const RESEND: Judgment['decision'] = { retry: true, kind: 'wait', delayMs: 0, because: 'refused' };
 
 /** What follows the end of an attempt, and its verdict with what the server has said of the key. */
@@ -54,8 +52,6 @@ export class OnceAttempts {
   private beganAt: number | undefined;
   /** True if an attempt has ended otherwise than by a refusal, and may have run. */
   private isLost = false;
-  /** Number of times that the call has waited for another process. */
-  private waits = 0;
 
   constructor(
     private readonly once: OnceMethod,
@@ -144,10 +140,8 @@ export class OnceAttempts {
         const pushback = pushbackOf(end);
         const delayMs = pushback.kind === 'delay' ? pushback.ms : BUSY_DELAY_MS;
         if (delayMs >= leftMs) return { retry: false, because: 'deadline' };
-        // Each asks a server, which does little.
-        if (this.waits % WAITS_PER_TOKEN === 0 && !budget.current.tryRetry(clock.now()))
+        if (this.once.servers.waitCosts() && !budget.current.tryRetry(clock.now()))
           return { retry: false, because: 'throttled' };
-        this.waits += 1;
         return { retry: true, kind: 'policy', delayMs, because: 'pushback' };
       }
       case 'final':
@@ -171,7 +165,8 @@ export class OnceAttempts {
     // The next call asks again, if this one has only met an old server, or another time of the store.
     if (scope === undefined && decision === 'plain' && isPathRefused(end, verdict))
       servers.foundWithout(verdict.code === StatusCode.UNIMPLEMENTED);
-    else if (decision === 'plain' || decision === 'refused' || mark === 'late') servers.scope = undefined;
+    else if (decision === 'plain' || decision === 'refused' || mark === 'late' || mark === 'in-doubt')
+      servers.scope = undefined;
   }
 
   /** Other attempts were cancelled, and may run. */

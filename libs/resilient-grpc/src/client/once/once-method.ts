@@ -9,6 +9,7 @@ import type { Clock } from '../../time/clock.js';
 
 /** Time in milliseconds after which servers without the feature are asked again. */
 const ASK_AGAIN_MS = 60_000;
+const WAITS_PER_TOKEN = 10;
 /** Questions that are forbidden before servers count as without the feature. */
 const MAX_FORBIDDEN = 3;
 
@@ -21,6 +22,8 @@ export class OnceServers {
   /** Time of the store minus that of `clock`, at most. */
   private aheadMs = 0;
   private isWithoutUntil = -Infinity;
+  /** Waits of calls whose handlers run in another process. */
+  private waits = 0;
   /** Questions in a row that were forbidden. */
   private forbidden = 0;
 
@@ -41,6 +44,12 @@ export class OnceServers {
     if (!isCertain && (this.forbidden += 1) < MAX_FORBIDDEN) return;
     if (this.events.wanted && !this.areWithout) this.events.emit({ type: 'once-unsupported', path: this.path });
     this.isWithoutUntil = this.clock.now() + ASK_AGAIN_MS;
+  }
+
+  /** Counts a wait. Returns true if it takes a token of the retry budget: each tenth does, because it asks a server, which does little. */
+  waitCosts(): boolean {
+    this.waits += 1;
+    return this.waits % WAITS_PER_TOKEN === 0;
   }
 
   /** Takes over what a refusal because of the scope says. */

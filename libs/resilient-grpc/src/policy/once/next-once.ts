@@ -88,6 +88,9 @@ export interface OnceStep {
   readonly reply: OnceReply;
 }
 
+/** Time by which an attempt may begin later than half of `ttlMs` from now, in milliseconds: clocks are set by small steps. */
+export const MAX_SKEW_MS = 1_000;
+
 /** True if nothing is known of the key any more. A record outlives its lease, so that what its handler did stays in doubt until then. */
 export function isExpired(record: OnceRecord, now: number): boolean {
   return now >= record.expiresAt && (record.kind !== 'running' || now >= record.leaseEndsAt);
@@ -106,6 +109,8 @@ export function nextOnce(given: OnceRecord | undefined, event: OnceEvent, times:
     case 'attempt': {
       const { hash, owner, before, scope } = event;
       if (scope !== undefined && scope !== times.scope) return replied({ is: 'elsewhere' });
+      // The clock of the store was set back since the caller has learnt it.
+      if (before !== Infinity && before > now + ttlMs / 2 + MAX_SKEW_MS) return replied({ is: 'elsewhere' });
       // `before` is at most half of ttlMs after the key was made, so that until then, an earlier end would still be kept.
       const isForgotten = now >= before + ttlMs / 2;
       if (isForgotten && (record === undefined || record.kind === 'closed')) return replied({ is: 'in-doubt' });
@@ -123,7 +128,9 @@ export function nextOnce(given: OnceRecord | undefined, event: OnceEvent, times:
       return replied(stateOf(record, owner));
     }
     case 'ask':
-      if (record !== undefined) return replied(stateOf(record, undefined));
+      // In a store that commits, what is in doubt has not been done, and once closed, its handler cannot commit any more.
+      if (record !== undefined && !(times.commits && record.kind === 'in-doubt'))
+        return replied(stateOf(record, undefined));
       return event.close
         ? { record: { kind: 'closed', expiresAt }, reply: { is: 'closed' } }
         : replied({ is: 'unknown' });

@@ -496,7 +496,7 @@ function explore(world: World, rules: Rules = REAL): Found {
 const WORLDS = {
   'one store': { twice: true, closes: true, attempts: 2 },
   'one store, hedged': { hedges: true },
-  'one store that commits': { twice: true, commits: true, attempts: 2 },
+  'one store that commits': { twice: true, commits: true, closes: true, attempts: 2 },
   'a calm store': { calm: true, hedges: true, twice: true, attempts: 2 },
   'a store that fails': { fails: true, hedges: true },
   'a store that is told again': { repeats: true, calm: true },

@@ -10,17 +10,19 @@ import {
 import type { OnceIdentity, OnceStore } from './once-store.js';
 
 export interface MemoryOnceStoreOptions {
-  /** Maximum number of keys, 1 or more. Further writes are refused before they run. A key takes about 150 bytes. @defaultValue 1000000 */
+  /** Maximum number of keys, 1 or more. Further writes are refused before they run. A key takes about 350 bytes. @defaultValue 1000000 */
   readonly maxKeys?: number | undefined;
   /**
-   * Maximum size of the kept answers in bytes, 0 or more. The oldest answers give way; their keys stay, in doubt for those who ask again.
+   * Maximum size of the kept answers in bytes, 0 or more. Each counts 150 bytes more. The oldest answers give way; their keys stay, in doubt for those who ask again.
    * @defaultValue 67108864
    */
   readonly maxAnswerBytes?: number | undefined;
 }
 
-/** Interval between two searches for records that have expired, in milliseconds. */
-const SWEEP_MS = 1_000;
+/** Interval between two searches for records that have expired, in milliseconds, and how many one of them deletes. */
+const [SWEEP_MS, MAX_SWEPT] = [1_000, 1_000];
+/** What a kept answer takes besides its bytes. */
+const ANSWER_OVERHEAD = 150;
 
 /**
  * Keeps keys in the memory of one server process. A repeated write that reaches this process has one effect; when the process ends, what ran is
@@ -28,6 +30,8 @@ const SWEEP_MS = 1_000;
  */
 export class MemoryOnceStore implements OnceStore {
   private readonly scope = randomUUID();
+  /** A clock that is never set, in milliseconds since 1970. */
+  private readonly startedAt = systemClock.epoch() - systemClock.now();
   /** In the order of their last change, which is the order in which they expire. */
   private readonly records = new Map<string, OnceRecord>();
   /** Ids whose answers are kept, oldest first. */
@@ -45,12 +49,12 @@ export class MemoryOnceStore implements OnceStore {
   }
 
   identify(): OnceIdentity {
-    return { scope: this.scope, now: systemClock.epoch() };
+    return { scope: this.scope, now: this.now };
   }
 
   /** @throws RangeError if the store is full, and `event` would add a key */
   apply(id: string, event: OnceEvent, { ttlMs }: OnceLimits): OnceReply {
-    const now = systemClock.epoch();
+    const { now } = this;
     this.sweep(now);
     const before = this.records.get(id);
     // A process that is frozen freezes its store, too, so that no lease ends.
@@ -67,19 +71,29 @@ export class MemoryOnceStore implements OnceStore {
     if (before?.kind === 'done') this.forgetAnswer(id);
     if (before !== undefined) this.records.delete(id);
     if (record !== undefined) this.records.set(id, record);
-    if (record?.kind === 'done' && record.end !== undefined) this.keepAnswer(id, record.end.length);
+    if (record?.kind === 'done' && record.end !== undefined) this.keepAnswer(id, record.end.length + ANSWER_OVERHEAD);
     return reply;
+  }
+
+  private get now(): number {
+    return this.startedAt + systemClock.now();
   }
 
   private keepAnswer(id: string, bytes: number): void {
     this.answers.set(id, bytes);
     this.answerBytes += bytes;
+    // One that alone is too large takes no place from others.
+    if (bytes > this.maxAnswerBytes) this.dropAnswer(id);
     for (const oldest of this.answers.keys()) {
       if (this.answerBytes <= this.maxAnswerBytes) return;
-      const record = this.records.get(oldest);
-      if (record?.kind === 'done') this.records.set(oldest, { ...record, end: undefined });
-      this.forgetAnswer(oldest);
+      this.dropAnswer(oldest);
     }
+  }
+
+  private dropAnswer(id: string): void {
+    const record = this.records.get(id);
+    if (record?.kind === 'done') this.records.set(id, { ...record, end: undefined });
+    this.forgetAnswer(id);
   }
 
   private forgetAnswer(id: string): void {
@@ -89,12 +103,16 @@ export class MemoryOnceStore implements OnceStore {
 
   private sweep(now: number): void {
     if (now - this.sweptAt < SWEEP_MS) return;
-    this.sweptAt = now;
+    let swept = 0;
     for (const [id, { expiresAt, kind }] of this.records) {
-      if (now < expiresAt) return;
+      // The next event goes on.
+      if (swept === MAX_SWEPT) return;
+      if (now < expiresAt) break;
       if (kind === 'running') continue;
       this.records.delete(id);
       this.forgetAnswer(id);
+      swept += 1;
     }
+    this.sweptAt = now;
   }
 }

@@ -12,7 +12,7 @@ import { UnaryCall } from '../calls/unary-call.js';
 import { errorOf, type AnswerCallback, type StatusLike, type WireCall } from '../calls/wire-call.js';
 import { decodeEnd, KeptMessage, type KeptEnd } from './kept-end.js';
 import type { OnceRequest } from './once-request.js';
-import { marked, type OnceServer } from './once-server.js';
+import { marked, type OnceOutcome, type OnceServer } from './once-server.js';
 import type { OnceRun } from './once-run.js';
 import type { Awaitable } from './once-store.js';
 
@@ -32,6 +32,12 @@ const LOST_STORE: StatusLike = {
   code: StatusCode.UNAVAILABLE,
   details: 'The store of keys was lost after the handler had ended',
 };
+const ROLLED_BACK: StatusLike = {
+  code: StatusCode.INTERNAL,
+  details: 'The handler has called once.commit(), and its transaction was not committed; nothing was done',
+};
+/** Maximum time for which a request waits for a store that is away, in milliseconds; half of the time to its deadline if that is shorter. */
+const STORE_GRACE_MS = 5_000;
 /** Mark of an end that frees the key. */
 const RELEASED = 'released' satisfies OnceMark;
 
@@ -44,12 +50,14 @@ export class OnceCall extends UnaryCall {
   isPiped = false;
   hasBegun = false;
   private execution: OnceRun | undefined;
-  /** True while the call waits for the end of another one's handler. */
-  private isJoined = false;
+  /** True while the call waits for the end of another one's handler, or for the store. */
+  private isHeld = false;
+  /** When the call stops waiting for a store that is away, in monotonic milliseconds. */
+  private graceEndsAt: number | undefined;
   /** True if the handler has ended. */
   private isKept = false;
-  /** True if the handler has written its end with `commit`. */
-  private hasCommitted = false;
+  /** True if the handler has called `commit`, so that the record alone says whether it was done. */
+  private commits = false;
   /** True if the caller can no longer be answered, and the handler goes on. */
   private isLost = false;
 
@@ -76,8 +84,7 @@ export class OnceCall extends UnaryCall {
     const { once, request, method, wire } = this;
     const id = once.idOf(wire.metadata, method.path, request.key);
     if (request.asks !== undefined) return this.ask(id, request.asks === 'close').then(() => this.turnedAway());
-    const hash = once.hashOf(method.path, request, wire.request);
-    const begins = once.runs.has(id) ? this.join(id, hash) : this.begin(id, hash);
+    const begins = this.joinOrBegin(id, once.hashOf(method.path, request, wire.request));
     if (isThenable(begins)) return begins.then((isBegun) => (isBegun ? true : this.turnedAway()));
     return begins ? true : this.turnedAway();
   }
@@ -102,6 +109,10 @@ export class OnceCall extends UnaryCall {
     this.answerFrom(reply.is === 'closed' && !isSure ? { is: 'unknown' } : reply);
   }
 
+  private joinOrBegin(id: string, hash: string): Awaitable<boolean> {
+    return this.once.runs.has(id) ? this.join(id, hash) : this.begin(id, hash);
+  }
+
   /** Waits for the end of another request's handler. Begins if it has ended without one that others get. */
   private async join(id: string, hash: string): Promise<boolean> {
     const { once } = this;
@@ -111,11 +122,11 @@ export class OnceCall extends UnaryCall {
         return false;
       }
       joined.extend(this.deadline);
-      this.isJoined = true;
+      this.isHeld = true;
       const outcome = await joined.over;
-      this.isJoined = false;
+      this.isHeld = false;
       if (outcome === undefined) continue;
-      once.note(this.method.path, 'joined');
+      once.note(this.method.path, 'joined', this.key);
       this.finish(outcome.end, outcome.mark);
       return false;
     }
@@ -139,8 +150,18 @@ export class OnceCall extends UnaryCall {
     );
   }
 
-  private beginFailed(run: OnceRun, error: unknown): false {
-    this.once.beginFailed(run);
+  /** Waits for the store a little, so that a short outage of it fails no write, then tries again. */
+  private async beginFailed(run: OnceRun, error: unknown): Promise<boolean> {
+    const { once } = this;
+    once.beginFailed(run);
+    const now = once.clock.now();
+    this.graceEndsAt ??= now + Math.min(STORE_GRACE_MS, (this.deadline - now) / 2);
+    this.isHeld = true;
+    const isBack =
+      !(error instanceof RangeError) && this.graceEndsAt > now && (await once.storeIsBack(this.graceEndsAt));
+    this.isHeld = false;
+    if (this.over) return false;
+    if (isBack) return this.joinOrBegin(run.id, run.hash);
     this.finish(storeFailure(error));
     return false;
   }
@@ -170,8 +191,8 @@ export class OnceCall extends UnaryCall {
 
   private answerFrom(reply: OnceReply): void {
     const { path } = this.method;
-    if (this.request.asks === undefined && reply.is === 'done') this.once.note(path, 'replayed');
-    else if (reply.is === 'in-doubt') this.once.note(path, 'in-doubt');
+    if (this.request.asks === undefined && reply.is === 'done') this.once.note(path, 'replayed', this.key);
+    else if (reply.is === 'in-doubt') this.once.note(path, 'in-doubt', this.key);
     if (reply.is === 'done') this.finish(decodeEnd(reply.end), 'replayed');
     else if (reply.is === 'elsewhere') this.finish(this.once.elsewhere());
     // Anything else is no answer to an attempt or a question.
@@ -223,7 +244,7 @@ export class OnceCall extends UnaryCall {
     }
     super.onWireEnd();
     // No handler runs.
-    if (this.isJoined) this.release();
+    if (this.isHeld) this.release();
   }
 
   override stop(status: StatusLike): void {
@@ -271,45 +292,57 @@ export class OnceCall extends UnaryCall {
     const isRefusedByPipe = this.isPiped && !this.hasBegun;
     const isFree = end.code !== StatusCode.OK && (isRefusedByPipe || end.metadata?.get(ONCE_MARK)[0] === NOTHING_DONE);
     const recorded = (reply: OnceReply | undefined): void => {
-      const problem = this.problemOf(run, reply);
+      const problem = this.problemOf(run, end, reply);
       const kept = reply?.is === 'done' ? decodeEnd(reply.end) : end;
       // What a store that commits has not written, was not done.
       const mark = isFree || (once.commits && kept.code !== StatusCode.OK) ? RELEASED : 'kept';
-      if (problem === undefined) this.noteEnd(mark, end, kept, reply);
+      if (problem === undefined) once.note(this.method.path, this.outcomeOf(mark, end, kept, reply), this.key);
       once.closeRun(
         run,
         problem !== undefined || isFree ? undefined : { end: kept, mark: mark === 'kept' ? 'replayed' : mark },
       );
+      if (problem?.details === ROLLED_BACK.details) once.report(this.method.path, new Error(problem.details));
       if (problem !== undefined) this.reply(problem, undefined);
       else if (unserializable !== undefined && kept === end) super.answer(unserializable);
       // A success needs no mark.
       else this.reply(kept.code === StatusCode.OK ? kept : marked(kept, mark), kept.bytes);
     };
-    const reply = once.record(run, isFree ? undefined : end);
-    if (isThenable(reply)) void reply.then(recorded);
-    else recorded(reply);
+    const settled = (given: OnceReply | undefined): void => {
+      try {
+        recorded(given);
+      } catch (error) {
+        // The store returned what it was not given.
+        once.report(this.method.path, error);
+        once.closeRun(run);
+        this.reply(once.commits ? LOST_STORE : this.statusOf('in-doubt'), undefined);
+      }
+    };
+    const reply = once.record(run, isFree || this.commits ? undefined : end);
+    if (isThenable(reply)) void reply.then(settled);
+    else settled(reply);
   }
 
   /** Returns what the caller gets instead of the end, which the store has not taken; `undefined` if it has. */
-  private problemOf(run: OnceRun, reply: OnceReply | undefined): StatusLike | undefined {
+  private problemOf(run: OnceRun, end: KeptEnd, reply: OnceReply | undefined): StatusLike | undefined {
     // The run has lost its lease, done nothing, and another one with the same key has ended.
     if (reply?.is === 'done' && reply.hash !== run.hash) return mismatch(reply.hash, run.hash);
     if (reply?.is === 'running' || reply?.is === 'in-doubt') return this.statusOf(reply.is);
     // Nobody knows whether the transaction was committed, and a repeat will find out.
-    return reply === undefined && this.once.commits ? LOST_STORE : undefined;
+    if (reply === undefined) return this.once.commits ? LOST_STORE : undefined;
+    return this.commits && end.code === StatusCode.OK && reply.is !== 'done'
+      ? marked(ROLLED_BACK, RELEASED)
+      : undefined;
   }
 
-  private noteEnd(mark: 'kept' | 'released', end: KeptEnd, kept: KeptEnd, reply: OnceReply | undefined): void {
-    const { once, hasCommitted } = this;
-    const { path } = this.method;
-    once.note(path, mark);
-    if (!once.commits || end.code !== StatusCode.OK) return;
-    if (reply?.is !== 'done') once.endedWithoutCommit(path);
-    else if (hasCommitted && !isSame(kept, end)) once.changedAfterCommit(path);
+  private outcomeOf(mark: 'kept' | 'released', end: KeptEnd, kept: KeptEnd, reply: OnceReply | undefined): OnceOutcome {
+    if (!this.once.commits || end.code !== StatusCode.OK) return mark;
+    if (reply?.is !== 'done') return 'uncommitted';
+    return isSame(kept, end) ? mark : 'changed';
   }
 
   private statusOf(is: keyof typeof STATUSES): StatusLike {
-    const [code, details] = STATUSES[is];
+    const [given, details] = STATUSES[is];
+    const code = is === 'closed' && this.request.asks === undefined ? StatusCode.FAILED_PRECONDITION : given;
     const status = marked({ code, details }, is);
     const pushbackMs = BUSY_PUSHBACK_MS * (1 + this.once.random() / 2);
     if (is === 'running') status.metadata.set(PUSHBACK_KEY, String(Math.trunc(pushbackMs)));
@@ -323,8 +356,8 @@ export class OnceCall extends UnaryCall {
     if (execution === undefined)
       throw new Error('once.commit() came after the handler had ended; roll the transaction back');
     const end = { code: StatusCode.OK, details: 'OK', metadata: this.okTrailers, bytes: method.serialize(response) };
+    this.commits ||= once.commits;
     await once.commit(client, execution, end);
-    this.hasCommitted = true;
   }
 }
 
@@ -352,5 +385,5 @@ export function storeFailure(error: unknown): StatusLike {
   const isFull = error instanceof RangeError;
   const code = isFull ? StatusCode.RESOURCE_EXHAUSTED : StatusCode.UNAVAILABLE;
   const details = isFull ? 'The store of keys is full' : `The store of keys is unavailable: ${errorMessage(error)}`;
-  return marked({ code, details: `${details}; the write has not run` }, 'not-run');
+  return marked({ code, details: `${details}; this attempt has not run` }, 'not-run');
 }

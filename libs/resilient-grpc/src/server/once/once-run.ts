@@ -9,6 +9,8 @@ export type RunOutcome = { readonly end: KeptEnd; readonly mark: 'replayed' | 'r
 export class OnceRun {
   /** True while the handler runs. */
   isRunning = false;
+  /** True while the store is asked to renew the lease. */
+  isRenewing = false;
   /** Settles when the end is recorded; `undefined` before the handler has ended, and if it was recorded at once. */
   recorded: Promise<OnceReply | undefined> | undefined;
   private whenOver: Promise<RunOutcome> | undefined;

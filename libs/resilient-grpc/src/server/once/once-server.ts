@@ -38,14 +38,19 @@ const [LEASE_MS, LEASE_OF_COMMITS_MS] = [15_000, 3_000];
 const CLOSE_MS = 1_000;
 /** Pause before an end that could not be recorded is recorded again, in milliseconds. */
 const RECORD_AGAIN_MS = 1_000;
+/** Time after which a store that has not answered counts as away, in milliseconds. */
+const STORE_TIMEOUT_MS = 10_000;
+/** Pause before a store that is away is asked again, in milliseconds. */
+const ASK_AGAIN_MS = 250;
 /** Maximum number of owners that are kept because their attempts to begin have failed. */
 const MAX_UNLEARNT = 1_000;
-/** Lengths of the ids of records (base64) and of the hashes of requests (hex): 128 bits of a SHA-256. */
-const [ID_CHARACTERS, HASH_CHARACTERS] = [22, 32];
+/** Bytes of a SHA-256 that ids of records and hashes of requests have. */
+const DIGEST_BYTES = 16;
+const RANDOM_KEY = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 const NO_BYTES = new Uint8Array();
 
-type OnceOutcome = Extract<GrpcServerEvent, { type: 'once' }>['outcome'];
+export type OnceOutcome = Extract<GrpcServerEvent, { type: 'once' }>['outcome'];
 
 /** Runs the handlers of keys once, for one server. */
 export class OnceServer {
@@ -59,8 +64,9 @@ export class OnceServer {
   private identity: OnceIdentity = { scope: '', now: 0 };
   private identifiedAt = 0;
   private renewal: Timer | undefined;
-  /** Problems of handlers that were reported, each once. */
-  private readonly reported = new Set<string>();
+  /** Becomes true when the store is there again; `undefined` while nobody waits for it. */
+  private back: Promise<boolean> | undefined;
+  private waitingForStore = 0;
   private readonly types = new Map<string, MessageType | undefined>();
 
   constructor(
@@ -72,7 +78,7 @@ export class OnceServer {
 
   /** @throws the error of the store */
   async open(): Promise<void> {
-    this.identity = await this.options.store.identify();
+    this.identity = await this.inTime(Promise.resolve(this.options.store.identify()));
     this.identifiedAt = this.clock.now();
   }
 
@@ -127,7 +133,7 @@ export class OnceServer {
   private idIn(scope: string, path: string, key: string): string {
     // With their lengths, so that different parts never have the same text.
     const text = `${String(scope.length)} ${String(path.length)} ${scope}${path}${key}`;
-    return digest('sha256', text, 'base64').slice(0, ID_CHARACTERS);
+    return digest('sha256', text, 'buffer').toString('base64url', 0, DIGEST_BYTES);
   }
 
   /** Returns the hash of a request. */
@@ -137,7 +143,7 @@ export class OnceServer {
       throw new TypeError(`${path}: an interceptor of grpc-js has replaced the request; set once.sameRequest`);
     // Safe cast: the requests of a method are messages.
     const content = sameRequest?.(message as object) ?? comparable(bytes ?? NO_BYTES, this.types.get(path));
-    return digest('sha256', content, 'hex').slice(0, HASH_CHARACTERS);
+    return digest('sha256', content, 'buffer').toString('hex', 0, DIGEST_BYTES);
   }
 
   /** Adds the method with `path` to those that run once. Without `files`, equal requests must have equal bytes. */
@@ -166,7 +172,8 @@ export class OnceServer {
 
   private begun(reply: OnceReply): Awaitable<OnceReply> {
     // The clock of the store may have been set, and clients learn it anew.
-    if (reply.is === 'elsewhere' || reply.is === 'late') return this.open().then(() => reply);
+    if (reply.is === 'elsewhere' || reply.is === 'late' || reply.is === 'in-doubt')
+      return this.open().then(() => reply);
     // The store has recorded an earlier attempt of this process, which has not learnt that it did, and has run nothing.
     return reply.is === 'running' && reply.own ? { is: 'begin' } : reply;
   }
@@ -189,7 +196,55 @@ export class OnceServer {
 
   apply(id: string, event: OnceEvent): Awaitable<OnceReply> {
     const { store, ttlMs } = this.options;
-    return store.apply(id, event, { leaseMs: this.leaseMs, ttlMs });
+    const reply = store.apply(id, event, { leaseMs: this.leaseMs, ttlMs });
+    return isThenable(reply) ? this.inTime(reply) : reply;
+  }
+
+  /** Rejects if the store does not answer: a connection that is lost without a word would hold the key forever. */
+  private async inTime<T>(answer: Promise<T>): Promise<T> {
+    let timer: Timer | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = this.clock.setTimer(() => {
+        reject(new Error(`it has not answered for ${String(STORE_TIMEOUT_MS / 1_000)} s`));
+      }, STORE_TIMEOUT_MS);
+    });
+    try {
+      return await Promise.race([answer, late]);
+    } finally {
+      timer?.clear();
+    }
+  }
+
+  /** Waits until the store, which is away, is there again. Returns false if it is not at `until`, in monotonic milliseconds. */
+  async storeIsBack(until: number): Promise<boolean> {
+    let timer: Timer | undefined;
+    const late = new Promise<false>((resolve) => {
+      timer = this.clock.setTimer(() => {
+        resolve(false);
+      }, until - this.clock.now());
+    });
+    this.waitingForStore += 1;
+    this.back ??= this.askForStore();
+    try {
+      return await Promise.race([this.back, late]);
+    } finally {
+      this.waitingForStore -= 1;
+      timer?.clear();
+    }
+  }
+
+  /** Asks for all requests that wait, until the store answers or none waits any longer. */
+  private async askForStore(): Promise<boolean> {
+    let isBack = false;
+    do {
+      await new Promise<void>((resolve) => this.clock.setTimer(resolve, ASK_AGAIN_MS));
+      isBack = await this.open().then(
+        () => true,
+        () => false,
+      );
+    } while (!isBack && this.waitingForStore > 0);
+    this.back = undefined;
+    return isBack;
   }
 
   /**
@@ -239,23 +294,12 @@ export class OnceServer {
     await store.commit?.(client, id, owner, encodeEnd(end), { leaseMs: this.leaseMs, ttlMs });
   }
 
-  /** The response of a handler was changed after it had been committed; callers get what was committed. */
-  changedAfterCommit(path: string): void {
-    this.report(
-      path,
-      'the response was changed after once.commit(), for example by an interceptor; callers get the committed one',
-    );
+  report(path: string, error: unknown): void {
+    if (this.events.wanted) this.events.emit({ type: 'handler-failed', path, error });
   }
 
-  endedWithoutCommit(path: string): void {
-    this.report(
-      path,
-      'the @Once() handler ended without once.commit(client, response), so a crash in between lets it run again',
-    );
-  }
-
-  note(path: string, outcome: OnceOutcome): void {
-    if (this.events.wanted) this.events.emit({ type: 'once', path, outcome });
+  note(path: string, outcome: OnceOutcome, key: string): void {
+    if (this.events.wanted) this.events.emit({ type: 'once', path, outcome, key: shownKey(key) });
   }
 
   /** Says what became of a key in doubt: it ended, or with `undefined`, it never began and may begin. */
@@ -263,19 +307,16 @@ export class OnceServer {
     return await this.apply(this.idIn(scope, path, key), { type: 'settle', end: end && encodeEnd(end) });
   }
 
-  private report(path: string, text: string): void {
-    const { events, reported } = this;
-    if (reported.has(path + text)) return;
-    reported.add(path + text);
-    if (events.wanted) events.emit({ type: 'handler-failed', path, error: new TypeError(text) });
-  }
-
-  private async renew({ id, owner }: OnceRun): Promise<void> {
+  private async renew(run: OnceRun): Promise<void> {
+    // Renewals that wait for a connection would only keep others waiting.
+    if (run.isRenewing) return;
+    run.isRenewing = true;
     try {
-      await this.apply(id, { type: 'renew', owner });
+      await this.apply(run.id, { type: 'renew', owner: run.owner });
     } catch {
       // The next renewal may reach the store.
     }
+    run.isRenewing = false;
   }
 
   private renewLater(): void {
@@ -302,6 +343,11 @@ function keyIn(values: readonly MetadataValue[]): string | undefined {
   if (values.length === 1 && isOnceKey(only)) return only;
   const [key, ...more] = values.flatMap((value) => value.toString().split(', '));
   return isOnceKey(key) && more.every((other) => other === key) ? key : undefined;
+}
+
+/** Returns a random key, or the first 12 characters of the SHA-256 of another, which may say something of a person. */
+function shownKey(key: string): string {
+  return RANDOM_KEY.test(key) ? key : digest('sha256', key).slice(0, 12);
 }
 
 function invalid(details: string): StatusLike {

@@ -26,7 +26,7 @@ export interface OnceStore {
   /** Called when the server starts, and when a request names another scope. A start with a store that throws fails. */
   identify(): Awaitable<OnceIdentity>;
   /**
-   * Applies `event` to the record of `id`, 128 bits in base64. A promise that rejects means that nothing is known to have changed: a request
+   * Applies `event` to the record of `id`, 128 bits in base64url. A promise that rejects means that nothing is known to have changed: a request
    * that would begin is then refused before it runs.
    */
   apply(id: string, event: OnceEvent, limits: OnceLimits): Awaitable<OnceReply>;

@@ -1,5 +1,6 @@
 import {
   isExpired,
+  MAX_SKEW_MS,
   nextOnce,
   type OnceEvent,
   type OnceLimits,
@@ -17,6 +18,8 @@ export interface PostgresPool {
 /** What the store uses of the client that a handler has its transaction on. */
 interface TransactionClient {
   query(text: string, values: unknown[]): Promise<unknown>;
+  /** 'I' outside of a transaction. */
+  getTransactionStatus?(): string | null;
 }
 
 export interface PostgresOnceStoreOptions {
@@ -24,12 +27,12 @@ export interface PostgresOnceStoreOptions {
   readonly table?: string | undefined;
 }
 
-/** A key as the database has it. Drivers return 64-bit integers as text. */
+/** A key as the database has it: all as text, which type parsers that the application has set leave as it is. */
 interface Row {
   readonly now: string;
   readonly scope: string | null;
-  /** True if the statement has begun the key. */
-  readonly begun: true | null;
+  /** 'true' if the statement has begun the key. */
+  readonly begun: string | null;
   /** Transaction that wrote the row; `null` if there is none. */
   readonly version: string | null;
   readonly kind: OnceRecord['kind'];
@@ -37,7 +40,8 @@ interface Row {
   readonly owner: string;
   readonly lease_ends_at: string;
   readonly expires_at: string;
-  readonly kept: Uint8Array;
+  /** Base64. */
+  readonly kept: string;
 }
 
 const DEFAULT_TABLE = 'once_keys';
@@ -118,15 +122,15 @@ INSERT INTO ${table} (id, kind, hash, expires_at) VALUES ('', 'scope', gen_rando
       new Error(`PostgreSQL has no table ${table} with a scope; add PostgresOnceStore.schema() to a migration`, {
         cause,
       });
-    let row: { readonly now: string; readonly scope: string | null; readonly replica: boolean } | undefined;
+    let row: { readonly now: string; readonly scope: string | null; readonly problem: string | null } | undefined;
     try {
       // Safe cast: the statement names these columns.
       [row] = (await this.run(this.sql.identify, [])).rows as [typeof row];
     } catch (error) {
       throw codeOf(error) === NO_TABLE ? missing(error) : error;
     }
-    if (row?.replica === true)
-      throw new Error(`The table ${table} is on a replica; PostgresOnceStore needs the primary`);
+    if (typeof row?.problem === 'string')
+      throw new Error(`The table ${table} is ${row.problem}; PostgresOnceStore needs the primary, and writes`);
     if (typeof row?.scope !== 'string') throw missing();
     return { scope: row.scope, now: Number(row.now) };
   }
@@ -139,7 +143,7 @@ INSERT INTO ${table} (id, kind, hash, expires_at) VALUES ('', 'scope', gen_rando
     for (let tries = 0, seen = ''; tries < MAX_TRIES; tries += 1) {
       // Safe cast: the statement names these columns.
       const row = (await this.run(this.sql.look, values)).rows[0] as Row;
-      if (row.begun === true) return { is: 'begin' };
+      if (row.begun !== null) return { is: 'begin' };
       if (row.scope === null) throw new Error(`The table ${this.table} has lost its scope; nothing has run`);
       const { scope } = row;
       const now = Number(row.now);
@@ -165,9 +169,12 @@ INSERT INTO ${table} (id, kind, hash, expires_at) VALUES ('', 'scope', gen_rando
    * transactions take turns at the row, and the second finds no owner.
    */
   async commit(client: unknown, id: string, owner: string, end: Uint8Array, { ttlMs }: OnceLimits): Promise<void> {
+    // Safe cast: see the docs of `once.commit()`.
+    const given = client as TransactionClient;
+    if ('totalCount' in given || given.getTransactionStatus?.() === 'I')
+      throw new TypeError('once.commit(client): expected the client of the transaction, between its BEGIN and COMMIT');
     try {
-      // Safe cast: see the docs of `once.commit()`.
-      await (client as TransactionClient).query(this.sql.commit, [id, owner, end, ttlMs]);
+      await given.query(this.sql.commit, [id, owner, end, ttlMs]);
     } catch (error) {
       if (codeOf(error) !== NOT_NULL_VIOLATION) throw error;
       const text =
@@ -237,7 +244,8 @@ function statements(table: string) {
     AND NOT EXISTS (SELECT FROM ${renewals} r WHERE r.id = $1 AND r.owner = k.owner AND r.lease_ends_at > $3::bigint)
   FOR UPDATE OF k SKIP LOCKED)`;
   return {
-    identify: `SELECT ${NOW} AS now, pg_is_in_recovery() AS replica, (SELECT hash FROM ${table} WHERE id = '') AS scope`,
+    identify: `SELECT ${NOW}::text AS now, (SELECT hash FROM ${table} WHERE id = '') AS scope, CASE
+  WHEN pg_is_in_recovery() THEN 'on a replica' WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only' END AS problem`,
     // Begins a key of which there is no row. An INSERT that meets a locked row would wait for the transaction in spite of DO NOTHING; a SELECT
     // does not.
     look: `WITH clock AS MATERIALIZED (SELECT ${NOW} AS now),
@@ -251,9 +259,11 @@ claim AS (
 begun AS (
   INSERT INTO ${table} (id, kind, hash, owner, lease_ends_at, expires_at)
   SELECT $1, 'running', $4, $5, now + $2::bigint, now + $3::bigint FROM clock, store
-  WHERE now <= $6::float8 AND scope = coalesce($7, scope) AND NOT EXISTS (SELECT FROM claim)
+  WHERE now <= $6::float8 AND ($6::float8 = 'Infinity' OR $6::float8 <= now + $3::bigint / 2 + ${String(MAX_SKEW_MS)})
+    AND scope = coalesce($7, scope) AND NOT EXISTS (SELECT FROM claim)
   ON CONFLICT DO NOTHING RETURNING true AS begun)
-SELECT * FROM clock LEFT JOIN store ON true LEFT JOIN claim ON true LEFT JOIN begun ON true`,
+SELECT now::text, scope, version, kind, hash, owner, lease_ends_at::text, expires_at::text, encode(kept, 'base64') AS kept, begun::text
+FROM clock LEFT JOIN store ON true LEFT JOIN claim ON true LEFT JOIN begun ON true`,
     add: `INSERT INTO ${table} (id, kind, hash, owner, lease_ends_at, expires_at, kept) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT DO NOTHING`,
     change: `${free} UPDATE ${table} SET kind = $4, hash = $5, owner = $6, lease_ends_at = $7, expires_at = $8, kept = $9
@@ -264,12 +274,16 @@ ON CONFLICT (id, owner) DO UPDATE SET lease_ends_at = excluded.lease_ends_at, ex
     commit: `INSERT INTO ${table} (id, kind, hash, kept, expires_at)
 VALUES ($1, 'done', (SELECT hash FROM ${table} WHERE id = $1 AND owner = $2 FOR UPDATE), $3, ${NOW} + $4::bigint)
 ON CONFLICT (id) DO UPDATE SET kind = 'done', owner = NULL, lease_ends_at = 0, kept = excluded.kept, expires_at = excluded.expires_at`,
+    // A scalar, which is a condition of the index.
     sweep: `WITH clock AS MATERIALIZED (SELECT ${NOW} AS now),
-ended AS (DELETE FROM ${renewals} r USING clock WHERE r.expires_at <= now AND r.lease_ends_at <= now)
+ended AS (DELETE FROM ${renewals} WHERE (id, owner) IN (
+  SELECT id, owner FROM ${renewals} WHERE expires_at <= (SELECT now FROM clock) AND lease_ends_at <= (SELECT now FROM clock)
+  ORDER BY expires_at LIMIT ${String(MAX_SWEPT)} FOR UPDATE SKIP LOCKED))
 DELETE FROM ${table} WHERE id IN (
-  SELECT id FROM ${table} k, clock WHERE k.expires_at <= now AND k.lease_ends_at <= now
+  SELECT id FROM ${table} k WHERE k.expires_at <= (SELECT now FROM clock) AND k.lease_ends_at <= (SELECT now FROM clock)
     AND NOT EXISTS (
-      SELECT FROM ${renewals} r WHERE r.id = k.id AND r.owner = k.owner AND greatest(r.expires_at, r.lease_ends_at) > now)
+      SELECT FROM ${renewals} r WHERE r.id = k.id AND r.owner = k.owner
+        AND greatest(r.expires_at, r.lease_ends_at) > (SELECT now FROM clock))
   ORDER BY k.expires_at LIMIT ${String(MAX_SWEPT)} FOR UPDATE OF k SKIP LOCKED)`,
   };
 }
@@ -283,7 +297,7 @@ function recordOf({ version, kind, hash, owner, kept, ...times }: Row): OnceReco
     case 'in-doubt':
       return { kind, hash, owner, expiresAt };
     case 'done':
-      return { kind, hash, end: kept, expiresAt };
+      return { kind, hash, end: Buffer.from(kept, 'base64'), expiresAt };
     case 'closed':
       return { kind, expiresAt };
   }

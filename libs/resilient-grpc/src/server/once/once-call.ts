@@ -38,6 +38,8 @@ const ROLLED_BACK: StatusLike = {
 };
 /** Maximum time for which a request waits for a store that is away, in milliseconds; half of the time to its deadline if that is shorter. */
 const STORE_GRACE_MS = 5_000;
+/** Time to the deadline below which it does not wait, in milliseconds: its caller is to learn that nothing has run. */
+const MIN_LEFT_MS = 2_000;
 /** Mark of an end that frees the key. */
 const RELEASED = 'released' satisfies OnceMark;
 
@@ -155,7 +157,8 @@ export class OnceCall extends UnaryCall {
     const { once } = this;
     once.beginFailed(run);
     const now = once.clock.now();
-    this.graceEndsAt ??= now + Math.min(STORE_GRACE_MS, (this.deadline - now) / 2);
+    const leftMs = this.deadline - now;
+    this.graceEndsAt ??= leftMs < MIN_LEFT_MS ? now : now + Math.min(STORE_GRACE_MS, leftMs / 2);
     this.isHeld = true;
     const isBack =
       !(error instanceof RangeError) && this.graceEndsAt > now && (await once.storeIsBack(this.graceEndsAt));

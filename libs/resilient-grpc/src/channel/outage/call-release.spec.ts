@@ -69,7 +69,7 @@ describe('CallRelease', () => {
     };
     release.begin(false);
     clock.advance(0);
-    expect(turns).toEqual([256, 256, 88]);
+    expect(turns).toEqual([...Array.from({ length: 18 }, () => 32), 24]);
     expect(released).toHaveLength(600);
   });
 

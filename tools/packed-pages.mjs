@@ -23,6 +23,7 @@ const PAGES = [
   'docs/guides/overload.md',
   'docs/guides/server.md',
   'docs/guides/shutdown.md',
+  'docs/guides/writes.md',
   'docs/operate/agents.md',
   'docs/operate/dashboard.md',
   'docs/operate/doctor.md',

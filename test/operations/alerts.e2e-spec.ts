@@ -35,6 +35,7 @@ const UNUSED = [
   'Resumed streams',
   'Wait of queued calls',
   'Open streams of servers',
+  'Writes by key',
 ];
 
 /** A cause of an alert. `end()` ends the cause, or does nothing if the cause is a single event. */

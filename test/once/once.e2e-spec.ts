@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { connect, constants, createServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 import { fakeGrpcService, Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
@@ -65,6 +68,39 @@ describe('a write with a key', () => {
     proxy.releaseBytes();
     expect(await lost).toMatchObject({ item: 'lost', sequence: '2' });
     expect(writes.done).toEqual(['first', 'lost']);
+  });
+
+  it('gets an answer whose trailers were cut off', async () => {
+    const writes = await serveWrites();
+    const upstream = connect(`http://${writes.url}`);
+    let cuts = 0;
+    const proxy = createServer().on('stream', (stream, headers) => {
+      const forwarded = upstream.request(headers);
+      stream.pipe(forwarded);
+      forwarded.on('response', (answer, flags) => {
+        const endStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+        const isCut = writes.done.length === 1 && cuts === 0;
+        stream.respond(answer, { endStream, waitForTrailers: !endStream && !isCut });
+        if (endStream) return;
+        let trailers = {};
+        forwarded.on('trailers', (given) => (trailers = given));
+        stream.on('wantTrailers', () => {
+          stream.sendTrailers(trailers);
+        });
+        if (isCut) cuts += 1;
+        forwarded.pipe(stream);
+      });
+    });
+    proxy.listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    onTestFinished(() => {
+      upstream.close();
+      proxy.close();
+    });
+    const { orders } = await writerTo(`127.0.0.1:${String((proxy.address() as AddressInfo).port)}`);
+    const order = { requestId: '', item: 'tea', quantity: 1 };
+    expect(await firstValueFrom(orders.create(order))).toMatchObject({ item: 'tea', sequence: '1' });
+    expect([writes.done, cuts]).toEqual([['tea'], 1]);
   });
 
   it('fails with the kept error of its handler', async () => {

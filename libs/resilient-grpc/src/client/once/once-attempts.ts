@@ -120,10 +120,13 @@ export class OnceAttempts {
     let verdict: Verdict = { ...given, reachedServer: reached };
     if (decision === 'in-doubt') verdict = { ...verdict, code: StatusCode.UNKNOWN, details: IN_DOUBT };
     if (decision === 'refused') verdict = { ...verdict, kind: 'refused', code: StatusCode.UNAVAILABLE };
+    // An end of the server has a mark, or is a success with its trailers: this one was cut off on its way, and the next attempt gets it.
+    const isCutOff = mark === undefined && (given.kind === 'committed' || given.lacksTrailers === true);
+    if (isCutOff) verdict = { ...verdict, kind: 'connection-lost', code: StatusCode.UNAVAILABLE };
     // The caller knows nothing of the path for keys, but of a proxy that refuses its calls.
     const isOfPath = given.kind !== 'http' && given.code === StatusCode.UNIMPLEMENTED;
-    const shown = decision === 'refused' && !this.isLost && !isOfPath ? given : verdict;
-    return { decision, verdict, shown, isInDoubt };
+    const isAsGiven = isCutOff || (decision === 'refused' && !this.isLost && !isOfPath);
+    return { decision, verdict, shown: isAsGiven ? given : verdict, isInDoubt };
   }
 
   /** Decides what follows the end of an attempt; `undefined` if the policies of the method decide. */

@@ -11,7 +11,7 @@ import {
 } from 'nestjs-resilient-grpc/server';
 import { Pool, type PoolClient } from 'pg';
 
-// A frozen handler holds its row until this timeout. A handler must not be idle for longer within its transaction.
+// A frozen handler holds its row until then.
 const pool = new Pool({ options: '-c idle_in_transaction_session_timeout=2000' });
 // Of its own, so that handlers that wait for connections do not keep the store waiting.
 const keys = new Pool({ max: 4 });
@@ -39,7 +39,7 @@ export class OrdersController {
       isDone = true;
       return response;
     } catch (error) {
-      // The database was lost: the caller may send the write again, because the store knows whether it was done.
+      // The database was lost. The store knows whether the write was done.
       if (/connect|database system/i.test(String(error))) throw new GrpcException('UNAVAILABLE', String(error));
       throw error;
     } finally {

@@ -52,9 +52,9 @@ describe('default settings', () => {
     expect(settings.channel.credentials.current._isSecure()).toBe(false);
   });
 
-  it("reconnects at least twice a second on grpc-js's transport, where a longer backoff misses servers that plain clients find", () => {
+  it("reconnects four times a second on grpc-js's transport, where a longer backoff misses servers that plain clients find", () => {
     const { channelOptions } = resolve({ transport: 'grpc-js' }).settings.channel;
-    expect(channelOptions['grpc.max_reconnect_backoff_ms']).toBe(500);
+    expect(channelOptions['grpc.max_reconnect_backoff_ms']).toBe(250);
   });
 
   it('takes the size of the retry buffers from channelOptions, else from the defaults of grpc-js', () => {

@@ -21,6 +21,8 @@ export interface MemoryOnceStoreOptions {
 
 /** Interval between two searches for records that have expired, in milliseconds, and how many one of them deletes. */
 const [SWEEP_MS, MAX_SWEPT] = [1_000, 1_000];
+/** Size of the blocks in which answers lie, which go in the order in which they came. */
+const BLOCK_BYTES = 65_536;
 /** What a kept answer takes besides its bytes. */
 const ANSWER_OVERHEAD = 150;
 
@@ -37,6 +39,8 @@ export class MemoryOnceStore implements OnceStore {
   /** Ids whose answers are kept, oldest first. */
   private readonly answers = new Map<string, number>();
   private answerBytes = 0;
+  private block = new Uint8Array();
+  private blockUsed = 0;
   private sweptAt = 0;
   private readonly maxKeys: number;
   private readonly maxAnswerBytes: number;
@@ -70,9 +74,23 @@ export class MemoryOnceStore implements OnceStore {
       throw new RangeError(`the memory store has ${String(this.maxKeys)} keys; raise maxKeys, or shorten ttlMs`);
     if (before?.kind === 'done') this.forgetAnswer(id);
     if (before !== undefined) this.records.delete(id);
-    if (record !== undefined) this.records.set(id, record);
-    if (record?.kind === 'done' && record.end !== undefined) this.keepAnswer(id, record.end.length + ANSWER_OVERHEAD);
+    if (record?.kind === 'done' && record.end !== undefined) {
+      this.records.set(id, { ...record, end: this.copied(record.end) });
+      this.keepAnswer(id, record.end.length + ANSWER_OVERHEAD);
+    } else if (record !== undefined) this.records.set(id, record);
     return reply;
+  }
+
+  /** Copies an answer out of Node's pool, of which each would keep 8 KiB. */
+  private copied(end: Uint8Array): Uint8Array {
+    if (end.length > BLOCK_BYTES / 8) return Uint8Array.from(end);
+    if (this.blockUsed + end.length > this.block.length) {
+      this.block = new Uint8Array(BLOCK_BYTES);
+      this.blockUsed = 0;
+    }
+    const copy = this.block.subarray(this.blockUsed, (this.blockUsed += end.length));
+    copy.set(end);
+    return copy;
   }
 
   private get now(): number {

@@ -44,8 +44,8 @@ const STORE_TIMEOUT_MS = 10_000;
 const ASK_AGAIN_MS = 250;
 /** Maximum number of owners that are kept because their attempts to begin have failed. */
 const MAX_UNLEARNT = 1_000;
-/** Bytes of a SHA-256 that ids of records and hashes of requests have. */
-const DIGEST_BYTES = 16;
+/** Lengths of the ids of records (base64url) and of the hashes of requests (hex): 128 bits of a SHA-256. */
+const [ID_CHARACTERS, HASH_CHARACTERS] = [22, 32];
 const RANDOM_KEY = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 const NO_BYTES = new Uint8Array();
@@ -133,7 +133,7 @@ export class OnceServer {
   private idIn(scope: string, path: string, key: string): string {
     // With their lengths, so that different parts never have the same text.
     const text = `${String(scope.length)} ${String(path.length)} ${scope}${path}${key}`;
-    return digest('sha256', text, 'buffer').toString('base64url', 0, DIGEST_BYTES);
+    return digest('sha256', text, 'base64url').slice(0, ID_CHARACTERS);
   }
 
   /** Returns the hash of a request. */
@@ -143,7 +143,7 @@ export class OnceServer {
       throw new TypeError(`${path}: an interceptor of grpc-js has replaced the request; set once.sameRequest`);
     // Safe cast: the requests of a method are messages.
     const content = sameRequest?.(message as object) ?? comparable(bytes ?? NO_BYTES, this.types.get(path));
-    return digest('sha256', content, 'buffer').toString('hex', 0, DIGEST_BYTES);
+    return digest('sha256', content, 'hex').slice(0, HASH_CHARACTERS);
   }
 
   /** Adds the method with `path` to those that run once. Without `files`, equal requests must have equal bytes. */

@@ -42,6 +42,29 @@ describe('OnceAttempts', () => {
     expect(sent()[0]).toBe('s1');
   });
 
+  it.each([
+    ['finds servers without the feature', 12, 'plain', true],
+    ['finds that a path is forbidden, at first for one caller only', 7, 'plain', false],
+  ] as const)('%s by a status after headers, which proxies send before it', (_name, code, decision, areWithout) => {
+    const { servers, attempts, sent } = setUp();
+    sent();
+    const end = { metadata: new Metadata() } as AttemptEnd;
+    const judged = attempts.judge(end, { ...SUCCESS, kind: 'committed', code });
+    expect([judged.decision, judged.verdict.code]).toEqual([decision, code]);
+    attempts.note(end, judged);
+    expect(servers.areWithout).toBe(areWithout);
+  });
+
+  it('repeats an answer without trailers, but no refusal that came after headers', () => {
+    const { servers, attempts } = setUp();
+    servers.learn(elsewhere('s1', 5_000).metadata);
+    expect(attempts.namesStore).toBe(true);
+    const judged = (given: Partial<Verdict>) =>
+      attempts.judge({ metadata: new Metadata() } as AttemptEnd, { ...SUCCESS, kind: 'committed', ...given }).verdict;
+    expect(judged({ code: 8 })).toMatchObject({ kind: 'committed', code: 8 });
+    expect(judged({ code: 13, lacksTrailers: true })).toMatchObject({ kind: 'connection-lost', code: 14 });
+  });
+
   it('names one last begin to all attempts at a store, whatever other calls learn of its clock', () => {
     const { clock, servers, attempts, sent } = setUp();
     const refuse = (end: AttemptEnd): void => attempts.note(end, attempts.judge(end, REFUSED));

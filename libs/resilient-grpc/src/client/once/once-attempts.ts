@@ -120,8 +120,9 @@ export class OnceAttempts {
     let verdict: Verdict = { ...given, reachedServer: reached };
     if (decision === 'in-doubt') verdict = { ...verdict, code: StatusCode.UNKNOWN, details: IN_DOUBT };
     if (decision === 'refused') verdict = { ...verdict, kind: 'refused', code: StatusCode.UNAVAILABLE };
-    // An end of the server has a mark, or is a success with its trailers: this one was cut off on its way, and the next attempt gets it.
-    const isCutOff = mark === undefined && (given.kind === 'committed' || given.lacksTrailers === true);
+    // Each end of the server has trailers: this one was cut off on its way, and the next attempt gets it. A status after headers is none, because
+    // proxies send headers before those with which a server refuses a call, too.
+    const isCutOff = decision === 'by-policy' && given.lacksTrailers === true;
     if (isCutOff) verdict = { ...verdict, kind: 'connection-lost', code: StatusCode.UNAVAILABLE };
     // The caller knows nothing of the path for keys, but of a proxy that refuses its calls.
     const isOfPath = given.kind !== 'http' && given.code === StatusCode.UNIMPLEMENTED;

@@ -81,6 +81,35 @@ it('a store that returns what it was not given does not end the process', async 
   expect(writes.done).toEqual(['tea']);
 });
 
+it('a handler that has called once.commit() answers only if its transaction was committed', async () => {
+  const end = { is: 'done' as const, hash: '', end: new Uint8Array() };
+  let isCommitted = false;
+  const store: OnceStore = {
+    commits: true,
+    identify: () => ({ scope: 's', now: Date.now() }),
+    apply: (_id, event) => {
+      if (event.type === 'attempt') end.hash = event.hash;
+      if (event.type === 'attempt') return { is: 'begin' };
+      return isCommitted ? end : { is: 'recorded' };
+    },
+    commit: (_client, _id, _owner, bytes) => {
+      end.end = bytes;
+      return Promise.resolve();
+    },
+  };
+  const writes = await serveWrites({ store });
+  writes.handler = async ({ item, quantity }, _key, once) => {
+    await once.commit({}, { item, quantity });
+    return { item, quantity };
+  };
+  const { orders } = await writerTo(writes.url);
+  const error = await failureOf(orders.create(TEA));
+  expect(error).toMatchObject({ code: status.INTERNAL });
+  expect(error.details).toContain('its transaction was not committed; nothing was done');
+  isCommitted = true;
+  expect(await firstValueFrom(orders.create(TEA))).toMatchObject(DONE);
+});
+
 it('callers learn the clock of the store anew when it was set', async () => {
   const memory = new MemoryOnceStore();
   let aheadMs = 0;

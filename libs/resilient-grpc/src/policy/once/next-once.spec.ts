@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isExpired, nextOnce, type OnceEvent, type OnceRecord, type OnceReply, type OnceTimes } from './next-once.js';
+import {
+  isExpired,
+  MAX_SKEW_MS,
+  nextOnce,
+  type OnceEvent,
+  type OnceRecord,
+  type OnceReply,
+  type OnceTimes,
+} from './next-once.js';
 
 const LEASE = 10;
 const TTL = 100;
@@ -146,6 +154,12 @@ describe('nextOnce', () => {
     // Closed after an end had expired.
     const closed: OnceRecord = { kind: 'closed', expiresAt: 2 * TTL };
     expect([TTL - 1, TTL].map((now) => reply(now, closed))).toEqual(['closed', 'in-doubt']);
+  });
+
+  it('does not begin so late that its end might no longer be kept, because the clock was set back', () => {
+    const latest = 7 + TTL / 2 + MAX_SKEW_MS;
+    const reply = (before: number) => nextOnce(undefined, { ...attempt, before }, times(7)).reply.is;
+    expect([latest, latest + 1, Infinity].map(reply)).toEqual(['begin', 'elsewhere', 'begin']);
   });
 
   it('keeps a running record until its lease is over, even if that is after ttlMs', () => {

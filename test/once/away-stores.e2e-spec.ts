@@ -82,7 +82,7 @@ it('a store that returns what it was not given does not end the process', async 
 });
 
 it('a handler that has called once.commit() answers only if its transaction was committed', async () => {
-  const end = { is: 'done' as const, hash: '', end: new Uint8Array() };
+  const end: { is: 'done'; hash: string; end: Uint8Array } = { is: 'done', hash: '', end: new Uint8Array() };
   let isCommitted = false;
   const store: OnceStore = {
     commits: true,

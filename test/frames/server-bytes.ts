@@ -29,7 +29,6 @@ const SETTINGS = {
   maxHeaderListSize: 16_384,
   headerTableSize: 4_096,
   maxConcurrentStreams: 100,
-  maxCancelledStreams: 100,
   minPingIntervalMs: 0,
 };
 const HEAD = [':status', '200', 'content-type', 'application/grpc'];

@@ -60,15 +60,15 @@ it('refuses a replica, whose time and scope say nothing of the primary', async (
   await expect(store.identify()).rejects.toThrow('once_keys is on a replica; PostgresOnceStore needs the primary');
 });
 
-it('takes a table in a schema, and no name that would need quotes', async () => {
+it('takes a table in a schema, and no name that would need quotes or be cut off', async () => {
   const pool = poolTo(server.connection);
-  await pool.query(
-    `DROP SCHEMA IF EXISTS shop CASCADE; CREATE SCHEMA shop; ${PostgresOnceStore.schema('shop.writes')}`,
-  );
-  const store = new PostgresOnceStore(pool, { table: 'shop.writes' });
+  const longest = `shop.${'w'.repeat(42)}`;
+  await pool.query(`DROP SCHEMA IF EXISTS shop CASCADE; CREATE SCHEMA shop; ${PostgresOnceStore.schema(longest)}`);
+  expect((await pool.query(`SELECT FROM pg_indexes WHERE schemaname = 'shop'`)).rowCount).toBe(4);
+  const store = new PostgresOnceStore(pool, { table: longest });
   expect(await store.apply('key', attemptOf('one'), LIMITS)).toEqual({ is: 'begin' });
-  expect((await pool.query('SELECT FROM shop.writes')).rowCount).toBe(2);
-  for (const table of ['', 'a b', 'a"b', 'a.b.c', 'a; DROP TABLE b', '1a'])
+  expect((await pool.query('SELECT FROM ' + longest)).rowCount).toBe(2);
+  for (const table of ['', 'a b', 'a"b', 'a.b.c', 'a; DROP TABLE b', '1a', `${longest}w`])
     expect(() => new PostgresOnceStore(pool, { table })).toThrow(TypeError);
 });
 

@@ -126,7 +126,6 @@ const listener = new ServerListener(
       maxHeaderListSize: 16_384,
       headerTableSize: 4_096,
       maxConcurrentStreams: Number(process.env.STREAM_LIMIT ?? 1_000),
-      maxCancelledStreams: 1_000,
       minPingIntervalMs: 0,
     },
     memory: new MemoryBudget(512 * MiB),

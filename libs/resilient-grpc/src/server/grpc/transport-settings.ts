@@ -33,8 +33,6 @@ const MAX_HEADER_LIST_SIZE = 262_144;
 const HEADER_TABLE_SIZE = 4_096;
 /** Stands for no limit. */
 const MAX_SETTING = 2 ** 31 - 1;
-/** Number of cancelled calls on a connection whose handlers may still run: as many as an honest client cancels at once. */
-const MAX_CANCELLED_STREAMS = 10_000;
 /** Least limit of concurrent streams, if none is set: a gateway may have thousands, and further ones wait in its client, unseen. */
 const MIN_STREAMS = 10_000;
 /**
@@ -73,7 +71,6 @@ export function transportSettings(options: ServerOptions, maxConnections: number
       maxHeaderListSize: maxMetadataBytes(options),
       headerTableSize: HEADER_TABLE_SIZE,
       maxConcurrentStreams: Math.min(Math.floor(maxStreams), MAX_SETTING),
-      maxCancelledStreams: Math.min(maxStreams, MAX_CANCELLED_STREAMS),
       // grpc-js tolerates any number of pings.
       minPingIntervalMs: 0,
     },

@@ -45,7 +45,8 @@ interface Row {
 }
 
 const DEFAULT_TABLE = 'once_keys';
-const TABLE = /^([a-z_]\w*\.)?[a-z_]\w*$/i;
+/** Names that need no quotes, at which the names of the indexes are not cut off. */
+const TABLE = /^([a-z_]\w*\.)?[a-z_]\w{0,41}$/i;
 
 /** Time of the database in milliseconds. Not that of the transaction, which may have begun long ago. */
 const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
@@ -76,7 +77,7 @@ export class PostgresOnceStore implements OnceStore {
   private readonly sql: ReturnType<typeof statements>;
   private sweepAt = -Infinity;
 
-  /** @throws TypeError if the name of the table is not one that needs no quotes */
+  /** @throws TypeError if the name of the table needs quotes, or is longer than 42 characters */
   constructor(
     private readonly pool: PostgresPool,
     { table = DEFAULT_TABLE }: PostgresOnceStoreOptions = {},
@@ -306,7 +307,7 @@ function recordOf({ version, kind, hash, owner, kept, ...times }: Row): OnceReco
 function checked(table: string): string {
   if (TABLE.test(table)) return table;
   throw new TypeError(
-    `table: expected a name that needs no quotes, such as 'once_keys' or 'shop.once_keys', got '${table}'`,
+    `table: expected a name of at most 42 characters that needs no quotes, such as 'once_keys' or 'shop.once_keys', got '${table}'`,
   );
 }
 

@@ -13,6 +13,8 @@ const PSEUDO_FIELDS = {
  * Maximum number of fields of a header block: twice that of `node:http2`. Metadata of many small fields cost far more than their size.
  */
 const MAX_FIELDS = 256;
+/** Cost of a further value in a binary field, in fields: clients may send hundreds, and a value that the table repeats costs a byte. */
+const COST_OF_VALUE = 1 / 16;
 
 /** A decoded header block. Fields that gRPC reads in every block have properties of their own. */
 export class HeaderBlock {
@@ -31,7 +33,7 @@ export class HeaderBlock {
   contentLength: string | undefined = undefined;
   /** Names and values of all fields except pseudo-header fields, in turn and in their order. */
   readonly fields: string[] = [];
-  /** Size of the list (RFC 9113, section 6.5.2), and number of its fields and of the further values in them. */
+  /** Size of the list (RFC 9113, section 6.5.2), and number of its fields, with the cost of the further values in them. */
   size = 0;
   count = 0;
   /** Reason why the block is malformed (RFC 9113, section 8.2 and 8.3); `undefined` if it is not. */
@@ -50,7 +52,7 @@ export class HeaderBlock {
     const { size, maxSize, count } = this;
     return size > maxSize
       ? `${String(size)} vs ${String(maxSize)}`
-      : `${String(count)} vs ${String(MAX_FIELDS)} fields`;
+      : `${String(Math.ceil(count))} vs ${String(MAX_FIELDS)} fields`;
   }
 
   add(field: Field): void {
@@ -96,7 +98,7 @@ export class HeaderBlock {
 
   /** Each part of a binary value is a value of its own. */
   private countParts(value: string): void {
-    for (let at = value.indexOf(','); at >= 0 && !this.isTooLarge; at = value.indexOf(',', at + 1)) this.count += 1;
+    for (let at = value.indexOf(','); at >= 0 && !this.isTooLarge; at = value.indexOf(',', at + 1)) this.count += COST_OF_VALUE;
   }
 
   private addPseudo(name: string, value: string): void {

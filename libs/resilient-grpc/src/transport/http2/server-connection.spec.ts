@@ -38,7 +38,6 @@ const SETTINGS = {
   maxHeaderListSize: 16_384,
   headerTableSize: 4_096,
   maxConcurrentStreams: 100,
-  maxCancelledStreams: 50,
   minPingIntervalMs: 0,
 };
 const EMPTY = Buffer.alloc(0);
@@ -615,11 +614,11 @@ describe('cancelled calls', () => {
   it('whose users still work make the connection refuse new calls, until they have ended', () => {
     const scene = Scene.started();
     scene.releases = false;
-    scene.send(cancelled(51), request(201));
-    expect([scene.calls.length, scene.frames.at(-1)]).toEqual([51, 'RST 201 7']);
+    scene.send(cancelled(101), request(301));
+    expect([scene.calls.length, scene.frames.at(-1)]).toEqual([101, 'RST 301 7']);
     scene.call(0).stream.release();
-    scene.send(request(203));
-    expect([scene.calls.length, scene.end]).toEqual([52, undefined]);
+    scene.send(request(303));
+    expect([scene.calls.length, scene.end]).toEqual([102, undefined]);
   });
 
   it('end the connection far beyond what the limit of streams explains', () => {

@@ -51,10 +51,11 @@ const MAX_PING_STRIKES = 2;
 const EMPTY = Buffer.alloc(0);
 /** Settings and limits of a server's connection. All sizes are in bytes. */
 export interface ServerSettings extends ConnectionSettings {
-  /** Maximum number of open streams, which the client is told. Further ones are refused; the client may send their calls again. */
+  /**
+   * Maximum number of open streams, which the client is told, and of those that have ended, mostly because they were cancelled, and are not
+   * released. Further ones are refused; the client may send their calls again.
+   */
   readonly maxConcurrentStreams: number;
-  /** Maximum number of streams that have ended, mostly because they were cancelled, and are not released. While there are more, new ones are refused. */
-  readonly maxCancelledStreams: number;
   /** Minimum time between two PINGs of the client without a response between them (gRFC A8), in milliseconds; 0 for any number. */
   readonly minPingIntervalMs: number;
 }
@@ -310,7 +311,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     let protection: TransportProtection | undefined;
     // Also before the client knows the limit.
     if (this.streams.size >= limits.maxConcurrentStreams) protection = 'concurrent-streams';
-    else if (this.working > limits.maxCancelledStreams) protection = 'cancelled-streams';
+    else if (this.working > limits.maxConcurrentStreams) protection = 'cancelled-streams';
     else if (isReserved && !memory.takeReserve(this, callBytes)) protection = 'memory-refused';
     if (protection !== undefined) {
       // The client may send it again.

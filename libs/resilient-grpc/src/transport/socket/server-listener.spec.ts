@@ -37,7 +37,6 @@ const OPTIONS: Omit<ListenerOptions, 'memory'> = {
     maxHeaderListSize: 16_384,
     headerTableSize: 4_096,
     maxConcurrentStreams: 2_000,
-    maxCancelledStreams: 100,
     minPingIntervalMs: 0,
   },
   headTimeoutMs: 10_000,

@@ -107,14 +107,14 @@ class Scene implements ClientOwner, FrameHandler {
   }
 
   block(id: number, fields: readonly string[], isEnd = false): void {
-    this.server.headers(id, isEnd, encodedBound(fields), 16_384, (target, at) => encodeFields(target, at, fields));
+    this.server.headers(id, isEnd, encodedBound(fields), (target, at) => encodeFields(target, at, fields));
   }
 
   message(id: number, size: number): void {
     const bytes = Buffer.alloc(size, id);
     for (let offset = -5; offset < size;) {
       const part = Math.min(size - offset, 16_384);
-      this.server.data(id, bytes, 0, offset, part, false, 16_384);
+      this.server.data(id, bytes, 0, offset, part, false);
       offset += part;
     }
   }
@@ -303,7 +303,7 @@ describe('calls', () => {
     for (const id of [1, 3, 5]) scene.block(id, HEADERS);
     scene.server.endData(1);
     scene.message(3, 101);
-    scene.server.data(5, Buffer.alloc(10), 0, -5, 9, false, 16_384);
+    scene.server.data(5, Buffer.alloc(10), 0, -5, 9, false);
     scene.block(5, TRAILERS, true);
     scene.exchange();
     expect(calls.map(({ events }) => events.at(-1))).toEqual([
@@ -516,10 +516,10 @@ describe('flow control', () => {
     call.response.request();
     for (let sent = 0; sent < 200_000; sent += 10_000) {
       const size = Math.min(10_000, 200_005 - sent);
-      scene.server.data(1, Buffer.alloc(200_000), 0, sent - 5, size, false, 16_384);
+      scene.server.data(1, Buffer.alloc(200_000), 0, sent - 5, size, false);
       scene.exchange();
     }
-    scene.server.data(1, Buffer.alloc(200_000), 0, 199_995, 5, false, 16_384);
+    scene.server.data(1, Buffer.alloc(200_000), 0, 199_995, 5, false);
     scene.exchange();
     expect(call.events).toEqual(['headers', 'message 30000', 'message 30000', 'message 200000']);
     expect(scene.end).toBeUndefined();
@@ -534,7 +534,7 @@ describe('windows measured by bandwidth and delay', () => {
     const message = Buffer.alloc(4_091);
     for (let round = 0; round < rounds; round++) {
       scene.frames.length = 0;
-      for (; window >= 4_096; window -= 4_096) scene.server.data(id, message, 0, -5, 4_096, false, 16_384);
+      for (; window >= 4_096; window -= 4_096) scene.server.data(id, message, 0, -5, 4_096, false);
       scene.connection.receive(Buffer.concat(scene.server.take()));
       scene.now += 100;
       scene.exchange();

@@ -198,7 +198,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   protected writeBlock(id: number, isEnd: boolean, bound: number, write: WriteBlock): void {
     const first = this.hasSentBlock ? write : writeFirst(write);
     this.hasSentBlock = true;
-    this.writer.headers(id, isEnd, bound + 1, DEFAULT_FRAME_SIZE, first);
+    this.writer.headers(id, isEnd, bound + 1, first);
     this.wake();
   }
 
@@ -307,7 +307,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     if (this.sendWindow <= 0) this.exhaustedAt = this.clock.now();
     if (size >= MIN_PART_BYTES || from + size === bytes.length) this.excused += FRAMES_PER_DATA;
     if (isEnd) stream.isLocalEnded = true;
-    this.writer.data(stream.id, bytes, compressed, from, size, isEnd, DEFAULT_FRAME_SIZE);
+    this.writer.data(stream.id, bytes, compressed, from, size, isEnd);
     this.wake();
   }
 

@@ -1,4 +1,4 @@
-import { Flag, FrameType, HEAD_BYTES, writeUint32 } from './frames.js';
+import { DEFAULT_FRAME_SIZE, Flag, FrameType, HEAD_BYTES, writeUint32 } from './frames.js';
 
 /** Size of the buffers in which frames are collected; two frames of the default size and some heads fit four times. */
 const SLAB_BYTES = 65_536 + 1_024;
@@ -18,8 +18,6 @@ export type WriteBlock = (target: Buffer, at: number) => number;
  * messages of one stream that follow each other share a DATA frame.
  */
 export class FrameWriter {
-  /** Number of frames so far. */
-  frames = 0;
   private slab: Buffer = EMPTY;
   /** The first byte of the slab that is not in `chunks`, and the end of what is written. */
   private start = 0;
@@ -118,10 +116,10 @@ export class FrameWriter {
    *
    * @param bound upper bound of the size of the block
    */
-  headers(id: number, isEnd: boolean, bound: number, maxFrameSize: number, write: WriteBlock): void {
+  headers(id: number, isEnd: boolean, bound: number, write: WriteBlock): void {
     const flags = isEnd ? Flag.END_STREAM : 0;
-    if (bound > maxFrameSize) {
-      this.largeHeaders(id, flags, bound, maxFrameSize, write);
+    if (bound > DEFAULT_FRAME_SIZE) {
+      this.largeHeaders(id, flags, bound, write);
       return;
     }
     this.reserve(HEAD_BYTES + bound);
@@ -144,16 +142,9 @@ export class FrameWriter {
    *
    * @param compressed the compressed flag of the message, 0 or 1
    */
-  data(
-    id: number,
-    message: Uint8Array,
-    compressed: number,
-    offset: number,
-    size: number,
-    isEnd: boolean,
-    maxFrameSize: number,
-  ): void {
-    if (this.openStream === id && this.openLength + size <= maxFrameSize && this.slab.length - this.end >= size) {
+  data(id: number, message: Uint8Array, compressed: number, offset: number, size: number, isEnd: boolean): void {
+    const isOpen = this.openStream === id && this.openLength + size <= DEFAULT_FRAME_SIZE;
+    if (isOpen && this.slab.length - this.end >= size) {
       this.openLength += size;
       writeLength(this.slab, this.openAt, this.openLength);
     } else {
@@ -176,11 +167,11 @@ export class FrameWriter {
     this.openStream = 0;
   }
 
-  private largeHeaders(id: number, flags: number, bound: number, maxFrameSize: number, write: WriteBlock): void {
+  private largeHeaders(id: number, flags: number, bound: number, write: WriteBlock): void {
     const block = Buffer.allocUnsafe(bound);
     const length = write(block, 0);
-    for (let at = 0; at < length || at === 0; at += maxFrameSize) {
-      const size = Math.min(maxFrameSize, length - at);
+    for (let at = 0; at < length || at === 0; at += DEFAULT_FRAME_SIZE) {
+      const size = Math.min(DEFAULT_FRAME_SIZE, length - at);
       const last = at + size === length ? Flag.END_HEADERS : 0;
       this.head(size, at === 0 ? FrameType.HEADERS : FrameType.CONTINUATION, (at === 0 ? flags : 0) | last, id);
       this.slab.set(block.subarray(at, at + size), this.end);
@@ -197,7 +188,6 @@ export class FrameWriter {
     writeUint32(slab, end + 5, id);
     this.end = end + HEAD_BYTES;
     this.openStream = 0;
-    this.frames += 1;
   }
 
   private uint32(value: number): void {

@@ -113,7 +113,7 @@ class Scene implements SocketOwner {
   }
 
   answer(id: number): void {
-    this.frames.headers(id, true, encodedBound(ANSWER), 16_384, (target, at) => encodeFields(target, at, ANSWER));
+    this.frames.headers(id, true, encodedBound(ANSWER), (target, at) => encodeFields(target, at, ANSWER));
     this.flush();
   }
 

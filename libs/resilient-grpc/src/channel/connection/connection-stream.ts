@@ -89,6 +89,6 @@ export class ConnectionStream {
   }
 }
 
-function contentTypeOf(metadata: Metadata): string | undefined {
+export function contentTypeOf(metadata: Metadata): string | undefined {
   return metadata.get('content-type')[0]?.toString();
 }

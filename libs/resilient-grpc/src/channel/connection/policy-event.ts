@@ -40,5 +40,5 @@ export type PolicyEvent =
    * idle.
    */
   | { readonly type: 'released'; readonly address: string; readonly isReady: boolean }
-  /** The number of available streams changed, because the limit of a connection changed, or a further connection was dropped. */
+  /** The number of free streams changed: a connection was opened or lost, its limit changed, or a call on it ended. */
   | { readonly type: 'streams' };

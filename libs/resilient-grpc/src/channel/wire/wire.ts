@@ -5,17 +5,18 @@ import type { ReadBarrier } from '../../call/call-transport.js';
 import type { ConnectionSnapshot, ConnectivityState, EndpointWatchSnapshot } from '../../call/connectivity.js';
 import type { Transport } from '../../call/method.js';
 import type { BalancingSettings } from '../channel-settings.js';
-import type { AddressHistories, AddressHistoryEvent, EndedConnection } from '../connection/address-histories.js';
+import type { AddressHistories, AddressHistoryEvent } from '../connection/address-histories.js';
 import type { ConnectFailure } from '../connection/connect-failure.js';
 import type { Endpoints } from '../connection/endpoints.js';
 import type { LivenessProbe } from '../connection/liveness-probe.js';
 import type { StreamCapacity } from '../connection/policy-connections.js';
+import type { PolicyEvent } from '../connection/policy-event.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
 
 /** An event of a wire or of one of its connections. The managed channel handles it. */
 export type ConnectionEvent =
   | AddressHistoryEvent
-  | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
+  | Extract<PolicyEvent, { readonly type: 'state' | 'streams' | 'lookup-ended' | 'addresses' | 'addresses-limited' }>
   /** An attempt to connect failed. `isFurther` is true for a further connection to `address`. */
   | {
       readonly type: 'connect-failed';
@@ -24,7 +25,6 @@ export type ConnectionEvent =
       readonly failure: ConnectFailure;
     }
   | { readonly type: 'connected'; readonly address: string }
-  | { readonly type: 'ended'; readonly ended: EndedConnection }
   /** The channel no longer uses the READY connection to `address`, for example because the address was removed or the channel is idle. */
   | { readonly type: 'released'; readonly address: string }
   /**
@@ -32,13 +32,8 @@ export type ConnectionEvent =
    * was waiting for a message of its response stream.
    */
   | { readonly type: 'call-timed-out'; readonly connection: SubchannelConnection; readonly waitedMs: number }
-  /** The number of free streams changed, because a connection was opened or lost, its limit changed, or a call on it ended. */
-  | { readonly type: 'streams' }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
-  | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }
-  | { readonly type: 'addresses'; readonly addresses: readonly string[] }
   | { readonly type: 'endpoint-watch'; readonly watch: EndpointWatchSnapshot }
-  | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   | ({ readonly type: 'untested-version' } & UntestedVersion);
 
 export interface WireSettings extends Pick<BalancingSettings, 'loadBalancing' | 'dnsRefreshMs'> {

@@ -215,7 +215,7 @@ export class AddressHistories {
     if (closedImmediately) history.holdUntil = now + shortLivedBackoffMs(history.immediateCloses, this.random);
     const { protection } = connection ?? {};
     const facts = { address, livedMs, reason, protection, answered, closedImmediately };
-    const ended = { ...facts, isUndecided, othersReady: this.anyReady };
+    const ended = { ...facts, isUndecided, othersReady: this.ready.length > 0 };
     if (isUndecided && !isFirstUndecided) this.setUndecided(history, [...history.undecided, { connection, ended }]);
     return ended;
   }
@@ -231,17 +231,13 @@ export class AddressHistories {
     else history.isReleased = true;
   }
 
-  private get anyReady(): boolean {
-    return [...this.histories.values()].some(({ connection }) => connection !== undefined);
-  }
-
   private judge(history: ConnectionHistory, decided: readonly UndecidedConnection[], answered: boolean): void {
     this.setUndecided(
       history,
       history.undecided.filter((one) => !decided.includes(one)),
     );
     for (const { ended } of decided) {
-      const judged = { answered, closedImmediately: !answered, isUndecided: false, othersReady: this.anyReady };
+      const judged = { answered, closedImmediately: !answered, isUndecided: false, othersReady: this.ready.length > 0 };
       this.emit({ type: 'judged', ended: { ...ended, ...judged } });
     }
   }

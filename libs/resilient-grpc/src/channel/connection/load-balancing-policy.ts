@@ -228,7 +228,7 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
           ? new SlowStartPicker(picker, endpoints, random)
           : picker;
       this.picker = this.wrapPicker?.(weighted) ?? weighted;
-    } else if (endpoints !== undefined && this.isHealthPending(state)) {
+    } else if (stateName(state) === 'TRANSIENT_FAILURE' && endpoints?.isHealthPending === true) {
       // Publishes CONNECTING, because a connection whose health is unknown counts as connecting (gRFC A17). The child policy publishes
       // TRANSIENT_FAILURE, because it distinguishes only healthy and unhealthy connections.
       this.picker = new parts.QueuePicker(this);
@@ -247,10 +247,6 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
     if (this.unresolved !== undefined && stateName(state) === 'TRANSIENT_FAILURE')
       this.report({ type: 'unresolved', details: this.unresolved });
     this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
-  }
-
-  private isHealthPending(state: connectivityState): boolean {
-    return stateName(state) === 'TRANSIENT_FAILURE' && this.owner?.dependencies.endpoints?.isHealthPending === true;
   }
 
   /**

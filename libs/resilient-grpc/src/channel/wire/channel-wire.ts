@@ -64,19 +64,15 @@ export abstract class ChannelWire implements Wire {
     const { target, credentials } = this.settings;
     const channelOptions = {
       ...options,
-      ...(hasLibraryResolver(target) && { [WATCH_OPTION]: this.watchReceiver() }),
+      ...(hasLibraryResolver(target) && {
+        [WATCH_OPTION]: new WatchReceiver((watch) => this.emit({ type: 'endpoint-watch', watch })),
+      }),
       'grpc.service_config': JSON.stringify({ loadBalancingConfig }),
     };
     reportMissing(CLIENT_SEAMS, grpcJsSubjects(), (untested) => {
       this.emit({ type: 'untested-version', ...untested });
     });
     return withProxyVariables(process.env, () => new Channel(target, credentials, channelOptions));
-  }
-
-  private watchReceiver(): WatchReceiver {
-    return new WatchReceiver((watch) => {
-      this.emit({ type: 'endpoint-watch', watch });
-    });
   }
 
   protected emit(event: ConnectionEvent): void {

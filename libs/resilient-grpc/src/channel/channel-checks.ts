@@ -8,7 +8,7 @@ import { describeValue, truncate } from '../policy/options/describe-value.js';
 import { dnsNameOf } from './dns/dns-refresh.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental, isPolicyRegistered } from './quirks/experimental.js';
-import { registeredResolver } from './quirks/library-resolver.js';
+import { registeredResolver, resolverOf } from './quirks/library-resolver.js';
 
 /** Maximum length of a target in characters. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;
@@ -83,11 +83,7 @@ function ipOf(address: string): string {
  * 'consul://token@agent:8500/orders'.
  */
 function hasCustomResolver(url: string): boolean {
-  try {
-    return registeredResolver(url) !== undefined;
-  } catch {
-    return false;
-  }
+  return resolverOf(url) !== undefined;
 }
 
 /** Returns why no resolver accepts `url`, which has a scheme other than `dns:`, in the words of grpc-js or the resolver. */

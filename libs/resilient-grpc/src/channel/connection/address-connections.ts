@@ -50,10 +50,6 @@ export class AddressConnections {
 
   constructor(private readonly dependencies: AddressConnectionsDependencies) {}
 
-  get isEmpty(): boolean {
-    return this.further.length === 0;
-  }
-
   /** Number of connections, including the first and those that are connecting. */
   get count(): number {
     return this.further.length + 1;

@@ -449,7 +449,8 @@ class ObservingPolicy implements experimental.LoadBalancer, PickableEndpoints {
   }
 
   pickable(): SubchannelInterface[] {
-    return this.connections.firsts.flatMap(({ pickable }) => pickable ?? []);
+    // A further connection belongs to the endpoint of the first one.
+    return [...this.connections.all].flatMap(({ isFurther, pickable }) => (isFurther ? [] : (pickable ?? [])));
   }
 
   exitIdle(): void {

@@ -32,7 +32,8 @@ export class PolicyConnections {
 
   /** Forgets `address` if it has no further connections and the child policy does not use it. */
   prune(address: string): void {
-    if (this.byAddress.get(address)?.isEmpty !== true) return;
+    // The first connection counts.
+    if (this.byAddress.get(address)?.count !== 1) return;
     for (const connection of this.all) if (connection.address === address) return;
     this.byAddress.delete(address);
   }
@@ -49,11 +50,6 @@ export class PolicyConnections {
       if (connection.address === address && found?.isReady !== true) found = connection;
     }
     return found;
-  }
-
-  /** The first connection of each address. A further connection belongs to the endpoint of the first one. */
-  get firsts(): readonly ObservedConnection[] {
-    return [...this.all].filter(({ isFurther }) => !isFurther);
   }
 
   /** Ends the health Watches. */

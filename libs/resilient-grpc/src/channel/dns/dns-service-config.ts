@@ -123,7 +123,8 @@ class TxtReading {
       const message = `expected a target with a DNS name for dnsServiceConfig(), got '${target}'; write the service config directly`;
       problems.push({ path, message });
     } else {
-      this.name = serviceConfigName(name.host);
+      // gRFC A2.
+      this.name = `_grpc_config.${name.host}`;
     }
     if (!(refreshMs >= MIN_REFRESH_MS && refreshMs < Infinity)) {
       const message = `expected a finite refreshMs of ${MIN_REFRESH_MS} or more for dnsServiceConfig(), got ${refreshMs}`;
@@ -182,11 +183,6 @@ class TxtReading {
  * name server could delay the start of a client by half a minute or more.
  */
 const DNS_QUERY = { timeout: 1_000, tries: 2 };
-
-/** Returns the DNS name of the service config of `host` (gRFC A2). */
-function serviceConfigName(host: string): string {
-  return `_grpc_config.${host}`;
-}
 
 /**
  * Reads the service config choices from a TXT record; returns `undefined` if there is no such record or no such name.

@@ -19,7 +19,8 @@ export class WaitingCalls implements Iterable<Waiter> {
   bytes = 0;
   /** Number of waiting calls, without `waitForReady()`. */
   calls = 0;
-  private readonly withoutLimit = new Set<Waiter>();
+  /** Waiting calls that need not be sent at a limited rate (`Waiter.rateLimited`), oldest first. */
+  readonly unlimited = new Set<Waiter>();
   private keepAlive: Timer | undefined;
 
   constructor(private readonly clock: Clock) {}
@@ -39,17 +40,12 @@ export class WaitingCalls implements Iterable<Waiter> {
     return 0;
   }
 
-  /** Waiting calls that need not be sent at a limited rate (`Waiter.rateLimited`), oldest first. */
-  get unlimited(): ReadonlySet<Waiter> {
-    return this.withoutLimit;
-  }
-
   push(waiter: Waiter): void {
     this.keepAlive ??= this.clock.setTimer(() => undefined, Infinity, true);
     this.present.add(waiter);
     this.bytes += waiter.bytes;
     if (isCall(waiter)) this.calls += 1;
-    if (!waiter.rateLimited) this.withoutLimit.add(waiter);
+    if (!waiter.rateLimited) this.unlimited.add(waiter);
   }
 
   /** Removes `waiter` from the queue. Returns true if it was queued. */
@@ -57,7 +53,7 @@ export class WaitingCalls implements Iterable<Waiter> {
     if (!this.present.delete(waiter)) return false;
     this.bytes -= waiter.bytes;
     if (isCall(waiter)) this.calls -= 1;
-    this.withoutLimit.delete(waiter);
+    this.unlimited.delete(waiter);
     if (this.present.size === 0) {
       this.keepAlive?.clear();
       this.keepAlive = undefined;

@@ -59,7 +59,8 @@ export function hasForeignResolver(target: string): boolean {
   return resolver !== undefined && !(IS_LIBRARY_RESOLVER in resolver);
 }
 
-function resolverOf(target: string): GrpcJs.Resolver | undefined {
+/** Returns `registeredResolver(target)`; `undefined` if it throws. */
+export function resolverOf(target: string): GrpcJs.Resolver | undefined {
   try {
     return registeredResolver(target);
   } catch {

@@ -76,7 +76,7 @@ class Method {
     call.requests = requests;
     call.stream = response.stream = this.begin(response);
     this.connection.callStarted();
-    response.requestAll();
+    response.request(Infinity);
     call.drained();
   }
 }

@@ -82,7 +82,7 @@ class Calls implements Endpoint {
     response.stream = this.connection.open(response, encodedBound(REQUEST), (target, at) =>
       encodeFields(target, at, REQUEST),
     );
-    response.requestAll();
+    response.request(Infinity);
     for (let i = 0; i < requests; i++) response.stream.send(MESSAGE);
   }
 

@@ -22,7 +22,7 @@ const connection = new SocketConnection(
         encodeFields(target, at, fields),
       );
       connection.callStarted();
-      response.requestAll();
+      response.request(Infinity);
       response.stream.send(Buffer.from('hello'), 0, undefined, true);
     },
     settingsChanged: ignored,

@@ -163,7 +163,7 @@ export function fakeChannel({
       prefix.writeUInt8(flag);
       prefix.writeUInt32BE(bytes.length, 1);
       const frame = Buffer.concat([prefix, bytes]);
-      response?.requestAll();
+      response?.request(Infinity);
       response?.data(frame, 0, frame.length);
     },
     /** The status of the server, in trailers, or without headers before it. */

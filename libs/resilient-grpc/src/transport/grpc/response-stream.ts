@@ -62,17 +62,8 @@ export class ResponseStream implements StreamReceiver, MessageSink {
     return this.flow.hasMessage;
   }
 
-  /** Requests one more message. */
-  request(): void {
-    this.requestSome(1);
-  }
-
-  /** Requests all messages as they arrive. */
-  requestAll(): void {
-    this.requestSome(Infinity);
-  }
-
-  private requestSome(count: number): void {
+  /** Requests `count` more messages; `Infinity` for all as they arrive. */
+  request(count = 1): void {
     if (this.isDone) return;
     // The caller requests the next message while it takes one. The rest follows when it has taken it.
     const isTaking = this.flow.isReading;

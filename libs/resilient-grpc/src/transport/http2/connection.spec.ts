@@ -52,7 +52,7 @@ class Call {
       (target, at) => encodeFields(target, at, REQUEST),
       kind,
     );
-    if (isUnlimited) this.response.requestAll();
+    if (isUnlimited) this.response.request(Infinity);
   }
 }
 

@@ -405,7 +405,7 @@ class ClientScene {
     const stream = this.connection.http2.open(response, ...REQUEST);
     response.stream = stream;
     this.connection.callStarted();
-    response.requestAll();
+    response.request(Infinity);
     const { requests } = SERVER_HABITS[this.habit];
     for (let i = 0; i < requests; i++) stream.send(Buffer.alloc(3));
     if (requests === 1) stream.end();

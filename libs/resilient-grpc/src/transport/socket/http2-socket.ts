@@ -77,9 +77,8 @@ export abstract class Http2Socket {
     this.trace = isTraced() ? new FrameTrace(isServer) : undefined;
   }
 
-  protected abstract received(bytes: Buffer): void;
-  /** The connection has ended. */
-  protected abstract told(end: SocketEnd): void;
+  /** Is told of the end of the connection; `undefined` until the connection has a user. */
+  protected abstract readonly owner: { ended(end: SocketEnd): void } | undefined;
   /** True if the connection of a peer that is at fault is closed a while later. */
   protected get lingers(): boolean {
     return false;
@@ -116,6 +115,10 @@ export abstract class Http2Socket {
       const protection = error?.code === 'ERR_TLS_RENEGOTIATION_DISABLED' ? 'tls-renegotiation' : undefined;
       this.http2.lost(error?.message ?? 'the connection was closed', protection);
     });
+  }
+
+  protected received(bytes: Buffer): void {
+    this.http2.receive(bytes);
   }
 
   // ── keepalive ──
@@ -233,6 +236,6 @@ export abstract class Http2Socket {
         this.closeTimer = this.clock.setTimer(() => this.stopLingering(), LINGER_MS);
       } else this.close(socket);
     } else socket?.destroy();
-    this.told({ ...end, error });
+    this.owner?.ended({ ...end, error });
   }
 }

@@ -35,7 +35,7 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
   readonly http2: ServerConnection;
   /** Address of the client, such as `127.0.0.1:50123`; `unix` for a Unix socket. */
   readonly peer: string;
-  private owner: ServerSocketOwner | undefined;
+  protected owner: ServerSocketOwner | undefined;
   private isPaused = false;
   private headTimer: Timer | undefined;
   private sendTimer: Timer | undefined;
@@ -78,8 +78,8 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
 
   // ── input ──
 
-  protected received(bytes: Buffer): void {
-    this.http2.receive(bytes);
+  protected override received(bytes: Buffer): void {
+    super.received(bytes);
     if (this.headTimer === undefined) this.watchHead();
   }
 
@@ -174,10 +174,6 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
     this.sendTimer?.clear();
     this.drainTimer?.clear();
     super.ended(end);
-  }
-
-  protected told(end: SocketEnd): void {
-    this.owner?.ended(end);
   }
 }
 

@@ -45,7 +45,7 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
 
   constructor(
     settings: ConnectionSettings,
-    private readonly owner: SocketOwner,
+    protected readonly owner: SocketOwner,
     clock: Clock,
     keepalive?: Keepalive,
   ) {
@@ -63,14 +63,6 @@ export class SocketConnection extends Http2Socket implements ClientOwner {
     if (this.calls === 0) socket.unref();
     this.flush();
     if (this.keepalive?.isAlwaysOn === true) this.pingLater();
-  }
-
-  protected received(bytes: Buffer): void {
-    this.http2.receive(bytes);
-  }
-
-  protected told(end: SocketEnd): void {
-    this.owner.ended(end);
   }
 
   /** A call begins that keeps the process running. `callEnded()` must follow. */

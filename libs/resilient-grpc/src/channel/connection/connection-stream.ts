@@ -30,26 +30,16 @@ export interface StreamOpening {
 export class ConnectionStream {
   /** True if no callback follows. */
   private isOver = false;
+  private readonly call: ConnectionBoundCall;
 
-  private constructor(
+  /** Opens the stream. */
+  constructor(
     private readonly subchannel: SocketSubchannel,
-    private readonly call: ConnectionBoundCall,
     private readonly opening: StreamOpening,
-  ) {}
-
-  static open(subchannel: SocketSubchannel, opening: StreamOpening): ConnectionStream {
-    const stream = new ConnectionStream(subchannel, subchannel.connectionChannel.createCall(opening.path), opening);
-    stream.begin();
-    return stream;
-  }
-
-  readonly cancel = (): void => {
-    if (this.markOver()) this.call.cancelWithStatus(StatusCode.CANCELLED, 'Cancelled on client');
-  };
-
-  private begin(): void {
-    const { call, opening } = this;
-    this.subchannel.addConnectivityStateListener(this.cancel);
+  ) {
+    const call = subchannel.connectionChannel.createCall(opening.path);
+    this.call = call;
+    subchannel.addConnectivityStateListener(this.cancel);
     let contentType: string | undefined;
     const listener: Parameters<ConnectionBoundCall['start']>[1] = {
       onReceiveMetadata: (metadata: Metadata) => {
@@ -76,6 +66,10 @@ export class ConnectionStream {
     call.startRead();
     call.halfClose();
   }
+
+  readonly cancel = (): void => {
+    if (this.markOver()) this.call.cancelWithStatus(StatusCode.CANCELLED, 'Cancelled on client');
+  };
 
   private end(end: StreamEnd): void {
     if (this.markOver()) this.opening.onEnd(end);

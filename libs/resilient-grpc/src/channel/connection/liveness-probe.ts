@@ -16,23 +16,18 @@ const ignore = (): void => undefined;
 export class LivenessProbe {
   private call: ConnectionStream | undefined;
 
-  private constructor(
+  /** @param connection the connection of `subchannel`, which is READY */
+  constructor(
     private readonly subchannel: SocketSubchannel,
     private readonly connection: SubchannelConnection,
   ) {}
-
-  /** Returns a probe; `undefined` if the connection is not READY. */
-  static of(subchannel: SocketSubchannel): LivenessProbe | undefined {
-    const { connection } = subchannel;
-    return connection && new LivenessProbe(subchannel, connection);
-  }
 
   /** Sends the health check, with `timeoutMs` as the timeout for the server. The caller must end the call with `end()`. */
   check(timeoutMs: number): void {
     const metadata = new Metadata();
     metadata.set('grpc-timeout', `${String(timeoutMs)}m`);
     const request = { path: METHOD, metadata, request: REQUEST };
-    this.call = ConnectionStream.open(this.subchannel, { ...request, onMessage: ignore, onEnd: ignore });
+    this.call = new ConnectionStream(this.subchannel, { ...request, onMessage: ignore, onEnd: ignore });
   }
 
   /** Sends a PING frame. Neither MAX_CONCURRENT_STREAMS nor flow control delays PING frames. */

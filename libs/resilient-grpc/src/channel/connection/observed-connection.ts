@@ -78,12 +78,13 @@ export class ObservedConnection {
   }
 
   probe(): LivenessProbe | undefined {
-    return LivenessProbe.of(this.subchannel);
+    const { connection } = this.subchannel;
+    return connection && new LivenessProbe(this.subchannel, connection);
   }
 
   /** Opens a stream that is not a call of the channel; `undefined` if the connection is not READY. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    return this.isReady ? ConnectionStream.open(this.subchannel, opening) : undefined;
+    return this.isReady ? new ConnectionStream(this.subchannel, opening) : undefined;
   }
 
   /** Ends the health Watch, because its stream would keep the connection open. */

@@ -48,10 +48,6 @@ export class ConnectDiagnosis {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.message ?? this.lastError);
   }
 
-  private get causeKind(): ConnectFailureKind | undefined {
-    return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.kind ?? this.kind);
-  }
-
   /** Reconnect class of the last failed attempt to connect; `undefined` after a failure that keeps the backoff. */
   get reconnectClass(): ReconnectClass | undefined {
     return this.kind && CONNECT_FAILURES[this.kind].reconnect;
@@ -59,8 +55,8 @@ export class ConnectDiagnosis {
 
   /** Explanation of `cause`, for `Connectivity`. */
   get lastFailure(): Pick<Connectivity, 'lastFailure'> {
-    const { causeKind: kind } = this;
-    const { doctorCommand } = this.dependencies;
+    const { doctorCommand, slowAttempt } = this.dependencies;
+    const kind = this.lastError === undefined ? undefined : (slowAttempt()?.kind ?? this.kind);
     if (kind === undefined) return {};
     const { remedy } = CONNECT_FAILURES[kind];
     return { lastFailure: { kind, remedy, ...(doctorCommand !== undefined && { doctorCommand }) } };

@@ -18,7 +18,7 @@ import type { ConnectionEvent, Wire } from './wire/wire.js';
 import { ResolvedAddresses } from './resolved-addresses.js';
 import type { BalancingSettings, ChannelSettings } from './channel-settings.js';
 import type { ClosedConnection, EndedConnection } from './connection/address-histories.js';
-import { childPolicies } from './connection/child-policies.js';
+import { childPolicies } from './connection/load-balancing-policy.js';
 import { isSecure } from './channel-checks.js';
 import { ConnectDiagnosis } from './connection/connect-diagnosis.js';
 import { Endpoints } from './connection/endpoints.js';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { childPolicies } from './child-policies.js';
+import { childPolicies } from './load-balancing-policy.js';
 
 it('replaces outlier detection with its child policies if unsupported names, such as toString, precede it', () => {
   const policies: Record<string, unknown>[] = [

@@ -12,13 +12,15 @@ import { LOADS_OPTION, leastRequestPolicy } from './least-request-policy.js';
 import { HealthWatch, type HealthWatchDependencies } from './health-watch.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
-import { experimental as grpcJs, type Experimental } from '../quirks/experimental.js';
+import { experimental as grpcJs, isPolicyRegistered, type Experimental } from '../quirks/experimental.js';
 import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
 import { withDecodedReports } from '../quirks/load-report.js';
 import type { SocketSubchannels } from '../subchannel/socket-subchannel.js';
 import { stateName, type ConnectivityState } from '../../call/connectivity.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
+import type { EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
+import { readOutlierDetection } from '../../policy/ejection/outlier-detection.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
@@ -117,12 +119,28 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
  * that policy, by round_robin. Returns `policy` unchanged if the application registered a policy as `least_request_experimental`.
  */
 export function supported(policy: Policies[number], isOwnUsable = true): Policies[number] {
-  if (
-    !(LEAST_REQUEST_POLICY_NAME in policy) ||
-    grpcJs.isLoadBalancerNameRegistered?.(LEAST_REQUEST_POLICY_NAME) === true
-  )
-    return policy;
+  if (!(LEAST_REQUEST_POLICY_NAME in policy) || isPolicyRegistered(LEAST_REQUEST_POLICY_NAME) === true) return policy;
   return isOwnUsable ? { [leastRequestName]: policy[LEAST_REQUEST_POLICY_NAME] } : { round_robin: {} };
+}
+
+/**
+ * Replaces outlier detection in a `loadBalancingConfig` with its child policies. Also returns the rules of outlier detection, because this
+ * library ejects endpoints itself. The first supported policy in the list is used, as in grpc-js.
+ */
+export function childPolicies(policies: Policies): {
+  readonly policies: Policies;
+  readonly ejection: EjectionPolicy | undefined;
+} {
+  for (const policy of policies) {
+    const entry = readOutlierDetection(policy);
+    if (entry === undefined) {
+      const [name = ''] = Object.keys(policy);
+      if (isPolicyRegistered(name) ?? true) break;
+    } else if (entry.ok) {
+      return { policies: childPolicies(entry.childPolicy).policies, ejection: entry.ejection };
+    }
+  }
+  return { policies, ejection: undefined };
 }
 
 /** True if `name` has the prefix of the policies that this library registers for internal use. */

@@ -105,7 +105,8 @@ export class AddressConnections {
     if (this.count >= dependencies.maximum()) return false;
     let number = 2;
     while (further.some((connection) => connection.number === number)) number += 1;
-    const opened = new FurtherConnection(number, dependencies.create(number), dependencies.clock, this);
+    const { connection, subchannel } = dependencies.create(number);
+    const opened = new FurtherConnection(number, connection, subchannel, dependencies.clock, this);
     this.further = [...further, opened];
     opened.connect();
     return true;
@@ -133,21 +134,17 @@ function isReady({ subchannel }: FurtherConnection): boolean {
 
 /** One further connection: dropped when it ends, when it cannot be opened, or when it is idle. */
 class FurtherConnection {
-  readonly connection: ObservedConnection;
-  readonly subchannel: SubchannelInterface;
   /** True if the last check found the connection unused, and no call has been assigned to the connection since then. */
   isUnused = false;
   private timer: Timer | undefined;
 
   constructor(
     readonly number: number,
-    { connection, subchannel }: CreatedConnection,
+    readonly connection: ObservedConnection,
+    readonly subchannel: SubchannelInterface,
     private readonly clock: Clock,
     private readonly owner: AddressConnections,
-  ) {
-    this.connection = connection;
-    this.subchannel = subchannel;
-  }
+  ) {}
 
   connect(): void {
     const { subchannel } = this;

@@ -60,10 +60,11 @@ export class SocketWire extends ChannelWire {
     settings: WireSettings,
     handle: (from: Wire, event: ConnectionEvent) => void,
     clock: Clock,
-    private readonly random: Random,
+    random: Random,
   ) {
     super(settings, handle, clock, random);
     const { channelOptions: options, credentials, dnsRefreshMs } = settings;
+    const { loadBalancing, endpoints, healthCheck, maxConnectionsPerEndpoint } = settings;
     this.subchannels = new SocketSubchannels({
       clock,
       random,
@@ -76,22 +77,16 @@ export class SocketWire extends ChannelWire {
     this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
     this.compression = RequestCompression.of(options['grpc.default_compression_algorithm']);
     this.maxReceiveBytes = limitOf(options['grpc.max_receive_message_length'] ?? DEFAULT_MAX_RECEIVE_BYTES);
-    this.endpoints = settings.endpoints;
-    this.policy = this.observeConnections();
+    this.endpoints = endpoints;
+    const { refresh, subchannels } = this;
+    const health = healthCheck && { ...healthCheck, clock, random };
+    const dependencies = { clock, random, endpoints, refresh, health, subchannels, maxConnectionsPerEndpoint };
+    this.policy = observeConnections(loadBalancing, { ...dependencies, handle: this.handlePolicy.bind(this) });
     this.loads = this.policy.loads;
     const { loadBalancingConfig } = this.policy;
     this.channel = this.openChannel({ ...options, ...this.policy.channelOptions }, loadBalancingConfig);
     this.calls = callsOf(this.channel);
     this.watchPublicState();
-  }
-
-  private observeConnections(): PolicyOwner {
-    const { clock, random, refresh, subchannels } = this;
-    const { loadBalancing, endpoints, healthCheck, maxConnectionsPerEndpoint } = this.settings;
-    const handle = this.handlePolicy.bind(this);
-    const health = healthCheck && { ...healthCheck, clock, random };
-    const dependencies = { clock, random, endpoints, refresh, handle, health, subchannels };
-    return observeConnections(loadBalancing, { ...dependencies, maxConnectionsPerEndpoint });
   }
 
   protected startDirectly(request: AttemptRequest, listener: AttemptListener, now: number): SocketAttempt {

@@ -97,19 +97,18 @@ export class AddressConnections {
     return found?.subchannel;
   }
 
-  /** Opens a further connection if none is being opened. Returns false if the maximum is reached. */
-  open(): boolean {
+  /** Opens a further connection if none is being opened, and the maximum is not reached. */
+  open(): void {
     const { further, dependencies } = this;
     // A further connection has no `streams` while it is connecting, or in backoff after a failed attempt.
-    if (further.some(({ connection }) => connection.streams === undefined)) return true;
-    if (this.count >= dependencies.maximum()) return false;
+    if (further.some(({ connection }) => connection.streams === undefined)) return;
+    if (this.count >= dependencies.maximum()) return;
     let number = 2;
     while (further.some((connection) => connection.number === number)) number += 1;
     const { connection, subchannel } = dependencies.create(number);
     const opened = new FurtherConnection(number, connection, subchannel, dependencies.clock, this);
     this.further = [...further, opened];
     opened.connect();
-    return true;
   }
 
   /** Drops all further connections. Calls on them may finish. */

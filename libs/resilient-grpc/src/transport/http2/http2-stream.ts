@@ -180,7 +180,7 @@ export class Http2Stream {
         isLast && this.isEndQueued && this.pending === undefined,
       );
     });
-    if (this.queue?.isEmpty === true) this.queue = undefined;
+    if (this.queue?.size === 0) this.queue = undefined;
   }
 
   clearQueue(): void {

@@ -23,10 +23,6 @@ export class SendQueue {
     return this.messages.length - this.head;
   }
 
-  get isEmpty(): boolean {
-    return this.head === this.messages.length;
-  }
-
   /** @param bytes nobody changes them */
   add(bytes: Uint8Array, compressed: number, offset: number): void {
     this.messages.push({ bytes, compressed, offset });
@@ -45,7 +41,7 @@ export class SendQueue {
       this.bytes -= size;
       message.offset += size;
       if (message.offset === bytes.length) messages[this.head++] = undefined;
-      write(bytes, compressed, offset, size, this.isEmpty);
+      write(bytes, compressed, offset, size, this.size === 0);
     }
     if (this.head < MIN_REMOVED || this.head * 2 < messages.length) return;
     messages.splice(0, this.head);

@@ -1,5 +1,6 @@
 import type { Channel } from '@grpc/grpc-js';
 import type { AttemptListener, AttemptRequest } from '../../call/attempt.js';
+import type { ConnectionSnapshot } from '../../call/connectivity.js';
 import { firstBackoffMs } from '../../policy/reconnect/reconnect-times.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -15,6 +16,11 @@ export class GrpcJsWire extends ChannelWire {
   readonly channel: Channel;
   readonly endpoints = undefined;
   readonly loads = undefined;
+  readonly connections: readonly ConnectionSnapshot[] = [];
+  readonly connecting = undefined;
+  readonly hasFreeStream = true;
+  readonly streamCapacity = undefined;
+  readonly nextLookupAt = undefined;
 
   constructor(
     settings: WireSettings,

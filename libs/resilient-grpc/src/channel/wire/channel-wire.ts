@@ -85,25 +85,11 @@ export abstract class ChannelWire implements Wire {
 
   // ── what only the transport of this library knows ──
 
-  get connections(): readonly ConnectionSnapshot[] {
-    return [];
-  }
-
-  get connecting(): Connecting | undefined {
-    return undefined;
-  }
-
-  get hasFreeStream(): boolean {
-    return true;
-  }
-
-  get streamCapacity(): StreamCapacity | undefined {
-    return undefined;
-  }
-
-  get nextLookupAt(): number | undefined {
-    return undefined;
-  }
+  abstract readonly connections: readonly ConnectionSnapshot[];
+  abstract readonly connecting: Connecting | undefined;
+  abstract readonly hasFreeStream: boolean;
+  abstract readonly streamCapacity: StreamCapacity | undefined;
+  abstract readonly nextLookupAt: number | undefined;
 
   openAnother(): void {
     // grpc-js opens one connection to an address.

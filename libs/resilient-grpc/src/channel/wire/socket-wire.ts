@@ -98,11 +98,11 @@ export class SocketWire extends ChannelWire {
     super.historyChanged(event);
   }
 
-  override get hasFreeStream(): boolean {
+  get hasFreeStream(): boolean {
     return !this.isLimited || (this.policy.control?.connections.hasFreeStream ?? true);
   }
 
-  override get streamCapacity(): StreamCapacity | undefined {
+  get streamCapacity(): StreamCapacity | undefined {
     return this.isLimited ? this.policy.control?.connections.streamCapacity : undefined;
   }
 
@@ -110,7 +110,7 @@ export class SocketWire extends ChannelWire {
     this.policy.control?.connections.openAnother();
   }
 
-  override get connections(): readonly ConnectionSnapshot[] {
+  get connections(): readonly ConnectionSnapshot[] {
     return this.histories.known.map((connection) => {
       const streams = this.policy.control?.connections.at(connection.address)?.streams;
       if (streams === undefined) return connection;
@@ -119,7 +119,7 @@ export class SocketWire extends ChannelWire {
     });
   }
 
-  override get connecting(): Connecting | undefined {
+  get connecting(): Connecting | undefined {
     return this.policy.control === undefined ? UNRESOLVED : this.subchannels.oldestAttempt;
   }
 
@@ -148,7 +148,7 @@ export class SocketWire extends ChannelWire {
     return next === Infinity ? undefined : next;
   }
 
-  override get nextLookupAt(): number | undefined {
+  get nextLookupAt(): number | undefined {
     return this.refresh?.nextAt;
   }
 

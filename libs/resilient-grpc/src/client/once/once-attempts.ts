@@ -1,8 +1,7 @@
 import type { AttemptEnd } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { Verdict } from '../../policy/evidence/classify.js';
-import type { OnceDecision, OnceProgress } from '../../policy/once/decide-once.js';
-import { judgeOnce, noteOnce } from '../../policy/once/judge-once.js';
+import { judgeOnce, noteOnce, type OnceDecision, type OnceProgress } from '../../policy/once/decide-once.js';
 import {
   ASKS_SCOPE,
   ONCE_BEFORE,

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { decideOnce, mayHaveRun, type OnceDecision, type OnceEnd, type OnceProgress } from './decide-once.js';
-import { judgeOnce, noteOnce } from './judge-once.js';
+import {
+  decideOnce,
+  judgeOnce,
+  mayHaveRun,
+  noteOnce,
+  type OnceDecision,
+  type OnceEnd,
+  type OnceProgress,
+} from './decide-once.js';
 import type { OnceMark } from './once-fields.js';
 
 const FRESH: OnceProgress = { scope: 's1', mayHaveRun: false, rescopes: 0 };

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { OnceEnd, OnceProgress } from './decide-once.js';
-import { judgeOnce, noteOnce } from './judge-once.js';
+import { judgeOnce, noteOnce, type OnceEnd, type OnceProgress } from './decide-once.js';
 import { nextOnce, type OnceEvent, type OnceRecord, type OnceReply, type OnceTimes } from './next-once.js';
 import type { OnceMark } from './once-fields.js';
 

@@ -104,6 +104,7 @@ export function nextOnce(given: OnceRecord | undefined, event: OnceEvent, times:
   const { now, ttlMs } = times;
   const record = given === undefined || isExpired(given, now) ? undefined : doubted(given, times);
   const expiresAt = now + ttlMs;
+  const leaseEndsAt = now + times.leaseMs;
   const replied = (reply: OnceReply): OnceStep => ({ record, reply });
   switch (event.type) {
     case 'attempt': {
@@ -114,17 +115,12 @@ export function nextOnce(given: OnceRecord | undefined, event: OnceEvent, times:
       // `before` is at most half of ttlMs after the key was made, so that until then, an earlier end would still be kept.
       const isForgotten = now >= before + ttlMs / 2;
       if (isForgotten && (record === undefined || record.kind === 'closed')) return replied({ is: 'in-doubt' });
-      if (record === undefined) {
-        if (now > before) return replied({ is: 'late' });
-        const leaseEndsAt = now + times.leaseMs;
-        return { record: { kind: 'running', hash, owner, leaseEndsAt, expiresAt }, reply: { is: 'begin' } };
-      }
+      const running: OnceRecord = { kind: 'running', hash, owner, leaseEndsAt, expiresAt };
+      const begun: OnceStep = { record: running, reply: { is: 'begin' } };
+      if (record === undefined) return now > before ? replied({ is: 'late' }) : begun;
       if (record.kind === 'closed') return replied({ is: 'closed' });
       if (record.hash !== hash) return replied({ is: 'mismatch', hash: record.hash });
-      if (record.kind === 'in-doubt' && times.commits) {
-        const leaseEndsAt = now + times.leaseMs;
-        return { record: { kind: 'running', hash, owner, leaseEndsAt, expiresAt }, reply: { is: 'begin' } };
-      }
+      if (record.kind === 'in-doubt' && times.commits) return begun;
       return replied(stateOf(record, owner));
     }
     case 'ask':
@@ -134,11 +130,9 @@ export function nextOnce(given: OnceRecord | undefined, event: OnceEvent, times:
       return event.close
         ? { record: { kind: 'closed', expiresAt }, reply: { is: 'closed' } }
         : replied({ is: 'unknown' });
-    case 'renew': {
+    case 'renew':
       if (!isOwned(record, event.owner)) return replied(notOwned(record));
-      const leaseEndsAt = now + times.leaseMs;
       return { record: { ...record, kind: 'running', leaseEndsAt, expiresAt }, reply: { is: 'recorded' } };
-    }
     case 'commit':
     case 'end': {
       if (!isOwned(record, event.owner)) return replied(notOwned(record));

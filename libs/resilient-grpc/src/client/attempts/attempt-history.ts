@@ -1,5 +1,4 @@
 import type { NotRetriedReason, AttemptRecord } from '../../errors/grpc-call-error.js';
-import { notHedgedBecause, type HedgeDecision } from '../../policy/hedging/decide-hedge.js';
 import type { AttemptEnd } from '../../call/attempt.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import { classify, type LostConnection, type Verdict } from '../../policy/evidence/classify.js';
@@ -59,16 +58,6 @@ export class AttemptHistory {
     if (this.records.length === MAX_KEPT_ATTEMPTS) this.records.shift();
     const { code, details } = status;
     this.records.push({ number, code, details, ...(peer === undefined ? {} : { peer }), durationMs, superseded });
-  }
-
-  /** Records that all attempts of a hedged call failed, or that one attempt failed in a way that ends the call. */
-  judgeHedged(
-    end: AttemptEnd,
-    verdict: Verdict,
-    hedged: { readonly because: HedgeDecision['because']; readonly cutOthersOff: boolean },
-  ): Judgment {
-    const decision = { retry: false, because: notHedgedBecause(hedged.because) } as const;
-    return this.decided(end, verdict, decision, hedged.cutOthersOff);
   }
 
   /** Decides whether another attempt follows a failed one. */

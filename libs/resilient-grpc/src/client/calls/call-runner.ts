@@ -6,7 +6,7 @@ import { CircuitOpenError } from '../../errors/operator-errors.js';
 import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
 import { permitOutcome } from '../../policy/concurrency/adaptive-limit.js';
 import { isAnswered, type Verdict } from '../../policy/evidence/classify.js';
-import { continuedBecause, type HedgeDecision } from '../../policy/hedging/decide-hedge.js';
+import { continuedBecause, notHedgedBecause, type HedgeDecision } from '../../policy/hedging/decide-hedge.js';
 import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/decide-retry.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Hedging, MethodContext } from '../call-context.js';
@@ -382,12 +382,11 @@ export class CallRunner implements Admitted {
       this.mayRepeat &&= this.options?.idempotent ?? context.isSafeToRepeat;
     }
     if (byKey?.retry === true) this.hedges = undefined;
+    const decided = byKey ?? (hedges && { retry: false as const, because: notHedgedBecause(hedges.because) });
     const { decision, retryAfterMs } =
-      byKey !== undefined
-        ? report.history.decided(end, verdict, byKey, hedges?.cutOthersOff)
-        : hedges === undefined
-          ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
-          : report.history.judgeHedged(end, verdict, hedges);
+      decided === undefined
+        ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
+        : report.history.decided(end, verdict, decided, hedges?.cutOthersOff);
     if (decision.retry) {
       // The next attempt names the store of this endpoint.
       if (judged?.decision !== 'rescope') this.noteTried(end.peer);

@@ -103,16 +103,14 @@ export class CallHooks {
     call: OutgoingCall,
     notify: (interceptor: GrpcClientInterceptor) => void | Promise<void>,
   ): Promise<void> | undefined {
-    return inContextOf(inboundOf(call), () => this.notifyAll(notify));
-  }
-
-  private notifyAll(notify: (interceptor: GrpcClientInterceptor) => void | Promise<void>): Promise<void> | undefined {
-    this.instances ??= this.interceptors.map((one) => (typeof one === 'function' ? this.source(one) : one));
-    for (const [index, interceptor] of this.instances.entries()) {
-      const pending = notify(interceptor);
-      if (pending !== undefined) return notifyRest(pending, this.instances.slice(index + 1), notify);
-    }
-    return undefined;
+    return inContextOf(inboundOf(call), () => {
+      this.instances ??= this.interceptors.map((one) => (typeof one === 'function' ? this.source(one) : one));
+      for (const [index, interceptor] of this.instances.entries()) {
+        const pending = notify(interceptor);
+        if (pending !== undefined) return notifyRest(pending, this.instances.slice(index + 1), notify);
+      }
+      return undefined;
+    });
   }
 }
 

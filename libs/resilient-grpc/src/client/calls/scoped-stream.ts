@@ -38,7 +38,6 @@ interface PartOfStream extends RegisteredCall {
 export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, StreamHost, Endable, UnreadStream {
   private readonly calls = new Set<PartOfStream>();
   readonly startedAt: number;
-  private readonly openedAt: string | undefined;
   onDrain: ClientDrainMode = 'complete';
   private sent = 0;
   private lastMessageAt: number | undefined;
@@ -63,10 +62,9 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private constructor(
     private readonly scope: StreamScope,
     private context: MethodContext,
-    openedAt: string | undefined,
+    private readonly openedAt: string | undefined,
   ) {
     this.startedAt = context.client.clock.now();
-    this.openedAt = openedAt;
   }
 
   /** Returns the entry of `scope` in the client of `context`, or creates it. */

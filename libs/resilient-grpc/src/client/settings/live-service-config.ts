@@ -58,7 +58,6 @@ export class LiveServiceConfig {
    * @throws GrpcConfigurationError (as a rejection) if startup must fail
    */
   readonly first: Promise<void>;
-  private readonly input: LiveServiceConfigInput;
   /** Called with each later service config. */
   onChange: ((config: ParsedServiceConfig) => void) | undefined;
   config: ParsedServiceConfig | undefined;
@@ -71,8 +70,7 @@ export class LiveServiceConfig {
   private startProblems: readonly ConfigurationProblem[] = [];
   private settleFirst: (problems: readonly ConfigurationProblem[]) => void = () => undefined;
 
-  constructor(input: LiveServiceConfigInput) {
-    this.input = input;
+  constructor(private readonly input: LiveServiceConfigInput) {
     this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {
       this.settleFirst = (problems) => {

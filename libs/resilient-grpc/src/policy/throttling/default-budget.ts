@@ -172,11 +172,9 @@ function thousandths(value: number): number {
  * A service config that changes during an outage must not refill the bucket. Open calls are counted in the new bucket.
  */
 export class LiveBudget {
-  private throttling: RetryThrottling | undefined;
   current: RetryBudget;
 
-  constructor(throttling: RetryThrottling | undefined) {
-    this.throttling = throttling;
+  constructor(private throttling: RetryThrottling | undefined) {
     this.current = createBudget(throttling, 1);
   }
 

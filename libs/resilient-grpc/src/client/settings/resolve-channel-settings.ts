@@ -14,7 +14,6 @@ import type { Transport } from '../../call/method.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskAddress } from '../../errors/error-message.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request.js';
-import { problemMessage } from '../../policy/options/describe-value.js';
 import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/connect-failures.js';
 import { DEFAULT_EJECTION } from '../../policy/ejection/ejection-policy.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-pace.js';
@@ -30,7 +29,7 @@ import {
   type GrpcClientSettings,
 } from './client-options.js';
 import { channelValueProblems } from './channel-options-schema.js';
-import { defined, describeValue, pathOf } from '../../policy/options/describe-value.js';
+import { defined, describeValue, pathOf, problemMessage } from '../../policy/options/describe-value.js';
 
 const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
 

@@ -51,7 +51,7 @@ export function serviceConfigAttribute(records: readonly (readonly string[])[]):
 export function chooseServiceConfig(text: string, path: string, client: ChoosingClient): ServiceConfigChoice {
   const read = readDocument(text, path, 'a list of service config choices as JSON');
   if (!read.ok) return read;
-  const parsed = parseOptions(choicesSchema, read.document, path);
+  const parsed = parseOptions(choicesSchema, read.options, path);
   if (!parsed.ok) return parsed;
   const index = parsed.options.findIndex((choice) => matches(choice, client));
   const serviceConfig: unknown = parsed.options[index]?.serviceConfig;

@@ -1,7 +1,7 @@
 import { escapeControls } from '../../errors/error-message.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { describeValue, pathOf, truncate } from '../options/describe-value.js';
-import { parseOptions } from '../options/option-problems.js';
+import { parseOptions, type ParsedOptions } from '../options/option-problems.js';
 import { serviceConfigSchema } from './service-config-schema.js';
 import type { ParsedServiceConfig } from './service-config.js';
 
@@ -18,7 +18,7 @@ export type ServiceConfigResult =
 export function parseServiceConfig(value: unknown, path: string): ServiceConfigResult {
   const read = readDocument(value, path, 'a service config as an object or as JSON');
   if (!read.ok) return read;
-  const parsed = parseOptions(serviceConfigSchema, read.document, path, () => repeatedNames(read.document, path));
+  const parsed = parseOptions(serviceConfigSchema, read.options, path, () => repeatedNames(read.options, path));
   if (!parsed.ok) return parsed;
   const {
     loadBalancingConfig = [],
@@ -46,16 +46,10 @@ export function parseServiceConfig(value: unknown, path: string): ServiceConfigR
 }
 
 /** Returns `value`, or the document that it contains as JSON text. `expected` is part of the message for text that is not JSON. */
-export function readDocument(
-  value: unknown,
-  path: string,
-  expected: string,
-):
-  | { readonly ok: true; readonly document: unknown }
-  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] } {
-  if (typeof value !== 'string') return { ok: true, document: value };
+export function readDocument(value: unknown, path: string, expected: string): ParsedOptions<unknown> {
+  if (typeof value !== 'string') return { ok: true, options: value };
   try {
-    return { ok: true, document: JSON.parse(value) };
+    return { ok: true, options: JSON.parse(value) };
   } catch (error) {
     const message = `expected ${expected} (${escapeControls(String(error))}), got ${describeValue(value)}`;
     return { ok: false, problems: [{ path, message }] };

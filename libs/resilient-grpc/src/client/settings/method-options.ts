@@ -91,11 +91,7 @@ const CALL_OPTIONS: Readonly<Record<keyof GrpcCallOptions, Check>> = {
  * are read even if they are not enumerable; an invalid duration would end the process.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
-  return isDuration(call.timeoutMs) && isDuration(call.streamIdleTimeoutMs) && areListedOptionsValid(call);
-}
-
-function areListedOptionsValid(call: GrpcCallOptions): boolean {
-  if (typeof call !== 'object') return false;
+  if (!isDuration(call.timeoutMs) || !isDuration(call.streamIdleTimeoutMs) || typeof call !== 'object') return false;
   let key: string | undefined;
   for (key in call) if (expectedOption(key, call[key as keyof GrpcCallOptions]) !== undefined) return false;
   // Rejects a Map, because the loop does not visit its entries. The check is needed only if the loop found no key.

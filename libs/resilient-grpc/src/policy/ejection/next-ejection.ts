@@ -255,7 +255,7 @@ function consecutiveFailures(
   const others = fleet.others(endpoint);
   if (others.length === 0) return undefined;
   // If all endpoints are failing, ejecting one only moves its calls to others that are also failing.
-  const othersShare = meanOf(others, (other) => other.record.failureShare);
+  const othersShare = sumOf(others, (other) => other.record.failureShare) / others.length;
   return othersShare <= failureShare * MAX_OTHERS_FAILURE_FACTOR
     ? { reason: 'consecutive-failures', failures }
     : undefined;
@@ -346,8 +346,4 @@ function withAttempts(endpoints: readonly EndpointView[], minimum: number): read
 
 function sumOf(endpoints: readonly EndpointView[], value: (endpoint: EndpointView) => number): number {
   return endpoints.reduce((sum, endpoint) => sum + value(endpoint), 0);
-}
-
-function meanOf(endpoints: readonly EndpointView[], value: (endpoint: EndpointView) => number): number {
-  return sumOf(endpoints, value) / endpoints.length;
 }

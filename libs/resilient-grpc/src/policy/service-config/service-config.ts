@@ -76,15 +76,10 @@ export interface MethodConfig {
     | undefined;
 }
 
-/** Scope of a method config: a method, a service (`method` is ''), or all methods (both are ''). */
-export interface ParsedMethodName {
-  readonly service: string;
-  readonly method: string;
-}
-
 /** Validated method config: durations in milliseconds, numeric status codes. */
 export interface ParsedMethodConfig {
-  readonly names: readonly ParsedMethodName[];
+  /** Scopes: a method, a service (`method` is ''), or all methods (both are ''). */
+  readonly names: readonly { readonly service: string; readonly method: string }[];
   readonly timeoutMs?: number;
   readonly waitForReady?: boolean;
   readonly maxRequestMessageBytes?: number;

@@ -60,13 +60,19 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     private readonly callbacks: OutgoingCallbacks,
   ) {
     this.ledger = new ReplayLedger(rules.limits);
-    this.source = replaySource(
-      input,
-      (message) => this.entryOf(message),
-      this,
-      { ...bufferLimits(rules.limits), makeRoom: () => this.fillLedger() },
-      (held) => this.sourceOverflowed(held),
-    );
+    const entryOf = (message: Out): LedgerEntry<Id, Out> => this.entryOf(message);
+    if (isPulled(input)) {
+      this.source = new IterableReplaySource(input, entryOf, this);
+    } else {
+      // An error is delivered immediately, ahead of buffered messages, because the error ends the session anyway.
+      const entries = input.pipe(map(entryOf), tap({ error: (error: unknown) => this.error(error) }));
+      const limits: HeldLimits<LedgerEntry<Id, Out>> = {
+        ...bufferLimits(rules.limits),
+        bytesOf: ({ bytes }) => bytes,
+        makeRoom: () => this.fillLedger(),
+      };
+      this.source = new PlainSource(entries, this, (held) => this.sourceOverflowed(held), limits, false);
+    }
   }
 
   get unacknowledged(): number {
@@ -289,28 +295,15 @@ export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | un
   }
 }
 
-export interface ReplaySource extends StreamSource {
+/**
+ * The source of a session, paused at first. An iterable is pulled; this includes gRPC calls, which are AsyncIterables. For an Observable,
+ * `begin` subscribes to it and buffers its messages, up to limits.
+ */
+interface ReplaySource extends StreamSource {
   /** Number of messages that have been read but not yet delivered. */
   readonly queued: number;
   /** Stops reading, if the source has not ended. Messages already read are still delivered, then the completion. */
   finish(): void;
-}
-
-/**
- * Creates a source, paused at first, that converts each message of `input` to an item. An iterable is pulled; this includes gRPC calls,
- * which are AsyncIterables. `begin` therefore subscribes to it and buffers its messages, up to `room`. An error of the Observable is
- * delivered immediately, ahead of buffered messages, because the error ends the session anyway.
- */
-function replaySource<M, T extends { readonly bytes: number }>(
-  input: SourceInput<M>,
-  itemOf: (message: M) => T,
-  sink: StreamSink<T>,
-  room: Omit<HeldLimits<T>, 'bytesOf'>,
-  overflow: (held: LedgerLimits) => void,
-): ReplaySource {
-  if (isPulled(input)) return new IterableReplaySource(input, itemOf, sink);
-  const items = input.pipe(map(itemOf), tap({ error: (error: unknown) => sink.error(error) }));
-  return new PlainSource(items, sink, overflow, { ...room, bytesOf: ({ bytes }) => bytes }, false);
 }
 
 class IterableReplaySource<M, T> implements ReplaySource {

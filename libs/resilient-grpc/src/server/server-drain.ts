@@ -99,9 +99,7 @@ export class ServerDrain {
     }
     // A shutdown hook of the application may hang and block Nest; the watchdog then starts the drain.
     this.watchdog = clock.setTimer(this.runInBackground, cutAfterMs, true);
-    notify(this.beginListeners, (listener) => {
-      listener();
-    });
+    notify(this.beginListeners);
   }
 
   /** Starts the drain. Resolves when the streams that it ends have been notified; immediately if there is nothing to drain. */
@@ -141,7 +139,7 @@ export class ServerDrain {
   }
 
   private async runOnce(server: DrainedServer, beganAt: number): Promise<ServerDrainReport> {
-    const { clock, calls } = this.dependencies;
+    const { clock, events, calls } = this.dependencies;
     const endedBefore = calls.ended;
     await this.ready;
     let cutOff: ReadonlyMap<string, number> = new Map();
@@ -163,7 +161,8 @@ export class ServerDrain {
       this.watchdog?.clear();
     }
     const report = { ...ends, connectionsCutOff: server.connectionsCutOff ?? 0, durationMs: clock.now() - beganAt };
-    this.publishReport(report, cutOff, hasCutOffStream);
+    if (events.wanted) events.emit({ type: 'drain', phase: 'end', ...report });
+    notify(this.listeners, report, cutOff, hasCutOffStream);
     return report;
   }
 
@@ -179,18 +178,6 @@ export class ServerDrain {
     await calls.whenOver();
   }
 
-  private publishReport(
-    report: ServerDrainReport,
-    cutOff: ReadonlyMap<string, number>,
-    hasCutOffStream: boolean,
-  ): void {
-    const { events } = this.dependencies;
-    if (events.wanted) events.emit({ type: 'drain', phase: 'end', ...report });
-    notify(this.listeners, (listener) => {
-      listener(report, cutOff, hasCutOffStream);
-    });
-  }
-
   private async within(over: Promise<void>, at: number): Promise<void> {
     const { clock } = this.dependencies;
     const wait = (this.wait = new Wait(clock, at - clock.now(), true));
@@ -202,10 +189,10 @@ export class ServerDrain {
   }
 }
 
-function notify<Listener>(listeners: readonly Listener[], call: (listener: Listener) => void): void {
+function notify<Args extends unknown[]>(listeners: readonly ((...args: Args) => void)[], ...args: Args): void {
   for (const listener of listeners) {
     try {
-      call(listener);
+      listener(...args);
     } catch {
       // Listeners write to the application's log. If that fails, the error cannot be reported, and the shutdown continues.
     }

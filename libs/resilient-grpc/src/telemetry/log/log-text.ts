@@ -1,7 +1,5 @@
 import { escapeControls, maskCredentials } from '../../errors/error-message.js';
-import type { GrpcClientEvent } from '../../call/call-event.js';
-
-type DrainEvent = Extract<GrpcClientEvent, { readonly type: 'drain' }>;
+import type { DrainReport } from '../../call/call-event.js';
 
 const MAX_TEXT_LENGTH = 300;
 /** Maximum number of characters searched for secrets. */
@@ -59,14 +57,7 @@ export function listed(items: readonly string[], max = 5, others = 'more'): stri
 
 /** Describes what happened to the calls of clients during a drain. `when` is the time at which calls were cut off, if it is known. */
 export function drainText(
-  {
-    finished,
-    failed,
-    completed,
-    ended,
-    cancelled,
-    cutOffByPath,
-  }: Pick<DrainEvent, 'finished' | 'failed' | 'completed' | 'ended' | 'cancelled' | 'cutOffByPath'>,
+  { finished, failed, completed, ended, cancelled, cutOffByPath }: Omit<DrainReport, 'durationMs'>,
   when = '',
 ): string {
   const open = callsByPath(Object.entries(cutOffByPath));

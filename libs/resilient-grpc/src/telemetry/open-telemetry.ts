@@ -117,12 +117,10 @@ export class OpenTelemetry implements GrpcTelemetry {
   }
 
   private clientMetrics(meter: Meter, client: ObservableClient): ClientMetrics {
-    if (this.measured === undefined) {
-      this.measured = {
-        instruments: clientInstruments(meter),
-        clients: new ObservedClients(clientGauges(meter), meter),
-      };
-    }
+    this.measured ??= {
+      instruments: clientInstruments(meter),
+      clients: new ObservedClients(clientGauges(meter), meter),
+    };
     const { instruments, clients } = this.measured;
     return new ClientMetrics(instruments, clients, client, this.clock);
   }

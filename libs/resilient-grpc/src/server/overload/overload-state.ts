@@ -61,12 +61,8 @@ export class OverloadState {
 
   private emitBegin(limit: ServerConcurrencyLimit | undefined): void {
     const { queued } = this.snapshot();
-    if (limit === undefined) {
-      this.events.emit({ type: 'overload', phase: 'begin', queued });
-      return;
-    }
-    const { path, maxConcurrent, maxQueued } = limit;
-    this.events.emit({ type: 'overload', phase: 'begin', queued, limit: { path, maxConcurrent, maxQueued } });
+    const reached = limit && { path: limit.path, maxConcurrent: limit.maxConcurrent, maxQueued: limit.maxQueued };
+    this.events.emit({ type: 'overload', phase: 'begin', queued, ...(reached && { limit: reached }) });
   }
 
   private settleLater(): void {

@@ -90,11 +90,8 @@ export class GrpcServingHealthIndicator {
     const running = this.pendingChecks.get(client) ?? new Map<string, Promise<ServingAnswer | undefined>>();
     this.pendingChecks.set(client, running);
     const key = `${service} ${String(timeoutMs)}`;
-    let answer = running.get(key);
-    if (answer === undefined) {
-      answer = callCheck(client, service, timeoutMs).finally(() => running.delete(key));
-      running.set(key, answer);
-    }
+    const answer = running.get(key) ?? callCheck(client, service, timeoutMs).finally(() => running.delete(key));
+    running.set(key, answer);
     return answer;
   }
 

@@ -27,8 +27,7 @@ export function parseKubernetesTarget({ authority = '', path }: experimental.Grp
   const [, host, service, namespace, port] = PATH.exec(path) ?? [];
   if (host === undefined || service === undefined)
     throw new Error(`expected a Kubernetes service, got '${path}'; ${EXAMPLE}`);
-  if (port === undefined) return { service, namespace, port, authority: host };
-  if (!/^\d+$/.test(port)) return { service, namespace, port, authority: host };
+  if (port === undefined || !/^\d+$/.test(port)) return { service, namespace, port, authority: host };
   const number = Number(port);
   if (number < 1 || number > 65_535)
     throw new Error(`expected a port from 1 to 65535, got '${port}' in '${path}'; ${EXAMPLE}`);

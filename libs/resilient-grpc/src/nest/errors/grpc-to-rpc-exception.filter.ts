@@ -136,12 +136,11 @@ function statusBin(
   retryAfterMs: number | undefined,
 ): Buffer | undefined {
   const again = retryAfterMs === undefined ? [] : [{ typeUrl: RETRY_INFO, value: { retryDelayMs: retryAfterMs } }];
-  const encode = (all: readonly StatusDetail[]): Buffer | undefined =>
-    all.length === 0 ? undefined : statusDetailsBin(StatusCode[codeName], details, all);
   for (const all of [[...relayed, ...again], again]) {
+    if (all.length === 0) return undefined;
     try {
-      const encoded = encode(all);
-      if (encoded === undefined || encoded.length <= MAX_DETAILS_BYTES) return encoded;
+      const encoded = statusDetailsBin(StatusCode[codeName], details, all);
+      if (encoded.length <= MAX_DETAILS_BYTES) return encoded;
     } catch {
       // The upstream sent a detail or a delay that cannot be encoded. `all` is skipped, because an error that a filter throws would end the
       // process.

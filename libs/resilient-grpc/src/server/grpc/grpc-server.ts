@@ -144,8 +144,7 @@ export class GrpcServer extends Server {
 
   override tryShutdown(callback: (error?: Error) => void): void {
     this.stopWatches();
-    this.connections.announceEnd();
-    void this.connections.closed().then(() => {
+    void this.connections.drain().then(() => {
       callback();
     });
   }

@@ -99,14 +99,12 @@ export class SocketConnections {
     return listener;
   }
 
-  /** Stops listening and sends GOAWAY on all connections, including those still being established; each closes after its last call. */
-  announceEnd(): void {
+  /**
+   * Stops listening and sends GOAWAY on all connections, including those still being established; each closes after its last call. Resolves
+   * when no socket is open.
+   */
+  async drain(): Promise<void> {
     this.isEnding = true;
-    void this.closed();
-  }
-
-  /** Resolves when no socket is open, after `announceEnd()`. */
-  async closed(): Promise<void> {
     await Promise.all([...this.listeners].map((listener) => listener.drain()));
   }
 

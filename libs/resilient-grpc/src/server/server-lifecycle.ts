@@ -16,13 +16,7 @@ import {
 } from '../nest/grpc-lifecycle.js';
 import { systemClock, type Clock } from '../time/clock.js';
 import type { ServerDrainReport } from '../call/server-event.js';
-import type { ServerDrain } from './server-drain.js';
-
-/** The parts of a server that follow the application lifecycle. */
-export interface DrainingServer {
-  readonly drain: ServerDrain;
-  markBootstrapped(): void;
-}
+import type { ResilientGrpcServer } from './resilient-grpc-server.js';
 
 /**
  * Connects the server to the application lifecycle. The drain starts before Nest closes anything, because Nest first closes the HTTP
@@ -36,7 +30,7 @@ export class ServerLifecycle
   private stopInterrupts: (() => void) | undefined;
 
   constructor(
-    private readonly server: DrainingServer,
+    private readonly server: Pick<ResilientGrpcServer, 'drain' | 'markBootstrapped'>,
     clients: Pick<GrpcLifecycle, 'endAfter'> | undefined,
     private readonly signals: SignalHandling,
     private readonly clock: Clock = systemClock,

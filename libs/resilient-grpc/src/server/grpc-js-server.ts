@@ -14,7 +14,7 @@ import { isStatusCode, StatusCode } from '../status/status-code.js';
 import { registerTraced } from '../telemetry/agents/traced-handlers.js';
 import type { ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
-import { reasonOf, type ConversionListener } from './grpc/innermost-call.js';
+import { reasonOf, type ConversionListener, type Listener, type PartialStatus } from './grpc/innermost-call.js';
 
 export interface GrpcJsServerDependencies {
   readonly clock: Clock;
@@ -23,10 +23,6 @@ export interface GrpcJsServerDependencies {
   readonly isTraced: boolean;
   readonly conversions: ConversionListener;
 }
-
-/** Listener of an interceptor. grpc-js does not export its type. */
-type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
-type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
 /**
  * grpc-js's own server, for `transport: 'grpc-js'`: it also reports calls to telemetry, and messages that cannot be converted. grpc-js sends

@@ -13,7 +13,7 @@ import { errorMessage } from '../../errors/error-message.js';
 import { parseGrpcTimeout } from '../../policy/deadline/deadline.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
-import type { ServedCallTelemetry, ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
+import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import { MAX_TIMER_MS, type Clock, type Timer } from '../../time/clock.js';
 import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
 import type { UnreadableMessage } from '../../transport/grpc/message-reader.js';
@@ -56,13 +56,11 @@ export interface CallConnection {
 }
 
 /** Status that was sent, or that a reset replaced. */
-export interface SentStatus {
-  readonly code: StatusCode;
-  readonly details: string;
-}
+export type SentStatus = Pick<ServedCallEnd, 'code' | 'details'>;
 
-type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
-type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
+/** Listener of an interceptor. grpc-js does not export its type. */
+export type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
+export type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
 /** What an agent may set to observe the end of a call; the names are those of grpc-js. */
 interface EventTracker {

@@ -186,13 +186,14 @@ export class Session implements SocketOwner {
   /** Resolves when the peer has closed the connection, or after `close()`. */
   readonly over: Promise<'ended'>;
   end: PeerEnd | undefined;
+  /** False once the peer had to answer, until `rest()`. */
+  isUnused = true;
   ready = ignore;
   readonly settingsChanged = ignore;
   readonly idsRunOut = ignore;
   private readonly connection = new SocketConnection(SETTINGS, this, systemClock);
   private resolveOver: (how: 'ended') => void = ignore;
   private restedAt = systemClock.now();
-  private wasUsed = false;
   private isClosed = false;
   private error = new Error('Failed to connect');
 
@@ -234,17 +235,13 @@ export class Session implements SocketOwner {
     return Math.round(systemClock.now() - this.restedAt);
   }
 
-  get isUnused(): boolean {
-    return !this.wasUsed;
-  }
-
   get isIdle(): boolean {
     return this.isUnused && !this.isClosed && this.end === undefined;
   }
 
   rest(): void {
     this.restedAt = systemClock.now();
-    this.wasUsed = false;
+    this.isUnused = true;
   }
 
   ping(timeoutMs: number): Promise<Answer> {
@@ -289,7 +286,7 @@ export class Session implements SocketOwner {
 
   private async answer(timeoutMs: number, send: (answered: () => void) => void): Promise<Answer> {
     if (this.end !== undefined || !this.connection.http2.isUsable) return 'ended';
-    this.wasUsed = true;
+    this.isUnused = false;
     const answered = new Promise<Answer>((resolve) => send(() => resolve('answered')));
     return within<Answer>(timeoutMs, Promise.race([answered, this.over]), 'silent');
   }

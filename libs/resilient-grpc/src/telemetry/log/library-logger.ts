@@ -6,9 +6,7 @@ import type { InspectOptions } from 'node:util';
  * Structured fields of a log line. Their names are stable. Never use `context`, `level`, `time`, or `pid`, because loggers add fields with
  * these names.
  */
-export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
-
-export type EventFields = LogFields & { readonly event: string };
+export type EventFields = Readonly<Record<string, string | number | boolean | undefined>> & { readonly event: string };
 
 export type LogLevel = 'debug' | 'log' | 'warn' | 'error';
 

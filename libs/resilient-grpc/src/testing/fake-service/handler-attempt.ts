@@ -117,14 +117,11 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
     const { held } = this;
     this.held = { message };
     if (held !== undefined) this.deliver(held.message);
-    else if (this.messagesReceived === 0 && this.answers?.complete === true) this.lookAhead();
-    else this.deliverHeld();
-  }
-
-  /** Checks whether the source ends after its first message, so that `of(message)` is treated as a single message. */
-  private lookAhead(): void {
-    this.isPulling = true;
-    this.answers?.pull();
+    else if (this.messagesReceived === 0 && this.answers?.complete === true) {
+      // Checks whether the source ends after its first message, so that `of(message)` is treated as a single message.
+      this.isPulling = true;
+      this.answers.pull();
+    } else this.deliverHeld();
   }
 
   private deliverHeld(): void {

@@ -100,13 +100,17 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     maxCallMs: options.maxCallMs,
   };
   const warnings: string[] = [];
+  const isOnGrpcJs = transportOfProcess((message) => warnings.push(message)) === 'grpc-js';
+  const transport: ResolvedServerOptions['transport'] = isOnGrpcJs
+    ? 'grpc-js'
+    : (options.transport ?? DEFAULT_SERVER_OPTIONS.transport);
   const resolved = {
     path,
     nest: options,
     drain: resolveDrain(options.drain),
     ...connectionLimits(options),
     maxConnections: options.connections?.max ?? Infinity,
-    transport: transportOf(options, (message) => warnings.push(message)),
+    transport,
     once: options.once && resolveOnce(options.once),
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
     maxConcurrentCalls: concurrencyPolicy(options.maxConcurrentCalls),
@@ -127,14 +131,6 @@ function resolveOnce({ store, ttlMs, scopeBy, maxRunMs, sameRequest }: OnceOptio
     // Safe cast: it gets the requests of its method.
     sameRequest: sameRequest as ResolvedOnce['sameRequest'],
   };
-}
-
-function transportOf(
-  { transport }: ResilientGrpcServerOptions,
-  warn: (message: string) => void,
-): ResolvedServerOptions['transport'] {
-  const ofProcess = transportOfProcess(warn);
-  return ofProcess === 'grpc-js' ? ofProcess : (transport ?? ofProcess ?? DEFAULT_SERVER_OPTIONS.transport);
 }
 
 /** Completes the options of a method. Limits that are turned off (`Infinity`, `false`) become `undefined`. */

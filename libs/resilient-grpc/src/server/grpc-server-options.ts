@@ -3,6 +3,7 @@ import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js
 import { channelValueProblems } from '../client/settings/channel-options-schema.js';
 import { defined, describeValue, pathOf } from '../policy/options/describe-value.js';
 import { MAX_TIMER_MS } from '../time/clock.js';
+import type { ConnectionAges } from './grpc/socket-connections.js';
 import type { ResilientGrpcServerOptions, ResolvedServerOptions } from './server-options.js';
 
 type Given = Partial<ResilientGrpcServerOptions>;
@@ -36,9 +37,7 @@ const CHECKED_CHANNEL_OPTIONS: readonly string[] = [
 ];
 
 /** Returns the limits of connections, given in `connections` or as channel options; very large durations mean no limit. */
-export function connectionLimits(
-  options: Given,
-): Pick<ResolvedServerOptions, 'maxConnectionAgeMs' | 'maxConnectionAgeGraceMs' | 'connectionIdleTimeoutMs'> {
+export function connectionLimits(options: Given): ConnectionAges {
   const durationOf = (key: keyof typeof CHANNEL_EQUIVALENTS) => {
     const durationMs = options.connections?.[key] ?? numberOf(options, CHANNEL_EQUIVALENTS[key]);
     return durationMs === undefined || durationMs >= MAX_TIMER_MS ? undefined : durationMs;

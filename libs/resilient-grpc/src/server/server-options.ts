@@ -2,6 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { GrpcOptions } from '@nestjs/microservices';
 import type { Transport } from '../call/method.js';
 import type { ConcurrencyPolicy, MaxConcurrentCalls } from '../policy/concurrency/permit-queue.js';
+import type { ConnectionAges } from './grpc/socket-connections.js';
 import type { OnceStore } from './once/once-store.js';
 import type { DrainOptions, ResolvedDrain } from '../nest/module-options.js';
 
@@ -173,15 +174,12 @@ export interface ResolvedOnce {
 }
 
 /** Resolved and validated options of the server. */
-export interface ResolvedServerOptions {
+export interface ResolvedServerOptions extends ConnectionAges {
   /** Path of the options in configuration problems. */
   readonly path: string;
   /** Copy of the given options in flat form, for Nest. */
   readonly nest: GrpcOptions['options'];
   readonly drain: ResolvedDrain;
-  readonly maxConnectionAgeMs: number | undefined;
-  readonly maxConnectionAgeGraceMs: number | undefined;
-  readonly connectionIdleTimeoutMs: number | undefined;
   /** `Infinity` for any number. */
   readonly maxConnections: number;
   readonly transport: Transport;

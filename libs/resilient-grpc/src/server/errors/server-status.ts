@@ -82,12 +82,8 @@ function isGrpcError(error: Error): boolean {
   return hasDetails || ('metadata' in error && isMetadataLike(error.metadata)) || isLibraryError(error);
 }
 
-interface WithGetError {
-  getError(): unknown;
-}
-
 /** True for RpcException, and for GrpcException of Nest 12, even from another copy of Nest. */
-function hasGetError(error: object): error is WithGetError {
+function hasGetError(error: object): error is { getError(): unknown } {
   return isError(error) && 'getError' in error && typeof error.getError === 'function';
 }
 

@@ -9,7 +9,7 @@ import { resolveSettings, type SettingsResolution } from '../client/settings/res
 import { type ResolvedClientSettings, withInitialServiceConfig } from '../client/settings/resolved-settings.js';
 import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
-import type { Clock } from '../time/clock.js';
+import { nextTurn, type Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { callSite } from '../client/caller/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
@@ -360,9 +360,7 @@ export class ClientRegistry extends GrpcClients {
       !all.some((one) => one.path === path && one.message === message);
     all.push(...problems.filter(isNew));
     this.failed = true;
-    await new Promise<void>((resolve) => {
-      this.dependencies.clock.defer(resolve);
-    });
+    await nextTurn(this.dependencies.clock);
     this.pending = undefined;
     // A failed startup must close all connections.
     if (!this.hasStarted) await Promise.all([...this].map((client) => client.close()));

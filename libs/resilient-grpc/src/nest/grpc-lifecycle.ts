@@ -8,7 +8,7 @@ import type {
 import type { DrainReport } from '../call/call-event.js';
 import { LibraryLogger, type EventFields } from '../telemetry/log/library-logger.js';
 import { COMPLETE_STREAMS, callsByPath, counted, drainText, duration } from '../telemetry/log/log-text.js';
-import type { Clock, Timer } from '../time/clock.js';
+import { nextTurn, type Clock, type Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
 import type { ResolvedDrain } from './module-options.js';
@@ -159,9 +159,7 @@ export class GrpcLifecycle
     const { timeoutMs } = this.registry.drainOptions;
     await this.drainServers();
     // Waits one turn of the event loop, because Nest's shutdown continues in this turn if it was waiting only for the servers.
-    await new Promise<void>((resolve) => {
-      this.dependencies.clock.defer(resolve);
-    });
+    await nextTurn(this.dependencies.clock);
     if (this.draining !== undefined) return;
     const http = await this.dependencies.httpServer().catch(() => undefined);
     const connections = http?.connections ? counted(http.connections, 'open HTTP connection') : '';

@@ -1,5 +1,5 @@
 import { VirtualAction, VirtualTimeScheduler } from 'rxjs';
-import { systemClock } from '../time/clock.js';
+import { nextTurn, systemClock } from '../time/clock.js';
 
 /**
  * An RxJS scheduler with virtual time that only `pass` advances. Promise callbacks run between timers, for code that combines timers with
@@ -21,11 +21,11 @@ export class VirtualScheduler extends VirtualTimeScheduler {
    */
   async pass(ms: number): Promise<void> {
     const end = this.frame + ms;
-    await turn();
+    await nextTurn(systemClock);
     for (let next = this.nextAt(); next <= end; next = this.nextAt()) {
       this.maxFrames = next;
       this.flush();
-      await turn();
+      await nextTurn(systemClock);
     }
     this.frame = end;
   }
@@ -33,10 +33,4 @@ export class VirtualScheduler extends VirtualTimeScheduler {
   private nextAt(): number {
     return Math.min(Infinity, ...this.actions.map(({ delay }) => delay));
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    systemClock.defer(resolve);
-  });
 }

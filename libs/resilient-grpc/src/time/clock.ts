@@ -54,6 +54,13 @@ export const systemClock: Clock = {
 /** Runs `work` outside the async context of the request that happens to be served, for example its trace. */
 export const runOutside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot();
 
+/** Resolves in the next turn of the event loop. */
+export function nextTurn(clock: Pick<Clock, 'defer'>): Promise<void> {
+  return new Promise((resolve) => {
+    clock.defer(resolve);
+  });
+}
+
 /** Returns the total time for which the event loop of this process or worker thread has waited for events, in milliseconds. */
 export function eventLoopIdleMs(): number {
   return performance.nodeTiming.idleTime;

@@ -20,7 +20,7 @@ import {
 } from './proxied-call.js';
 import { Duplex } from 'node:stream';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
-import { systemClock } from '../../time/clock.js';
+import { nextTurn, systemClock } from '../../time/clock.js';
 import { FrameWriter } from '../../transport/http2/frame-writer.js';
 
 interface Http2FaultProxyOptions {
@@ -343,7 +343,7 @@ export class ProxiedSession {
     const complete = [...this.calls].filter(({ forwarded }) => forwarded?.readableEnded);
     await Promise.all(complete.map(({ response }) => response));
     // Node writes the trailers in a later turn of the event loop.
-    for (let turns = 0; turns < 3; turns += 1) await new Promise<void>((resolve) => systemClock.defer(resolve));
+    for (let turns = 0; turns < 3; turns += 1) await nextTurn(systemClock);
     this.socket.destroySoon();
   }
 }

@@ -7,7 +7,7 @@ import { errorMessage } from '../../errors/error-message.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { GrpcServerCall } from '../../nest/inbound/grpc-inbound-call.js';
 import { NOTHING_DONE } from '../errors/grpc-exception.js';
-import { servedCallOf, type CallHost, type ServedMethod } from '../calls/served-call.js';
+import type { CallHost, ServedMethod } from '../calls/served-call.js';
 import { UnaryCall } from '../calls/unary-call.js';
 import { errorOf, type AnswerCallback, type StatusLike, type WireCall } from '../calls/wire-call.js';
 import { decodeEnd, KeptMessage, type KeptEnd } from './kept-end.js';
@@ -366,12 +366,6 @@ export class OnceCall extends UnaryCall {
 
 function isSame(kept: KeptEnd, { code, bytes }: KeptEnd): boolean {
   return kept.code === code && Buffer.compare(kept.bytes ?? NO_BYTES, bytes ?? NO_BYTES) === 0;
-}
-
-/** Returns the `OnceCall` of grpc-js's call; `undefined` if the call has no key. */
-export function onceCallOf(wire: object): OnceCall | undefined {
-  const call = servedCallOf(wire);
-  return call instanceof OnceCall ? call : undefined;
 }
 
 function isStatus(is: string): is is keyof typeof STATUSES {

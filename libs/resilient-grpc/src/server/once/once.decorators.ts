@@ -10,7 +10,8 @@ import {
 import { Observable } from 'rxjs';
 import { serverCallOf } from '../../nest/inbound/grpc-inbound-call.js';
 import type { GrpcHandler } from '../application-handlers.js';
-import { onceCallOf, type OnceCall } from './once-call.js';
+import { servedCallOf } from '../calls/served-call.js';
+import { OnceCall } from './once-call.js';
 
 const ONCE_METADATA = 'nestjs-resilient-grpc:once';
 /** Keys under which Nest's decorators store what they were given. Nest does not export them. */
@@ -99,9 +100,11 @@ function putLast(key: string, handler: object, last: object): void {
   Reflect.defineMetadata(key, [...given.filter((one) => one !== last), last], handler);
 }
 
+/** Returns the call of an `@Once()` handler; `undefined` if the call has no key. */
 function callOf(context: ExecutionContext): OnceCall | undefined {
   const found = context.getType() === 'rpc' ? serverCallOf(context.getArgs()) : undefined;
-  return found && onceCallOf(found.call);
+  const call = found && servedCallOf(found.call);
+  return call instanceof OnceCall ? call : undefined;
 }
 
 /** A write in its `@Once()` handler. */

@@ -7,6 +7,7 @@ import {
   type StatusDetail,
 } from '../../errors/status-details.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
+import { isObject } from '../../policy/options/option-schemas.js';
 import { StatusCode } from '../../status/status-code.js';
 import { type ServerStatus, joinMessages, wellFormed } from './status-text.js';
 import { ValidationException } from './validation-exception.js';
@@ -41,7 +42,7 @@ const MAX_VIOLATION_BYTES = 4_096;
 export function statusOfHttpException(exception: HttpException): ServerStatus {
   const code = codeOfHttpStatus(exception.getStatus());
   const response: unknown = exception.getResponse();
-  const found: unknown = isKeyed(response) ? response['message'] : response;
+  const found: unknown = isObject(response) ? Reflect.get(response, 'message') : response;
   const listed = violationsOf(found);
   const details =
     listed.length > 0
@@ -80,8 +81,8 @@ function badRequestDetail(violations: readonly FieldViolation[]): StatusDetail {
  */
 function violationsOf(message: unknown): readonly FieldViolation[] {
   if (isListOfStrings(message)) return message.map((description) => ({ field: '', description }));
-  if (!isKeyed(message)) return [];
-  return Object.entries(message).flatMap(([path, texts]) =>
+  if (!isObject(message)) return [];
+  return Object.entries(message).flatMap(([path, texts]: [string, unknown]) =>
     isListOfStrings(texts) ? texts.map((description) => ({ field: formatPath(path), description })) : [],
   );
 }
@@ -93,8 +94,4 @@ function formatPath(path: string): string {
 
 function isListOfStrings(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
-}
-
-function isKeyed(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -97,20 +97,19 @@ function overridesOf(builder: TestingModuleBuilder): Overrides {
 /** Returns the clients of the application. @throws Error if it does not define `client` */
 function registryOf(compiled: TestingModule, client: string | symbol): ClientRegistry {
   const copies = copiesIn(compiled);
-  let clients: GrpcClients | undefined;
+  let registry: ClientRegistry | undefined;
   try {
     // Safe cast: `ClientRegistry` is the only implementation of `GrpcClients`.
-    const registry = compiled.get<GrpcClients, ClientRegistry>(GrpcClients, { strict: false });
-    clients = registry;
+    registry = compiled.get<GrpcClients, ClientRegistry>(GrpcClients, { strict: false });
     registry.get(client);
     return registry;
   } catch (error) {
-    if (copies > (clients === undefined ? 0 : 1)) {
+    if (copies > (registry === undefined ? 0 : 1)) {
       throw new Error(
         `overrideGrpcClient: no gRPC client '${clientLabel(client)}' in this copy of nestjs-resilient-grpc; the module uses another copy; ${COPIES_REMEDY}`,
       );
     }
-    if (clients !== undefined) throw error;
+    if (registry !== undefined) throw error;
     throw new Error(missingClient('overrideGrpcClient', client));
   }
 }

@@ -184,27 +184,6 @@ describe.concurrent('outage', () => {
       expect(server.counts('Check').calls).toBe(0);
     },
   );
-
-  it('reports a server as up or degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
-    const server = await startScripted(onTestFinished, { Check: SERVING });
-    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: TEST_TIMEOUT_MS });
-    await firstValueFrom(app.orders.get({ id: '1' }));
-    expect((await servingOf(app, { service: ORDERS })).status).toBe('up');
-    const seen = new Set<string>();
-    const calls: ReturnType<typeof outcomeOf>[] = [];
-    const takeSample = async () => {
-      const status = statusOf(await servingOf(app, { service: ORDERS }));
-      seen.add(status);
-      calls.push(outcomeOf(app.orders.get({ id: '1' })));
-      return status;
-    };
-    await server.stop('graceful');
-    await waitFor(async () => (await takeSample()) === 'degraded');
-    await server.restart();
-    await waitFor(async () => (await takeSample()) === 'up');
-    expect([...seen].sort()).toEqual(['degraded', 'up']);
-    expect((await Promise.all(calls)).filter(({ error }) => error !== undefined)).toEqual([]);
-  });
 });
 
 describe('Check', () => {

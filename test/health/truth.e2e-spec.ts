@@ -6,16 +6,7 @@ import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { shortLivedPeer } from '../support/peers.js';
 import { recordTiming } from '../support/timing.js';
-import {
-  TEST_TIMEOUT_MS,
-  channelOf,
-  entryOf,
-  outcomeOf,
-  startApp,
-  startScripted,
-  statusOf,
-  type CallOutcome,
-} from './support.js';
+import { channelOf, entryOf, outcomeOf, startApp, startScripted, statusOf, type CallOutcome } from './support.js';
 
 // Compares the reported health with the outcome of a call that starts in the same turn of the event loop.
 
@@ -79,27 +70,6 @@ function contradictions(samples: readonly Sample[]): readonly Sample[] {
 const statuses = (samples: readonly Sample[]) => [...new Set(samples.map(({ status }) => status))];
 
 describe.concurrent('health of a channel', () => {
-  it('reports a channel as up or degraded during a restart while calls wait and succeed', async ({
-    onTestFinished,
-  }) => {
-    const server = await startScripted(onTestFinished, undefined);
-    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: TEST_TIMEOUT_MS });
-    await firstValueFrom(app.orders.get({ id: '1' }));
-    let isRestarted: boolean | undefined;
-    await server.stop('kill-connections');
-    const samples = await takeSamples(app, () => {
-      if (app.client.connectivity.outage === undefined) return isRestarted;
-      // By now, calls are waiting.
-      if (isRestarted === undefined && app.client.activeCalls().length > 20) {
-        isRestarted = false;
-        void server.restart().then(() => (isRestarted = true));
-      }
-      return false;
-    });
-    expect(statuses(samples)).toEqual(['up', 'degraded']);
-    expect(samples.filter(({ outcome: { error } }) => error !== undefined)).toEqual([]);
-  });
-
   it(
     'reports a channel as down after the outage grace period, when calls fail, and up when the server listens again',
     {

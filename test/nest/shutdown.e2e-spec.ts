@@ -50,51 +50,6 @@ async function start(drain?: DrainOptions): Promise<{ app: INestApplicationConte
 }
 
 describe('shutdown', () => {
-  it('lets calls in flight finish during a shutdown, rejects new calls, closes the clients, and logs the start and the result', async () => {
-    const { app, orders } = await start();
-    const call = firstValueFrom(orders.get({ id: '1' }));
-    await waitFor(() => server.heldCount() === 1);
-    const closing = app.close();
-    await waitFor(() => !app.get(GrpcClients).get('orders').accepting);
-    await expect(firstValueFrom(orders.get({ id: '2' }))).rejects.toMatchObject({
-      reason: 'draining',
-      reachedServer: 'no',
-    });
-    server.release();
-    expect(await call).toMatchObject({ item: 'tea' });
-    await closing;
-    expect(app.get(GrpcClients).get('orders').connectivity.state).toBe('SHUTDOWN');
-    expect(lines.filter((line) => line.includes('[ResilientGrpc]'))).toEqual([
-      'LOG [ResilientGrpc] shutdown started with 1 call to /orders.v1.Orders/Get running; ' +
-        'calls that do not end within 8 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
-      expect.stringMatching(
-        /^LOG \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 1 calls? finished, 0 streams completed, 0 cut off$/,
-      ),
-    ]);
-    await expect(firstValueFrom(orders.get({ id: '3' }))).rejects.toMatchObject({ reason: 'closed' });
-  });
-
-  it('cuts off calls that exceed the drain timeout', async () => {
-    const { app, orders } = await start({ timeoutMs: 50 });
-    const call = firstValueFrom(orders.get({ id: '1' }));
-    const failed = expect(call).rejects.toMatchObject({
-      codeName: 'UNAVAILABLE',
-      reason: 'draining',
-      reachedServer: 'maybe',
-    });
-    await waitFor(() => server.heldCount() === 1);
-    await app.close();
-    await failed;
-    expect(lines.at(-1)).toMatch(
-      /^WARN .* after the shutdown started: 0 calls finished, 0 streams completed, 1 cut off/,
-    );
-    expect(lines.at(-1)).toContain(
-      '(at the timeout: 1 call to /orders.v1.Orders/Get); to give calls more time, ' +
-        'raise drain.timeoutMs (50 ms) of ResilientGrpcModule.forRoot()',
-    );
-    await waitFor(() => server.counts().open === 0);
-  });
-
   it('sets GrpcClients.accepting to false when a shutdown starts, while calls still succeed for readinessDelayMs', async () => {
     const { app, orders } = await start({ readinessDelayMs: 5_000 });
     server.script('Get', { message: { id: '1', item: 'tea' } });

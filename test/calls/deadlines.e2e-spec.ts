@@ -158,14 +158,8 @@ describe.each(EACH_METHOD)('deadline of a %s call', (method) => {
 
   it.each([
     ['deadline: NaN', { deadline: NaN }, 'deadline', 'timeoutMs: 500'],
-    ['an invalid Date as the deadline', { deadline: new Date(NaN) }, 'deadline', 'timeoutMs: 500'],
     ['a duration as the deadline', { deadline: 500 }, 'deadline', 'timeoutMs: 500'],
-    ['a string as the deadline', { deadline: 'x' }, 'deadline', 'timeoutMs: 500'],
-    ['deadline: null', { deadline: null }, 'deadline', 'timeoutMs: 500'],
     ['timeoutMs: NaN', { timeoutMs: NaN }, 'timeoutMs', 'got NaN'],
-    ['timeoutMs: 0', { timeoutMs: 0 }, 'timeoutMs', 'expected >0'],
-    ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs', 'expected >0'],
-    ['a string as timeoutMs', { timeoutMs: '500' }, 'timeoutMs', 'got "500"'],
   ])('rejects %s with an error that contains the remedy', async (_what, options, key, remedy) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
@@ -175,23 +169,6 @@ describe.each(EACH_METHOD)('deadline of a %s call', (method) => {
     expect(problem?.path).toBe(`echo/testing.v1.Echo/${protoName(method)}: options.${key}`);
     expect(problem?.message).toMatch(/^expected .*, got /);
     expect(problem?.message).toContain(remedy);
-    await turns();
-    expect(server.counts().calls).toBe(0);
-    expect(client.activeCalls()).toEqual([]);
-  });
-
-  it.each([
-    ['an unknown call option', { timeout: 1 }, 'timeout', "did you mean 'timeoutMs'?"],
-    ['a string as waitForReady', { waitForReady: 'yes' }, 'waitForReady', 'expected boolean, got "yes"'],
-    ['a function as interceptors', { interceptors: () => undefined }, 'interceptors', 'got a function'],
-    ['an AbortController as the signal', { signal: new AbortController() }, 'signal', 'expected an AbortSignal'],
-  ])('rejects %s with an error that contains the key, and sends nothing', async (_what, options, key, message) => {
-    const { echo, server, client } = await scene();
-    await client.waitForReady();
-    const error = await failureOf(callOnce(echo, method, options as never));
-    expect(error).toMatchObject(INVALID_OPTIONS);
-    expect(error.message).toContain(`echo/testing.v1.Echo/${protoName(method)}: options.${key}: `);
-    expect(error.message).toContain(message);
     await turns();
     expect(server.counts().calls).toBe(0);
     expect(client.activeCalls()).toEqual([]);

@@ -174,57 +174,19 @@ describe('metrics and traces', () => {
 });
 
 describe('OpenTelemetry SDK', () => {
-  it('sends metrics and spans to an SDK that a module registers while the application starts', async () => {
+  it('sends metrics and spans to an SDK that a module registers while the application starts, and counts a connection that was open before until it closes', async () => {
     const server = await startServer();
     const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
-    @Injectable()
-    class Sdk implements OnModuleInit {
-      constructor(@Inject(getGrpcClientToken('echo')) private readonly client: ResilientGrpcClient) {}
-      async onModuleInit(): Promise<void> {
-        await this.client.waitForReady();
-        sdk.telemetry = collectTelemetry();
-      }
-    }
-    @Module({
-      imports: [
-        ResilientGrpcTelemetryModule.forRoot(),
-        ResilientGrpcModule.forFeature([
-          { name: 'echo', url: server.url, protoPath: ECHO_PROTO, connections: { warm: true } },
-        ]),
-      ],
-      providers: [Sdk],
-    })
-    class AppModule {}
-    const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
-    onTestFinished(() => app.close());
-    const client = app.get<ResilientGrpcClient>(getGrpcClientToken('echo'));
+    const { client, close } = await startApp({ url: server.url, connections: { warm: true } }, async (pending) => {
+      await pending.waitForReady();
+      sdk.telemetry = collectTelemetry();
+    });
     await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
     expect(await sdk.telemetry!.count('grpc.client.attempt.started')).toBe(1);
     expect(sdk.telemetry!.spans()).toHaveLength(2);
     // Connections opened before the registration also count.
     expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(1);
-  });
-
-  it('counts a connection that was open before the SDK was registered, until the connection closes', async () => {
-    const server = await startServer();
-    const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
-    @Injectable()
-    class Sdk implements OnModuleInit {
-      constructor(@Inject(getGrpcClientToken('echo')) private readonly client: ResilientGrpcClient) {}
-      async onModuleInit(): Promise<void> {
-        await this.client.waitForReady();
-        sdk.telemetry = collectTelemetry();
-      }
-    }
-    const client = { name: 'echo', url: server.url, protoPath: ECHO_PROTO };
-    @Module({
-      imports: [ResilientGrpcTelemetryModule.forRoot(), ResilientGrpcModule.forFeature([client])],
-      providers: [Sdk],
-    })
-    class AppModule {}
-    const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
-    expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(1);
-    await app.close();
+    await close();
     await waitFor(() => server.connections.open === 0);
     await waitFor(async () => (await sdk.telemetry!.count('grpc.subchannel.open_connections')) < 1);
     expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(0);

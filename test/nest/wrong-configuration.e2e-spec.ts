@@ -48,23 +48,10 @@ const WRONG: readonly [path: string, imports: () => DynamicModule[]][] = [
   ['clients.orders.useFactory', clientWith({ useFactory: () => ({}) })],
   // values
   ['clients.orders.url', clientWith({ url: undefined })],
-  ['clients.orders.url', clientWith({ url: null })],
-  ['clients.orders.loadBalancing', clientWith({ loadBalancing: 'round-robin' })],
   ['clients.orders.url', clientWith({ url: 'http://orders:80' })],
-  ['clients.orders.url', clientWith({ url: 'orders:grpc' })],
   ['clients.orders.timeoutMs', clientWith({ timeoutMs: '2s' })],
-  ['clients.orders.outageGraceMs', clientWith({ outageGraceMs: -5 })],
-  ['clients.orders.maxWaitingCalls', clientWith({ maxWaitingCalls: null })],
-  ['clients.orders.loadBalancing', clientWith({ loadBalancing: [{ mine: {} }] })],
-  ['clients.orders.credentials', clientWith({ credentials: {} })],
-  ['clients.orders.tls.ca', clientWith({ tls: { ca: '/nowhere.pem' } })],
   ['clients.orders.tls.key', clientWith({ tls: { cert: '-----BEGIN' } })],
   ['clients.orders.keepalive.keepaliveIntervalMs', clientWith({ keepalive: { keepaliveIntervalMs: 1 } })],
-  [
-    'clients.orders.channelOptions["grpc.service_config"]',
-    clientWith({ channelOptions: { 'grpc.service_config': '{}' } }),
-  ],
-  ['clients.orders.metadata.grpc-timeout', clientWith({ metadata: { 'grpc-timeout': '1S' } })],
   [
     'clients.orders.packageDefinition',
     clientWith({ protoPath: undefined, packageDefinition: { 'orders.v1.Orders': { Get: null } } }),
@@ -77,15 +64,6 @@ const WRONG: readonly [path: string, imports: () => DynamicModule[]][] = [
     'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
     clientWith(methodConfig({ retryPolicy: { ...policy, maxAttempts: 1 } })),
   ],
-  [
-    'clients.orders.serviceConfig.methodConfig[0].retryPolicy.initialBackoff',
-    clientWith(methodConfig({ retryPolicy: { ...policy, initialBackoff: '100ms' } })),
-  ],
-  [
-    'clients.orders.serviceConfig.methodConfig[0].hedgingPolicy',
-    clientWith(methodConfig({ retryPolicy: policy, hedgingPolicy: { maxAttempts: 2 } })),
-  ],
-  ['clients.orders.serviceConfig.methodConfig[0].retryPolice', clientWith(methodConfig({ retryPolice: policy }))],
   // module
   ['clients.orders', clientTwiceWith({}, { timeoutMs: 5 })],
   ['clients.orders', clientTwiceWith({}, { protoPath: ARCHIVE_PROTO })],

@@ -127,18 +127,6 @@ describe('callback client of getClientByServiceName()', () => {
     );
   });
 
-  it.each(['INTERNAL_ERROR', 'ENHANCE_YOUR_CALM'] as const)(
-    'resends a call of a callback client if a GOAWAY with %s rejects it',
-    async (code) => {
-      const { server, proxy } = await startBehindProxy();
-      const client = await connectOurClient(proxy.url);
-      await answer((done) => client.unary({}, done));
-      proxy.failCalls({ kind: 'goaway', code });
-      expect(await answer((done) => client.unsafeUnary({ number: 7 }, done))).toMatchObject({ number: 7 });
-      expect(server.counts().calls).toBe(2);
-    },
-  );
-
   it.each([
     ['does not resend a callback-client call that is reset with REFUSED_STREAM, because the call may have run', false],
     ['resends a callback-client call once if it is reset with REFUSED_STREAM and trustRefusedStreams is set', true],

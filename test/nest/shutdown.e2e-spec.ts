@@ -7,7 +7,7 @@ import {
   type DrainOptions,
   type Resilient,
 } from 'nestjs-resilient-grpc';
-import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { holdTimers } from '../server/support/held-timers.js';
@@ -24,7 +24,7 @@ beforeAll(async () => {
 beforeEach(() => {
   lines = [];
   server.reset();
-  server.script('Get', { message: { id: '1', item: 'tea' }, hold: 'everything' });
+  server.script('Get', { message: { id: '1', item: 'tea' } });
 });
 afterAll(async () => {
   await server.close();
@@ -52,7 +52,6 @@ async function start(drain?: DrainOptions): Promise<{ app: INestApplicationConte
 describe('shutdown', () => {
   it('sets GrpcClients.accepting to false when a shutdown starts, while calls still succeed for readinessDelayMs', async () => {
     const { app, orders } = await start({ readinessDelayMs: 5_000 });
-    server.script('Get', { message: { id: '1', item: 'tea' } });
     const clients = app.get(GrpcClients);
     const { advance, until } = holdTimers();
     let closed = false;

@@ -95,17 +95,6 @@ describe('health of an application', () => {
     expect(seen[2]).toMatch(/^14 /);
   });
 
-  it('does not delay a shutdown for open health watches', async () => {
-    const { app, url } = await startServers(await serveOrders({ drain: { timeoutMs: 60_000 } }));
-    const watches = Array.from({ length: 10 }, () => healthOf(url).open('watch', { service: '' }));
-    await waitFor(() => watches.every(({ seen }) => seen.length === 1));
-    let closed = false;
-    void app.close().then(() => (closed = true));
-    await waitFor(() => closed, { timeoutMs: 20_000 });
-    await waitFor(() => watches.every(({ seen }) => seen.length === 3));
-    for (const { seen } of watches) expect(seen).toEqual([SERVING, NOT_SERVING, '14 The server is shutting down']);
-  });
-
   it("keeps the application's own health service, and logs a warning", async () => {
     const own = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
     const onLoadPackageDefinition = (_definition: unknown, server: Server) => {

@@ -20,7 +20,6 @@ import type { OrdersClient } from '../nest/orders-client.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { ordersModule, ordersOf, ordersOptions, ownUrl } from '../server/served-orders.js';
 import { holdTimers, releaseTimers } from '../server/support/held-timers.js';
-import { recordTiming } from '../support/timing.js';
 import { outcomeOf, startScripted } from './support.js';
 
 beforeEach(({ onTestFinished }) => {
@@ -251,30 +250,6 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
     await advance(1);
     await until(isOver);
   });
-
-  it(
-    'runs the delay of Terminus concurrently with the readiness delay of clients or of a server, with real timers',
-    { tags: ['timed'] },
-    async ({ task }) => {
-      const [delayMs, time] = [300, { timeoutMs: 5_000 }];
-      const { imports } = await startUpstream({ readinessDelayMs: delayMs, ...time });
-      const server = () => serverOf({ readinessDelayMs: delayMs, ...time });
-      for (const [order, all, listens] of [
-        ['Terminus before clients', [terminus(delayMs), ...imports], false],
-        ['clients before Terminus', [...imports, terminus(delayMs)], false],
-        ['a server before Terminus', [server(), terminus(delayMs)], true],
-      ] as const) {
-        const app = await startApp([...all], listens);
-        const beganAt = performance.now();
-        await closeBySignal(app);
-        const ms = performance.now() - beganAt;
-        expect(ms).toBeGreaterThan(delayMs - 10);
-        recordTiming(task, `duration of the shutdown with delays of 300 ms, ${order}, ms`, ms, {
-          atMost: 2 * delayMs - 10,
-        });
-      }
-    },
-  );
 
   it('counts the delay of Terminus toward the drain timeout of clients, so that clients close before a longer delay ends', async () => {
     const { imports } = await startUpstream({ timeoutMs: 2_000 });

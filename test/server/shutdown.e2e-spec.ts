@@ -141,25 +141,6 @@ describe.concurrent('SIGTERM', () => {
     expect(server.output).not.toContain('did not close');
   });
 
-  // test/health/readiness.e2e-spec.ts proves with fake timers that both delays run concurrently.
-  it(
-    'exits after SIGTERM when the readiness delays of the server and of the upstream clients have passed',
-    { tags: ['timed'] },
-    async ({ onTestFinished, task }) => {
-      const delay = { timeoutMs: TEST_TIMEOUT_MS, readinessDelayMs: 1_000 };
-      const flags: ServerFlag[] = ['--upstream=127.0.0.1:1', `--clients=${JSON.stringify(delay)}`, '--hybrid'];
-      const server = await startServer(onTestFinished, { drain: delay }, flags);
-      const signaledAt = performance.now();
-      server.signal();
-      await server.exited();
-      const exitedAfterMs = performance.now() - signaledAt;
-      expect(exitedAfterMs).toBeGreaterThanOrEqual(1_000);
-      recordTiming(task, 'time until a process with two readiness delays of 1000 ms exits, ms', exitedAfterMs, {
-        atMost: 1_900,
-      });
-    },
-  );
-
   it(
     'ends served streams immediately after SIGTERM, with UNAVAILABLE or as `onDrain` requires, and a health Watch after it has sent NOT_SERVING',
     {

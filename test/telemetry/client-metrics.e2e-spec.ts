@@ -249,17 +249,6 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await telemetry.gauge('resilient_grpc.client.oldest_wait', CLIENT)).toBe(0);
   });
 
-  it('records the duration of an outage if the client closes during the outage', async () => {
-    const telemetry = collectTelemetry();
-    const { client, server, close } = await instrumentedScene({ connections: { warm: true } });
-    await server.stop('kill-connections');
-    await waitFor(() => client.connectivity.outage !== undefined);
-    expect(await telemetry.recorded('resilient_grpc.client.outage.duration', CLIENT)).toBeUndefined();
-    await close();
-    expect(await telemetry.count('resilient_grpc.client.outages', CLIENT)).toBe(1);
-    expect(await telemetry.recorded('resilient_grpc.client.outage.duration', CLIENT)).toMatchObject({ count: 1 });
-  });
-
   it('counts failures that are not retried, by reason, and reports the retry budget', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();

@@ -11,7 +11,6 @@ import { AddressSource } from '../addresses/address-source.js';
 import { holdTimers } from '../server/support/held-timers.js';
 import { bundled } from '../support/bundled.js';
 import { ORDERS_PROTO, type OrdersApp } from '../support/orders-app.js';
-import { recordTiming } from '../support/timing.js';
 import { servingOf, startApp, startScripted, statusOf } from './support.js';
 
 const UNCLOSED_CLIENT = bundled(new URL('../support/unclosed-client.mjs', import.meta.url));
@@ -98,23 +97,6 @@ it('reports an unknown service in the state of its endpoints, in errors, and in 
 });
 
 describe('endpoint that is NOT_SERVING', () => {
-  it('makes no calls to an endpoint while it is NOT_SERVING', { tags: ['timed'] }, async ({ task }) => {
-    const servers = await startServers(3);
-    const app = await startApp(onTestFinished, settingsFor(servers));
-    await waitFor(async () => (await peersOf(app)).size === 3);
-    const [unhealthy] = servers;
-    const setAt = performance.now();
-    unhealthy!.setStatus('NOT_SERVING');
-    await waitFor(() => healthOf(app).get(unhealthy!.url) === 'not-serving');
-    recordTiming(task, 'time until a NOT_SERVING endpoint is reported as not-serving, ms', performance.now() - setAt, {
-      atMost: 100,
-    });
-    expect(await peersOf(app)).toEqual(new Set(servers.slice(1).map(({ url }) => url)));
-    unhealthy!.setStatus('SERVING');
-    await waitFor(() => healthOf(app).get(unhealthy!.url) === 'serving');
-    expect((await peersOf(app)).size).toBe(3);
-  });
-
   it('makes no call to an endpoint that is NOT_SERVING from the start', async () => {
     const notServing = await startScripted(onTestFinished, {
       'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },

@@ -71,10 +71,6 @@ function watched() {
 
 describe('unary handler', () => {
   it.each<[string, Handler]>([
-    ['a value', ({ id }) => ({ id })],
-    ['a promise', ({ id }) => Promise.resolve({ id })],
-    ['an Observable', ({ id }) => of({ id })],
-    ['a promise of an Observable', ({ id }) => Promise.resolve(of({ id }))],
     ['an Observable of a promise', ({ id }) => of(Promise.resolve({ id }))],
     [
       'an Observable of a promise of a generator',

@@ -6,18 +6,7 @@ import { GrpcMethod, Payload } from '@nestjs/microservices';
 import { CallSignal } from 'nestjs-resilient-grpc/server';
 import { breakCircuit, CircuitBreaker, retryBackoff } from 'nestjs-resilient-grpc/operators';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import {
-  EMPTY,
-  Observable,
-  Subject,
-  catchError,
-  concat,
-  defer,
-  lastValueFrom,
-  of,
-  throwError,
-  type Subscriber,
-} from 'rxjs';
+import { Observable, Subject, catchError, concat, defer, lastValueFrom, of, throwError, type Subscriber } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { repeatUntil } from '../../support/repeat-until.js';
 import { serveOrders, type OrdersService } from './orders-service.js';
@@ -214,12 +203,6 @@ describe('unary handler', () => {
   });
 
   it.each<[string, Handler, string]>([
-    ['completes without a response', () => EMPTY, 'The handler of /orders.v1.Orders/Get completed without a response'],
-    [
-      'emits two values synchronously',
-      () => of({ id: '1' }, { id: '2' }),
-      'The handler of /orders.v1.Orders/Get emitted a second response',
-    ],
     [
       'is a generator that yields nothing',
       async function* () {

@@ -10,15 +10,14 @@ import {
   GrpcToRpcExceptionFilter,
   InjectGrpcService,
   ResilientGrpcModule,
-  isGrpcCallError,
   GrpcConfigurationError,
-  type GrpcCallError,
   type Resilient,
 } from 'nestjs-resilient-grpc';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, toArray, type Observable } from 'rxjs';
+import { firstValueFrom, type Observable } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { failureOf } from '../calls/support.js';
 import { freePort } from '../support/free-port.mjs';
 import { ORDERS_PROTO } from '../nest/places.js';
 import type { OrdersClient } from '../nest/orders-client.js';
@@ -121,12 +120,6 @@ const filter = (options?: ConstructorParameters<typeof GrpcToRpcExceptionFilter>
   provide: APP_FILTER,
   useFactory: () => new GrpcToRpcExceptionFilter(options),
 });
-
-async function failureOf(call: Observable<unknown>): Promise<GrpcCallError> {
-  const failure = await firstValueFrom(call.pipe(toArray())).catch((error: unknown) => error);
-  if (!isGrpcCallError(failure)) throw new Error(`expected the call to fail, got ${String(failure)}`);
-  return failure;
-}
 
 const order = { requestId: '1', item: 'tea', quantity: 1 };
 const HIDDEN = [

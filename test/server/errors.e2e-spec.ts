@@ -26,11 +26,12 @@ import {
   type GrpcOptions,
 } from '@nestjs/microservices';
 import { IsNotEmpty, Max, Min } from 'class-validator';
-import { isGrpcCallError, type GrpcCallError } from 'nestjs-resilient-grpc';
+import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { GrpcException, GrpcServerExceptionFilter, validationException } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
-import { NEVER, concat, firstValueFrom, ignoreElements, of, throwError, toArray, type Observable } from 'rxjs';
+import { NEVER, concat, firstValueFrom, ignoreElements, of, throwError, type Observable } from 'rxjs';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { failureOf } from '../calls/support.js';
 import { startOrdersApp, type OrdersApp, ORDERS_PROTO } from '../support/orders-app.js';
 import { ParityClient } from './parity/client.js';
 import { KindsController } from './parity/handlers.js';
@@ -154,12 +155,6 @@ async function serve(providers: Provider[] = [], prepare: (app: INestApplication
       return [answer.status, await answer.json()];
     },
   };
-}
-
-async function failureOf(call: Observable<unknown>): Promise<GrpcCallError> {
-  const failure = await firstValueFrom(call.pipe(toArray())).catch((error: unknown) => error);
-  if (!isGrpcCallError(failure)) throw new Error(`expected the call to fail, got ${String(failure)}`);
-  return failure;
 }
 
 const filter = { provide: APP_FILTER, useClass: GrpcServerExceptionFilter };

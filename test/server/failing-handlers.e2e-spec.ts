@@ -117,14 +117,6 @@ describe('failing handler', () => {
     expect(await unary()).toMatchObject({ code, details: 'page_size must be at most 100' });
   });
 
-  it('joins the messages of an RpcException that contains a list of messages, as Nest does', async () => {
-    const error = new RpcException({ code: 3, message: ['a must be b', 'c must be d'] });
-    const { unary, stream } = await serveFailing(throwing(error));
-    for (const status of [await unary(), await stream()]) {
-      expect(status).toMatchObject({ code: 3, details: 'a must be b,c must be d' });
-    }
-  });
-
   it('sends a status without the trailers that HTTP/2 forbids', async () => {
     const error = withTrailers(
       ['connection', 'close'],

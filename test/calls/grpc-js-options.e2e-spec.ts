@@ -173,13 +173,6 @@ describe("grpc-js's interceptors", () => {
       expect(seen[0]).toBe(deadline);
     },
   );
-
-  it('runs interceptors for each attempt of a call', async () => {
-    const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
-    server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: { number: 1 } }]);
-    await firstValueFrom(echo.unary({}));
-    expect(server.calls().map(({ metadata }) => tags(metadata))).toEqual(['a', 'a']);
-  });
 });
 
 describe('metadata', () => {

@@ -23,7 +23,6 @@ import {
   ENDINGS,
   ENDINGS_BEFORE_SENT,
   ENDINGS_TOGETHER,
-  REFUSED,
   type Ending,
 } from './endings.js';
 
@@ -191,29 +190,6 @@ describe("status CANCELLED with the message 'CANCELLED', for a method that is sa
     const error = await failureOf(echo.unary({}, { metadata: keyed('write') }));
     expect(error).toMatchObject({ code: status.CANCELLED, reason: 'server', reachedServer: 'maybe' });
     expect(server.requests('write')).toHaveLength(1);
-  });
-});
-
-describe('REFUSED_STREAM', () => {
-  const startRefusingServer = (times: number) =>
-    startServer({ action: (request) => request.connection.write(request.reset(REFUSED)), times });
-
-  it('retries REFUSED_STREAM according to the retry policy of a safe method', async () => {
-    const server = await startRefusingServer(Infinity);
-    const error = await errorOf(server, await resilient(server.url, {}, 'unary'));
-    expect(error).toMatchObject({ reason: 'refused', reachedServer: 'maybe', notRetriedBecause: 'attempts-exhausted' });
-    // The default policy has 4 attempts.
-    expect(server.requests('write')).toHaveLength(4);
-  });
-
-  it('resends a refused write once, as gRPC does, if `trustRefusedStreams` is set', async () => {
-    const trusting = { trustRefusedStreams: true };
-    const once = await startRefusingServer(1);
-    expect(await errorOf(once, await resilient(once.url, trusting))).toBeUndefined();
-    expect(once.requests('write')).toHaveLength(2);
-    const always = await startRefusingServer(Infinity);
-    expect(await errorOf(always, await resilient(always.url, trusting))).toMatchObject({ code: status.UNAVAILABLE });
-    expect(always.requests('write')).toHaveLength(2);
   });
 });
 

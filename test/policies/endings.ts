@@ -17,7 +17,7 @@ export interface Ending {
   readonly times?: number;
 }
 
-export const REFUSED = constants.NGHTTP2_REFUSED_STREAM;
+const REFUSED = constants.NGHTTP2_REFUSED_STREAM;
 const { NGHTTP2_CANCEL: CANCEL, NGHTTP2_INTERNAL_ERROR: INTERNAL } = constants;
 const { NGHTTP2_PROTOCOL_ERROR: PROTOCOL, NGHTTP2_ENHANCE_YOUR_CALM: CALM } = constants;
 const NO_ERROR = 0;

@@ -164,21 +164,6 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('closes an idle connection before a load balancer drops it silently, so that no later call uses it', async ({
-    onTestFinished,
-  }) => {
-    const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
-    proxy.cutIdleAfter(2_000, 'silent');
-    const app = await startApp(onTestFinished, { url: proxy.url, connections: { idleMs: 1_000 } });
-    for (let rounds = 1; rounds <= 3; rounds++) {
-      await firstValueFrom(create(app));
-      expect(proxy.counters.accepted).toBe(rounds);
-      const usedAt = performance.now();
-      await waitFor(() => performance.now() - usedAt > 2_200, WAIT_LIMITS);
-    }
-    await firstValueFrom(create(app));
-  });
-
   it('replaces the connection after connections.maxAgeMs under load without a failed or resent call', async ({
     onTestFinished,
   }) => {

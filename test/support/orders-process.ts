@@ -3,10 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 
-/** A port of an `OrdersProcess`, and the time at which the server started to listen on the port, in milliseconds since 1970. */
-export interface BoundPort {
+/** The port of an `OrdersProcess`. */
+interface BoundPort {
   readonly port: number;
-  readonly at: number;
 }
 
 /** A server of `orders.v1.Orders` that runs in its own process and can be restarted. Its log contains the requests of all its processes. */
@@ -15,23 +14,18 @@ export class OrdersProcess {
   private readonly log = join(this.folder, 'arrived');
   private server: ChildServer | undefined;
 
-  private constructor(private readonly options: { readonly ports?: number; readonly delayMs?: number }) {}
+  private constructor(private readonly options: { readonly delayMs?: number }) {}
 
-  /** @param options number of ports (default 1) and processing time of a request in milliseconds (default 0) */
-  static async start(options: { readonly ports?: number; readonly delayMs?: number } = {}): Promise<OrdersProcess> {
+  /** @param options processing time of a request in milliseconds (default 0) */
+  static async start(options: { readonly delayMs?: number } = {}): Promise<OrdersProcess> {
     const orders = new OrdersProcess(options);
     orders.server = await orders.spawn([]);
     return orders;
   }
 
-  /** '127.0.0.1:port' of the first port. */
+  /** '127.0.0.1:port'. */
   get url(): string {
     return this.process.url;
-  }
-
-  /** The ports, with the times at which the current process started to listen on them. */
-  get bound(): readonly BoundPort[] {
-    return boundBy(this.process) ?? [];
   }
 
   /** The received requests, one line each: 'get <id>' or 'create <requestId>'. */
@@ -75,10 +69,9 @@ export class OrdersProcess {
   }
 
   private spawn(more: readonly string[]): Promise<ChildServer> {
-    const { ports = 1, delayMs = 0 } = this.options;
-    const known = this.server === undefined ? [] : this.bound.map(({ port }) => port);
-    const requested = known.length > 0 ? known : Array.from({ length: ports }, () => 0);
-    const options = ['--ports', requested.join(','), '--log', this.log, '--delay', String(delayMs)];
+    const { delayMs = 0 } = this.options;
+    const known = this.server === undefined ? undefined : boundBy(this.server)?.[0];
+    const options = ['--ports', String(known?.port ?? 0), '--log', this.log, '--delay', String(delayMs)];
     return ChildServer.start({
       script: new URL('./orders-server.mjs', import.meta.url),
       args: () => [...options, ...more],

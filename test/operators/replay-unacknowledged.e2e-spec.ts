@@ -1,20 +1,9 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { ClientGrpcProxy } from '@nestjs/microservices';
 import type { GrpcObservable } from 'nestjs-resilient-grpc';
 import { ReplayError, ResumeError, replayUnacknowledged, type ReplayOptions } from 'nestjs-resilient-grpc/operators';
-import {
-  captureLeaks,
-  ChildServer,
-  FaultProxy,
-  type ScriptedCall,
-  type ScriptedGrpcServer,
-  waitFor,
-} from 'nestjs-resilient-grpc/testing';
+import { FaultProxy, type ScriptedCall, type ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { from, lastValueFrom, Subject, tap, toArray, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { SessionRequest } from '../../src/gen/orders.pb.js';
 import {
   quietTime,
   rejection,
@@ -26,7 +15,6 @@ import {
   type EchoService,
 } from '../calls/support.js';
 import { holdTimers } from '../server/support/held-timers.js';
-import { startOrdersApp } from '../support/orders-app.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 import { startBehindProxy, READERS } from './support.js';
 
@@ -391,55 +379,5 @@ describe("session of Nest's own client", () => {
     expect([...new Set(arrivedAt(server))]).toEqual(numbers(2_000));
     expect(replies.at(-1)).toMatchObject({ number: 2_000 });
     expect(server.counts('Bidi').calls).toBeGreaterThanOrEqual(4);
-  });
-});
-
-describe('session with a server in its own process', () => {
-  it('delivers every message of a replayed session, in sequence apart from repeats, although the server is killed and restarted twice', async () => {
-    const leaks = captureLeaks();
-    onTestFinished(() => leaks.settled());
-    const folder = mkdtempSync(join(tmpdir(), 'session-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
-    const log = join(folder, 'arrived');
-    const server = await ChildServer.start({
-      script: new URL('./session-server.mjs', import.meta.url),
-      args: (port) => ['--port', String(port), '--log', log],
-    });
-    onTestFinished(() => server.close());
-    const app = await startOrdersApp({ url: server.url });
-    onTestFinished(() => app.close());
-    const arrived = (): string[] => (existsSync(log) ? readFileSync(log, 'utf8').trimEnd().split('\n') : []);
-
-    let last = 0;
-    let isOver = false;
-    async function* orders(): AsyncGenerator<SessionRequest> {
-      while (!isOver) {
-        last += 1;
-        yield { messageId: String(last), order: { requestId: String(last), item: 'tea', quantity: 1 } };
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-    }
-    const session = replayUnacknowledged(
-      (outgoing: AsyncIterable<SessionRequest>) => app.orders.session(outgoing),
-      orders(),
-      {
-        id: ({ messageId }) => messageId,
-        acknowledges: ({ messageId }) => messageId,
-        acknowledgment: 'cumulative',
-        maxUnacknowledged: 100,
-      },
-    );
-    const done = lastValueFrom(session.pipe(toArray()));
-    for (let kills = 0; kills < 2; kills++) {
-      const { length } = arrived();
-      await waitFor(() => arrived().length > length + 300, { timeoutMs: 20_000 });
-      await server.restart();
-    }
-    const { length } = arrived();
-    await waitFor(() => arrived().length > length + 300, { timeoutMs: 20_000 });
-    isOver = true;
-    const replies = await done;
-    expect([...new Set(arrived())]).toEqual(numbers(last).map(String));
-    expect(replies.at(-1)?.messageId).toBe(String(last));
   });
 });

@@ -2,10 +2,8 @@ import { execFile, spawnSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Metadata } from '@grpc/grpc-js';
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { PYTHON } from '../support/programs.js';
-import { EchoClient } from '../testing/echo-client.js';
 import { ENGINE, Peer, program } from './peers.js';
 
 /** Clients of others in front of the server's side of the engine. */
@@ -21,45 +19,6 @@ async function run(command: string, args: readonly string[]): Promise<string> {
     execFile(command, args, (error, stdout, stderr) => (error ? reject(new Error(stderr + stdout)) : resolve(stdout)));
   });
 }
-
-function started(): EchoClient {
-  const client = new EchoClient(peer.url, undefined, { 'grpc.max_receive_message_length': -1 });
-  onTestFinished(() => client.close());
-  return client;
-}
-
-it("completes all kinds of calls of grpc-js's client", async () => {
-  const client = started();
-  const payload = Buffer.alloc(3_000_000, 'abc');
-  const answers = await Promise.all([
-    client.unary({ text: 'large', payload }),
-    ...Array.from({ length: 500 }, (_, number) => client.unary({ number })),
-  ]);
-  expect(answers[0]?.value?.payload.equals(payload)).toBe(true);
-  expect(answers.slice(1).map(({ value }) => value?.number)).toEqual(Array.from({ length: 500 }, (_, at) => at));
-  const many = Array.from({ length: 2_000 }, (_, number) => ({ number, text: 'x'.repeat(100) }));
-  expect(await client.clientStream(many)).toMatchObject({ number: 2_000 });
-  const stream = client.serverStream({ number: 20_000 });
-  expect(await stream.ended).toMatchObject({ code: 0 });
-  expect(stream.messages).toHaveLength(20_000);
-  const { call, messages, ended } = client.bidi();
-  for (const request of many) call.write(request);
-  call.end();
-  expect(await ended).toMatchObject({ code: 0 });
-  expect(messages).toHaveLength(2_000);
-});
-
-it("passes statuses and metadata to grpc-js's client, and takes its cancellations", async () => {
-  const client = started();
-  const metadata = new Metadata();
-  metadata.set('x-status', '5');
-  expect((await client.unary({}, { metadata })).status).toMatchObject({ code: 5, details: 'no such é' });
-  const waiting = new Metadata();
-  waiting.set('x-wait', '1');
-  const late = await client.unary({}, { metadata: waiting, deadline: Date.now() + 200 });
-  expect(late.status.code).toBe(4);
-  expect((await client.unary({ number: 7 })).value?.number).toBe(7);
-});
 
 it('answers a client of hyper-h2', async ({ skip }) => {
   skip(spawnSync(PYTHON, ['-c', 'import h2']).status !== 0, 'not run: hyper-h2 is not installed');

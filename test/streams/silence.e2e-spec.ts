@@ -126,16 +126,6 @@ describe('streamIdleTimeoutMs', () => {
     await turns();
     expect(await toList(echo.unary({ text: 'x' }))).toHaveLength(1);
   });
-
-  it.each([0, -1, NaN, '5' as never])(
-    'rejects a streamIdleTimeoutMs of %j with an error that names the method and the option',
-    async (streamIdleTimeoutMs) => {
-      const { echo } = await scene();
-      await expect(toList(echo.serverStream({}, { streamIdleTimeoutMs }))).rejects.toThrow(
-        'echo/testing.v1.Echo/ServerStream: options.streamIdleTimeoutMs: expected ',
-      );
-    },
-  );
 });
 
 const SLOW = { tags: ['timed'], timeout: 60_000 };

@@ -18,6 +18,7 @@ describe('options of a call', () => {
     [{ headers: {} }, "options.headers: unknown option; did you mean 'onHeaders'?"],
     [{ header: {} }, 'options.header: unknown option'],
     [{ timeoutMs: '500' }, 'options.timeoutMs: expected >0, got "500"'],
+    [{ streamIdleTimeoutMs: NaN }, 'options.streamIdleTimeoutMs: expected '],
     [{ waitForReady: 'yes' }, 'options.waitForReady: expected boolean, got "yes"'],
     [{ idempotent: 'true' }, 'options.idempotent: expected boolean, got "true"'],
     [{ retry: true }, 'options.retry: expected false, got true'],

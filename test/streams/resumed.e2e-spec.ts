@@ -164,22 +164,6 @@ describe('resumed stream', () => {
     expect(app.client.snapshot()).toMatchObject({ active: 0, counters: { started: 1, failed: 1 } });
   });
 
-  it('applies one deadline to all calls of a resumed stream and to the waits between them', async () => {
-    const app = await start();
-    const { advance, until, scheduler } = holdTimers();
-    const feed = follow(app, { call: { timeoutMs: 2_500 }, backoff: LONG_BACKOFF, scheduler });
-    await until(() => feed.events.length === 3);
-    await advance(1_000);
-    await server.restart('kill-connections');
-    await until(() => app.client.activeCalls()[0]?.waiting);
-    await advance(1_499);
-    expect(feed.end).toBe('open');
-    await advance(1);
-    await until(() => feed.end !== 'open');
-    expect(feed.end).toBe('failed: deadline');
-    expect(server.counts('Watch').calls).toBe(1);
-  });
-
   it('sends the same deadline with each call of a resumed stream', { tags: ['timed'] }, async ({ task }) => {
     const app = await start();
     const deadlines: number[] = [];

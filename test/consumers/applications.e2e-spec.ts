@@ -15,7 +15,6 @@ import { packAgain, packLibrary, ROOT, RUN_LIMIT_MS, type PackedLibrary } from '
 const PACKAGES = [
   '@grpc/grpc-js',
   '@grpc/proto-loader',
-  '@jest/globals',
   '@nestjs/common',
   '@nestjs/core',
   '@nestjs/microservices',
@@ -24,13 +23,10 @@ const PACKAGES = [
   '@nestjs/terminus',
   '@nestjs/testing',
   '@types/node',
-  'jest',
   'long',
   'protobufjs',
   'reflect-metadata',
   'rxjs',
-  'ts-jest',
-  'vitest',
 ];
 
 const TYPESCRIPT_6 = 'node_modules/typescript/bin/tsc';
@@ -95,20 +91,6 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
     expect(JSON.parse(readFileSync(own, 'utf8'))).toMatchObject({ version: '0.0.1' });
     await node(process.execPath, folder, join(ROOT, TYPESCRIPT_6), '-p', 'orders-client');
   });
-
-  // With Nest 12, the tests in docs/test/testing.md cover these runners.
-  if (nest === 11) {
-    const apps = 'esm/test/consumers/apps';
-    const jest = ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--config', `${apps}/jest.config.json`];
-    const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--root', apps];
-    it.concurrent.each([
-      ['Jest', [...jest, '--json']],
-      ['Vitest', [...vitest, '--reporter=json']],
-    ])('passes the tests of the gateway with %s', async (_runner, args) => {
-      const report = await node(process.execPath, folder, ...args);
-      expect(JSON.parse(report.slice(report.indexOf('{')))).toMatchObject({ numPassedTests: 1, numFailedTests: 0 });
-    });
-  }
 
   describe.each(BUILDS)('as $modules', ({ folder: build, compiler }) => {
     it('compiles the applications with skipLibCheck: false', async () => {

@@ -31,31 +31,6 @@ function make(policy = 'round_robin') {
 }
 
 describe('EndpointHandover', () => {
-  it('drops removed endpoints immediately if a remaining endpoint is usable', () => {
-    const { applied, resolve, change } = make();
-    resolve('a', 'b');
-    change('a', 'b');
-    resolve('b', 'c');
-    expect(applied).toEqual([
-      ['a', 'b'],
-      ['b', 'c'],
-    ]);
-  });
-
-  it('keeps usable removed endpoints until a new endpoint is usable', () => {
-    const { applied, resolve, change } = make();
-    resolve('a', 'b');
-    change('a');
-    resolve('c');
-    expect(applied.at(-1)).toEqual(['c', 'a']);
-    change('a');
-    expect(applied).toHaveLength(2);
-    change('a', 'c');
-    expect(applied.at(-1)).toEqual(['c']);
-    change('c');
-    expect(applied).toHaveLength(3);
-  });
-
   it('drops removed endpoints when they become unusable', () => {
     const { applied, resolve, change } = make();
     resolve('a');

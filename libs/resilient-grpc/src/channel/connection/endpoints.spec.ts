@@ -120,17 +120,6 @@ describe('Endpoints', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('adds an ejected endpoint to the pick set again in the same turn if the other endpoints are removed', () => {
-    const { endpoints, connect, eject } = make(EJECTION);
-    const a = connect('a');
-    const b = connect('b');
-    eject('a', 'b');
-    expect(a.isIncluded).toBe(false);
-    endpoints.release(b);
-    endpoints.addressesChanged();
-    expect(a.isIncluded).toBe(true);
-  });
-
   it('does not use the health of a previous connection for a new connection', () => {
     const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     const gate = connect('a');

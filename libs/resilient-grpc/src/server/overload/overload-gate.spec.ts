@@ -249,16 +249,6 @@ describe('OverloadGate', () => {
     expect(clock.now()).toBeLessThan(1_100);
   });
 
-  it('refuses a call with a status that names the overload and that clients do not retry', async () => {
-    const { call, occupy, refused, settle } = makeServer();
-    await occupy();
-    for (let index = 0; index < 1_000; index++) call(1_000);
-    await settle();
-    const [{ status } = { status: undefined }] = refused();
-    expect(status?.details).toBe('The server is overloaded and refused the call before its handler ran');
-    expect(status?.metadata?.getMap()).toEqual({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
-  });
-
   it('serves all calls of a burst if they can meet their deadlines', async () => {
     const { call, handled, occupy, refused, settle } = makeServer();
     await occupy();

@@ -103,29 +103,6 @@ describe('feed with no page open', () => {
 });
 
 describe('visitor', () => {
-  it('sends a visitor the full state, then an update each half second, even if nothing changed', () => {
-    const visitor = join('orders');
-    expect(visitor.received).toMatchObject([
-      { event: 'whole', data: { total: 2, clients: [{ key: 'orders' }, { key: 'audit' }] } },
-    ]);
-    clients[1]!.counters.started = 3;
-    clock.advance(500);
-    expect(visitor.last).toMatchObject({ event: 'change', atMs: 500 });
-    expect(visitor.last.data.clients).toEqual([{ key: 'audit', counters: { ...clients[1]!.counters } }]);
-    clock.advance(500);
-    expect(visitor.last).toMatchObject({ atMs: 1_000, data: { clients: [] } });
-  });
-
-  it('sends a visitor details only of the client that is open in the page', () => {
-    const [ofOrders, ofAll] = [join('orders'), join()];
-    expect(Object.keys(ofOrders.last.data.clients[0])).toContain('methods');
-    expect(Object.keys(ofOrders.last.data.clients[1])).not.toContain('methods');
-    for (const client of clients) client.methods = [{ path: '/a' }];
-    clock.advance(500);
-    expect(ofOrders.last.data.clients).toEqual([{ key: 'orders', methods: [{ path: '/a' }] }]);
-    expect(ofAll.last.data.clients).toEqual([]);
-  });
-
   it('sends a later visitor the state that earlier visitors have, then the same changes', () => {
     const early = join('orders');
     clock.advance(500);

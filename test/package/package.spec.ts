@@ -253,11 +253,6 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
     const major = (name: string) => Number.parseInt(lock.packages[`node_modules/${name}`]!.version);
     expect([major('@nestjs/microservices'), major('@grpc/grpc-js'), major('@grpc/proto-loader')]).toEqual([nest, 1, 0]);
   });
-
-  it(`loads the package with require() and Nest ${nest}`, () => {
-    const code = `console.log(typeof require('nestjs-resilient-grpc').ResilientGrpcModule)`;
-    expect(consumer.node('--input-type=commonjs', '-e', code).trim()).toBe('function');
-  });
 });
 
 describe('application that loads both builds', () => {

@@ -85,18 +85,4 @@ describe('protocol error that Node does not report', () => {
     await lastValueFrom(echo.unsafeUnary({}, { metadata: keyed('next') }));
     expect(server.requests('sent')).toHaveLength(1);
   });
-
-  it('delivers a call to the server exactly once if the call starts after a protocol error', async () => {
-    const server = await FrameServer.start((request) => {
-      if (request.key !== 'hangs') request.connection.write(request.success());
-    });
-    const echo = await echoOf(server);
-    const hangs = failureOf(echo.serverStream({}, { metadata: keyed('hangs') }));
-    await waitFor(() => server.requests('hangs').length === 1, { timeoutMs: 30_000 });
-    server.connections[0]?.write(error);
-    await read();
-    await lastValueFrom(echo.unsafeUnary({}, { metadata: keyed('next') }));
-    expect(await hangs).toMatchObject({ reason: 'connection-lost' });
-    expect(server.requests('next')).toHaveLength(1);
-  });
 });

@@ -142,14 +142,4 @@ describe('evidence that contradicts itself', () => {
     expect(error.reachedServer).not.toBe('no');
     expect(server.requests('call')).toHaveLength(1);
   });
-
-  it('sends a call again that a GOAWAY without an answer excludes', async () => {
-    const server = await FrameServer.start((request) => {
-      if (request.number > 1) request.connection.write(request.success());
-      else request.connection.goaway(0);
-    });
-    const echo = await echoOf(server);
-    await lastValueFrom(echo.unsafeUnary({}, { metadata: keyed('call') }));
-    expect(server.executable('call')).toHaveLength(1);
-  });
 });

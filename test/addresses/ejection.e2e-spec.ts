@@ -336,18 +336,4 @@ describe('ejection of endpoints', () => {
     await calls;
     expect(ejected()).toEqual([]);
   });
-
-  it.each<[Record<string, unknown>, string]>([
-    [
-      { loadBalancing: [{ outlierDetection: { interval: '10 s', childPolicy: [{ round_robin: {} }] } }] },
-      'interval: expected a duration of 0 or more, in seconds as a string such as "0.5s", got "10 s"); write [{ "round_robin": {} }]',
-    ],
-    [
-      { loadBalancing: [{ outlierDetection: { childPolicy: [{ pick_first: {} }] } }] },
-      'outlierDetection (has no effect on pick_first, which uses one endpoint)',
-    ],
-  ])('rejects the client options %j when the application starts', async (settings, message) => {
-    const starting = startOrdersApp({ url: '127.0.0.1:1', loadBalancing: 'round_robin', ...settings });
-    await expect(starting).rejects.toThrow(message);
-  });
 });

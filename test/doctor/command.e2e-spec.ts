@@ -100,12 +100,6 @@ describe('--json', () => {
 
   it.each([
     [['doctor', 'orders:50051', '--json=true'], 'arguments', "Option '--json' does not take an argument"],
-    [
-      ['doctor', '--json'],
-      'target',
-      'expected a target, as in the url of a client, got nothing; write doctor orders:50051',
-    ],
-    [['doctor', 'orders:50051', '--json', '--idel', '1m'], 'arguments', "Unknown option '--idel'"],
     [['doctr', '--json'], 'command', `expected 'doctor' or 'migrate', got "doctr"; write doctor <target>`],
   ])(
     'prints only one JSON document for invalid command-line arguments with --json: %j',

@@ -18,48 +18,15 @@ function make() {
   const addresses = new ResolvedAddresses(clock, hub);
   addresses.use([ADDRESS, OTHER]);
   /** Reports a failed attempt to connect to `address`, after `failingMs` of failed attempts. */
-  const fail = (failingMs: number | undefined, address = ADDRESS) => {
+  const fail = (failingMs: number, address = ADDRESS) => {
     addresses.connectFailed(connectFailure('refused', address, 'ECONNREFUSED'), address, {
       failingMs: () => failingMs,
     });
   };
-  return { clock, events, addresses, fail };
+  return { events, addresses, fail };
 }
 
 describe('ResolvedAddresses', () => {
-  it('reports an unreachable endpoint once, after a minute of failed attempts to connect', () => {
-    const { events, fail } = make();
-    fail(0);
-    fail(59_999);
-    fail(undefined);
-    expect(events).toEqual([]);
-    fail(60_000);
-    fail(65_000);
-    expect(events).toEqual([
-      {
-        client: 'orders',
-        at: expect.any(Number),
-        type: 'reachability',
-        change: 'lost',
-        address: ADDRESS,
-        cause: expect.stringContaining('(ECONNREFUSED)'),
-        remedy: expect.any(String),
-        failedMs: 60_000,
-      },
-    ]);
-  });
-
-  it('reports that an unreachable endpoint is connected again, with the time since the first failed attempt to connect', () => {
-    const { clock, events, addresses, fail } = make();
-    fail(60_000);
-    clock.advance(30_000);
-    addresses.connected(OTHER);
-    addresses.connected(ADDRESS);
-    addresses.connected(ADDRESS);
-    expect(events).toHaveLength(2);
-    expect(events[1]).toMatchObject({ change: 'restored', address: ADDRESS, failedMs: 90_000 });
-  });
-
   it('reports an endpoint again if it becomes unreachable again', () => {
     const { events, addresses, fail } = make();
     fail(60_000);

@@ -17,25 +17,6 @@ function make(afterMs = 60_000) {
 }
 
 describe('UnreadStreams', () => {
-  it('reports an unread stream once, within the time limit for unread streams', () => {
-    const { clock, reported, open } = make();
-    open('lost');
-    clock.advance(52_499);
-    expect(reported).toEqual([]);
-    clock.advance(7_501);
-    expect(reported).toEqual([['lost', 52_500, 52_500]]);
-    clock.advance(600_000);
-    expect(reported).toHaveLength(1);
-  });
-
-  it('does not report a stream as unread while a read is pending', () => {
-    const { clock, reported, open } = make();
-    const { demand } = open('quiet');
-    demand.waiting = true;
-    clock.advance(600_000);
-    expect(reported).toEqual([]);
-  });
-
   it('does not count the time of a blocked event loop toward the time limit of an unread stream', () => {
     const { clock, reported, open } = make();
     open('held up');

@@ -7,7 +7,13 @@ import { PAGES, codeBlocks, type CodeBlock } from './markdown.js';
  * compiles only if it uses the API correctly.
  */
 const AROUND_A_PART = `
-import { ResilientGrpcModule, isGrpcCallError, type Resilient, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import {
+  ResilientGrpcModule,
+  isGrpcCallError,
+  type GrpcCallError,
+  type Resilient,
+  type ResilientGrpcClient,
+} from 'nestjs-resilient-grpc';
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import { retry, throwError, timer } from 'rxjs';
 import type { OrderEvent, OrdersClient } from './gen/orders.js';

@@ -18,6 +18,9 @@ export function messageSource(input: unknown, consumer: MessageConsumer | Unlimi
     get complete() {
       return source.complete === true;
     },
+    get heldBytes() {
+      return source.heldBytes ?? 0;
+    },
     finish: () => {
       inCallerContext(origin, () => {
         source.finish?.();

@@ -3,7 +3,9 @@ import { Metadata } from '@grpc/grpc-js';
 import { GrpcMethodStreamingType } from '@nestjs/microservices';
 import { EMPTY, NEVER, Observable, Subject, concat, of, throwError } from 'rxjs';
 import { describe, expect, it } from 'vitest';
+import type { TraceContexts } from '../../call/call-telemetry.js';
 import { EventHub } from '../../call/event-hub.js';
+import { keepTraces } from '../../client/caller/caller-context.js';
 import type { MethodKind } from '../../call/method.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -177,7 +179,9 @@ describe('maxStreamIdleMs', () => {
   });
 });
 
-it('tells the transport how far an Observable is ahead of its client', async () => {
+it.each(['', ', with traces'])('tells the transport how far an Observable is ahead of its client%s', async (traces) => {
+  const contexts: TraceContexts = { active: () => ({}), run: (_, work) => work() };
+  const forget = traces === '' ? () => undefined : keepTraces(contexts);
   const { clock, serve } = makeServer();
   const source = new Subject<unknown>();
   const { wire } = serve('server-stream', () => source);
@@ -190,6 +194,7 @@ it('tells the transport how far an Observable is ahead of its client', async () 
   wire.resumeReading();
   await turn();
   expect(wire.keptBytes).toBe(0);
+  forget();
 });
 
 describe('deadline', () => {

@@ -163,7 +163,7 @@ describe.each(EACH_METHOD)('deadline of a %s call', (method) => {
   ])('rejects %s with an error that contains the remedy', async (_what, options, key, remedy) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
-    const error = await failureOf(callOnce(echo, method, options as never));
+    const error = await failureOf(callOnce(echo, method, options));
     expect(error).toMatchObject(INVALID_OPTIONS);
     const [problem] = (error.cause as GrpcConfigurationError).problems;
     expect(problem?.path).toBe(`echo/testing.v1.Echo/${protoName(method)}: options.${key}`);

@@ -3,7 +3,6 @@ import { resumable, type ResumeOptions } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, merge } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { holdTimers } from '../server/support/held-timers.js';
 import { recordTiming } from '../support/timing.js';
 import type { OrderEvent, WatchRequest } from '../../src/gen/orders.pb.js';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';

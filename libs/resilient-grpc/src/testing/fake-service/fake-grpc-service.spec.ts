@@ -7,7 +7,6 @@ import {
   isObservable,
   lastValueFrom,
   of,
-  tap,
   throwError,
   toArray,
   type Observable,

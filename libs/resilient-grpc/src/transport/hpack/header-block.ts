@@ -98,7 +98,8 @@ export class HeaderBlock {
 
   /** Each part of a binary value is a value of its own. */
   private countParts(value: string): void {
-    for (let at = value.indexOf(','); at >= 0 && !this.isTooLarge; at = value.indexOf(',', at + 1)) this.count += COST_OF_VALUE;
+    for (let at = value.indexOf(','); at >= 0 && !this.isTooLarge; at = value.indexOf(',', at + 1))
+      this.count += COST_OF_VALUE;
   }
 
   private addPseudo(name: string, value: string): void {

@@ -52,8 +52,7 @@ const EMPTY = Buffer.alloc(0);
 /** Settings and limits of a server's connection. All sizes are in bytes. */
 export interface ServerSettings extends ConnectionSettings {
   /**
-   * Maximum number of open streams, which the client is told, and of those that have ended, mostly because they were cancelled, and are not
-   * released. Further ones are refused; the client may send their calls again.
+   * Maximum number of open streams, which the client is told, and of cancelled ones that are not released. Further ones are refused.
    */
   readonly maxConcurrentStreams: number;
   /** Minimum time between two PINGs of the client without a response between them (gRFC A8), in milliseconds; 0 for any number. */

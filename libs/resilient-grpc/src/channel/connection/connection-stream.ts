@@ -83,6 +83,6 @@ export class ConnectionStream {
   }
 }
 
-export function contentTypeOf(metadata: Metadata): string | undefined {
+function contentTypeOf(metadata: Metadata): string | undefined {
   return metadata.get('content-type')[0]?.toString();
 }

@@ -2,8 +2,7 @@ import { Metadata, type StatusObject, type experimental } from '@grpc/grpc-js';
 import type { Attempt } from '../../call/attempt.js';
 import { failureByText } from '../../policy/evidence/local-failure.js';
 import { StatusCode } from '../../status/status-code.js';
-import { contentTypeOf } from '../connection/connection-stream.js';
-import { EXPIRED, WireAttempt } from '../wire/wire-attempt.js';
+import { contentTypeOf, EXPIRED, WireAttempt } from '../wire/wire-attempt.js';
 
 const UNSUPPORTED_ENCODING =
   'Compression method not supported: the "grpc-encoding" of the response is neither gzip nor deflate';

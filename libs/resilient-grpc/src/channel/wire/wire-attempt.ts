@@ -11,7 +11,6 @@ import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { SendObstacle } from '../../transport/http2/http2-stream.js';
 import type { AddressHistories } from '../connection/address-histories.js';
-import { contentTypeOf } from '../connection/connection-stream.js';
 import type { EndpointLoads } from '../connection/endpoint-loads.js';
 import type { WireStatus } from '../subchannel/header-fields.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
@@ -356,6 +355,10 @@ export abstract class WireAttempt<W extends AttemptWire = AttemptWire>
   get contentType(): string | undefined {
     return this.headersType ?? (this.hasEnded ? contentTypeOf(this.metadata) : undefined);
   }
+}
+
+export function contentTypeOf(metadata: Metadata): string | undefined {
+  return metadata.get('content-type')[0]?.toString();
 }
 
 /** Delivers a status as soon as `connection` receives GOAWAY or closes, or after 20 ms. */

@@ -44,8 +44,6 @@ const FORGOTTEN_FRAMES_PER_SECOND = 1_000;
  */
 const FRAMES_PER_STREAM = 4;
 const FRAMES_PER_DATA = 1;
-/** Size of a part of a message below which its DATA frame counts only if it is the last: peers choose the size of the parts. */
-const MIN_PART_BYTES = 64;
 /** Number of settings in a frame, as in `node:http2`: more of them only cost time. */
 const MAX_SETTINGS = 32;
 const SETTING_BYTES = 6;
@@ -305,7 +303,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.sendWindow -= size;
     this.sendWindow -= size;
     if (this.sendWindow <= 0) this.exhaustedAt = this.clock.now();
-    if (size >= MIN_PART_BYTES || from + size === bytes.length) this.excused += FRAMES_PER_DATA;
+    this.excused += FRAMES_PER_DATA;
     if (isEnd) stream.isLocalEnded = true;
     this.writer.data(stream.id, bytes, compressed, from, size, isEnd);
     this.wake();

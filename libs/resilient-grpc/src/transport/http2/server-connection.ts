@@ -27,8 +27,6 @@ const FORGOTTEN_RESETS_PER_SECOND = 15_000;
 const RESETS_PER_VIOLATION = 100;
 /** Size of a decoded header list above which the client is an attacker: a block of one byte per field is 4,000 times larger when decoded. */
 const MAX_DECODED_BYTES = 1_048_576;
-/** Size of a window update below which the sender wants many small frames (CVE-2019-9511), if the stream waits for it. */
-const MIN_INCREMENT = 64;
 /** Share of the memory by which the windows of a connection's streams may grow, and the most that they may grow. */
 const EXTRA_SHARE = 1 / 8;
 const MAX_EXTRA_WINDOW = 134_217_728;
@@ -380,11 +378,6 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     this.countResets(1);
     if (this.streams.get(id) === undefined) this.requireKnown(id, 'RST_STREAM');
     else super.reset(id, code);
-  }
-
-  override windowUpdate(id: number, bytes: number): void {
-    if (bytes < MIN_INCREMENT && this.streams.get(id)?.isQueued === true) this.useless('small WINDOW_UPDATE');
-    super.windowUpdate(id, bytes);
   }
 
   override pingReceived(high: number, low: number): void {

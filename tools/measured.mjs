@@ -4,7 +4,7 @@ import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod } from '@nestjs/microservices';
 import { ResilientGrpcModule, getGrpcServiceToken } from 'nestjs-resilient-grpc';
-import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { MemoryOnceStore, Once, ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { startChild } from '../bench/child.mjs';
 import { ORDER, PROTO_PACKAGE, PROTO_PATH } from '../bench/contract.mjs';
 import { freePort } from '../test/support/free-port.mjs';
@@ -28,7 +28,8 @@ export async function openClient(url, settings = {}, warned = () => undefined) {
   return { service: app.get(getGrpcServiceToken('bench', 'Bench')), close: () => app.close() };
 }
 
-export async function openServer() {
+/** @param {boolean} [takesKeys] */
+export async function openServer(takesKeys = false) {
   class Served {
     get() {
       return ORDER;
@@ -37,8 +38,11 @@ export async function openServer() {
   Controller()(Served);
   const method = Object.getOwnPropertyDescriptor(Served.prototype, 'get') ?? {};
   GrpcMethod('Bench', 'Get')(Served.prototype, 'get', method);
+  if (takesKeys) Once()(Served.prototype, 'get', method);
+  // Kept answers are not measured: how many are kept, and for how long, is up to the application.
+  const once = { store: new MemoryOnceStore({ maxAnswerBytes: 0 }) };
   const url = `127.0.0.1:${String(await freePort())}`;
-  const imports = [ResilientGrpcServerModule.forRoot({ url, ...CONTRACT })];
+  const imports = [ResilientGrpcServerModule.forRoot({ url, ...CONTRACT, ...(takesKeys && { once }) })];
   const module = { module: class Measured {}, controllers: [Served], imports };
   const app = await NestFactory.createMicroservice(module, {
     inject: [ResilientGrpcServer],

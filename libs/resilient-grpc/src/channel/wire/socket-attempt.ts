@@ -256,7 +256,7 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
       const own = shared ?? fieldsOf(headers);
       const timed = deadline === Infinity ? own : [...own, 'grpc-timeout', formatGrpcTimeout(deadline - now)];
       const { fields: further } = this.request;
-      const fields = further === undefined ? timed : [...timed, ...further];
+      const fields = further === undefined ? timed : timed.concat(further);
       // Safe: the policy of this library creates all subchannels of the channel.
       const real = subchannel.getRealSubchannel() as unknown as SocketSubchannel;
       const connection = real.connectionFor(method.path, authority, fields);

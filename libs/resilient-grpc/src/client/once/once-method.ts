@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Metadata } from '@grpc/grpc-js';
 import type { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
@@ -12,6 +12,20 @@ const ASK_AGAIN_MS = 60_000;
 const WAITS_PER_TOKEN = 10;
 /** Questions that are forbidden before servers count as without the feature. */
 const MAX_FORBIDDEN = 3;
+
+/** Size of a random key in bytes, and that of the random bytes that are fetched at once. */
+const [KEY_BYTES, POOL_BYTES] = [16, 4_096];
+let pool = Buffer.alloc(0);
+let used = 0;
+
+/** Returns 32 hexadecimal digits. A UUID has no more randomness, and Node assembles it of parts that take 700 bytes. */
+function randomKey(): string {
+  if (used === pool.length) {
+    pool = randomBytes(POOL_BYTES);
+    used = 0;
+  }
+  return pool.toString('hex', used, (used += KEY_BYTES));
+}
 
 /** What the servers of a method have said of their keys. All calls of a client share it. */
 export class OnceServers {
@@ -100,7 +114,7 @@ export class OnceMethod {
     // A generated client has serialized the request.
     const isRandom = option === true || method.isGenerated === true;
     // Safe cast: the function is for the requests of its methods.
-    const key: unknown = given ?? (isRandom ? randomUUID() : option(request as never));
+    const key: unknown = given ?? (isRandom ? randomKey() : option(request as never));
     const path = method.path.slice(0, -ONCE_SUFFIX.length);
     if (!isOnceKey(key)) {
       const message = problemMessage('a key of 1 to 255 characters from ! to ~', key);

@@ -46,7 +46,7 @@ const ASK_AGAIN_MS = 250;
 const MAX_UNLEARNT = 1_000;
 /** Lengths of the ids of records (base64url) and of the hashes of requests (hex): 128 bits of a SHA-256. */
 const [ID_CHARACTERS, HASH_CHARACTERS] = [22, 32];
-const RANDOM_KEY = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
+const RANDOM_KEY = /^[\da-f]{32}$/;
 
 const NO_BYTES = new Uint8Array();
 
@@ -91,13 +91,12 @@ export class OnceServer {
 
   /** Returns what a request says, or the status with which it is refused before anything has run. */
   read(metadata: Metadata, bytes: Uint8Array | undefined): OnceRequest | StatusLike {
-    const text = (name: string) => metadata.get(name)[0]?.toString();
     const key = keyIn(metadata.get(ONCE_KEY));
     if (key === undefined) return invalid(`${ONCE_KEY}: expected one key of 1 to 255 characters from ! to ~`);
-    const before = Number(text(ONCE_BEFORE) ?? Infinity);
+    const before = Number(metadata.get(ONCE_BEFORE)[0] ?? Infinity);
     if (Number.isNaN(before)) return invalid(`${ONCE_BEFORE}: expected milliseconds since 1970`);
-    const scope = text(ONCE_SCOPE);
-    const asks = text(ONCE_ASK);
+    const scope = metadata.get(ONCE_SCOPE)[0]?.toString();
+    const asks = metadata.get(ONCE_ASK)[0]?.toString();
     if (asks !== undefined && asks !== 'outcome' && asks !== 'close')
       return invalid(`${ONCE_ASK}: expected 'outcome' or 'close'`);
     return { key, scope, before, asks, bytes };

@@ -179,6 +179,32 @@ describe('OverloadGate', () => {
     },
   );
 
+  it('counts handlers that run in microtasks, each of whose calls begins in the tick after those of the one before', async () => {
+    const { call, clock, methodOf, settle } = makeServer();
+    let handled = 0;
+    const inMicrotasks = methodOf(async () => {
+      await Promise.resolve();
+      clock.work(5);
+      handled += 1;
+      return {};
+    });
+    let left = 50;
+    await new Promise<void>((resolve) => {
+      const begin = (): void => {
+        if (left-- === 0) {
+          resolve();
+          return;
+        }
+        queueMicrotask(() => process.nextTick(begin));
+        call(Infinity, inMicrotasks);
+      };
+      begin();
+    });
+    expect(handled).toBeLessThanOrEqual(4);
+    await settle();
+    expect(handled).toBe(50);
+  });
+
   it('runs each handler when its call arrives if reading the request takes longer than the handler', async () => {
     const { callInOneTurn, handled } = makeServer(1);
     await callInOneTurn(50, 2);

@@ -41,6 +41,8 @@ export class OverloadGate {
   private readonly held: HeldCalls;
   /** Method of the only call of a batch; `undefined` if the batch has several calls. */
   private alone: ServedMethod | undefined;
+  /** Number of calls of the batch whose synchronous work and microtasks may still run. */
+  private beginning = 0;
   private running: HeldCall | undefined;
   private startedAt = 0;
   private sliceEndsAt = 0;
@@ -100,14 +102,12 @@ export class OverloadGate {
       this.hold(call, request, now);
       return;
     }
-    if (!this.busy.isInBatch) {
-      this.busy.begin(now);
-      // Nest's work runs in microtasks, so a `nextTick` callback scheduled in a microtask runs after this work.
-      queueMicrotask(this.endBatchLater);
-      this.alone = call.method;
-    } else {
-      this.alone = undefined;
-    }
+    this.alone = this.busy.isInBatch ? undefined : call.method;
+    this.busy.begin(now);
+    // Nest's work runs in microtasks, so a `nextTick` callback scheduled in a microtask runs after this work. For each call, because the one
+    // that the first call has scheduled runs before the microtasks of a call that begins in the tick before it.
+    this.beginning += 1;
+    queueMicrotask(this.endBatchLater);
     call.serve(request);
   }
 
@@ -129,6 +129,8 @@ export class OverloadGate {
   };
 
   private readonly endBatch = (): void => {
+    this.beginning -= 1;
+    if (this.beginning > 0) return;
     const ms = this.busy.end(this.clock.now());
     this.alone?.serviceTime.note(ms);
   };

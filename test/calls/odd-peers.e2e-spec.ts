@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { serveOrders, startServers } from '../server/served-orders.js';
 import { FrameServer, keyed, type FrameRequest } from '../support/frame-server.js';
 import { repeatUntil } from '../support/repeat-until.js';
-import { FLAG, FRAME, fieldBlock, frame } from '../unit-support/frames.js';
+import { FLAG, FRAME, fieldBlock, frame, headers } from '../unit-support/frames.js';
 import { failureOf, startClient, startServer, type EchoService, type EchoStub } from './support.js';
 
 const leaks = captureLeaks();
@@ -162,6 +162,17 @@ it.each([
   });
   expect(await failureOf(echo.unary({}, OPTIONS))).toMatchObject({ codeName: 'NOT_FOUND', details: decoded });
 });
+
+it.each(['', '0x0', '0e0', '+0', ' 0', '-0'])(
+  'takes the status %j, which is no decimal number, for no success',
+  async (text) => {
+    const { echo } = await startPeer((request) => {
+      const trailers = headers(request.streamId, [['grpc-status', text]], FLAG.endStream);
+      request.connection.write(request.headers(), request.message(), trailers);
+    });
+    expect(await failureOf(echo.unary({}, OPTIONS))).toMatchObject({ codeName: 'UNKNOWN', reason: 'protocol' });
+  },
+);
 
 describe('a status in headers that an empty DATA frame follows', () => {
   const REFUSED = { 'grpc-status': '7', 'grpc-message': 'not yours' };

@@ -53,6 +53,8 @@ const LAST_MS = 3_000;
 /** Limit of processes that replace killed ones; they all start before the schedule. */
 const MAX_KILLS = 12;
 const STATUSES = [401, 404, 429, 502] as const;
+/** Longest time from the return of a server until clients with gRPC's backoff (1 s, 1.6 times longer each time, ±20%) are connected to it again. */
+const reconnectedMs = (awayMs: number): number => 2_000 + 0.8 * awayMs;
 
 /** Kinds to draw from; answers have four statuses. */
 const FAULTS = ['kill', 'freeze', 'refuse', 'reset', 'slow', 'goaway', 'answer', 'answer'] as const;
@@ -124,7 +126,11 @@ function drawFaults(
   let kills = 0;
   for (let atMs = between(random, 1_000, 4_000); ;) {
     const on = roundRobin && random() < 0.6 ? [Math.trunc(random() * servers)] : all;
-    const fault: Fault = { ...drawFault(random, storm, kinds), atMs, on };
+    const drawn = drawFault(random, storm, kinds);
+    // Only the side that has reconnected would notice that one of several servers freezes again; the other side's calls go to the others.
+    if (drawn.kind === 'freeze' && on.length < servers)
+      for (const { atMs: from, forMs } of faults) atMs = Math.max(atMs, from + forMs + reconnectedMs(forMs));
+    const fault: Fault = { ...drawn, atMs: Math.round(atMs), on };
     if (fault.kind === 'kill') kills += on.length;
     const endsAt = atMs + fault.forMs;
     if (endsAt > seconds * 1_000 - LAST_MS || kills > MAX_KILLS) return faults;

@@ -119,12 +119,17 @@ export interface WireStatus extends StatusObject {
 /** Returns the status of a response whose last header block is `block`. `httpStatus` is its `:status`. */
 export function statusOf(block: HeaderBlock, httpStatus: number): WireStatus {
   const { grpcStatus, grpcMessage = '' } = block;
-  if (grpcStatus !== undefined) return new ReceivedStatus(Number(grpcStatus), decoded(grpcMessage), block);
+  if (grpcStatus !== undefined) {
+    // An empty value is no 0, which would be a success (gRPC over HTTP/2, Status: decimal digits).
+    const code = DIGITS.test(grpcStatus) ? Number(grpcStatus) : NaN;
+    return new ReceivedStatus(code, decoded(grpcMessage), block);
+  }
   const code = BY_HTTP_STATUS[httpStatus] ?? StatusCode.UNKNOWN;
   const details = `Received HTTP status code ${String(httpStatus).padStart(3, '0')}`;
   return { code, details, metadata: metadataOf(block), failure: 'http' };
 }
 
+const DIGITS = /^\d+$/;
 const ENCODED = /(?:%[0-9a-f]{2})+/gi;
 
 /** Decodes a `grpc-message` (gRPC over HTTP/2, Status-Message). What is malformed stays as it is, and what is no UTF-8 becomes U+FFFD. */

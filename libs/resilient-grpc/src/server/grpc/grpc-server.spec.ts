@@ -647,6 +647,14 @@ describe('server on the transport of this library', () => {
     expect(raw.frames.filter((one) => one.startsWith(`${String(FRAME.reset)} `))).toEqual([]);
   });
 
+  it('compares the content type and te without case', async () => {
+    const scene = await Scene.start({ Unary: echo });
+    const raw = scene.frames();
+    const fields = { ...request(), 'content-type': 'Application/gRPC', te: 'Trailers' };
+    raw.write(PREFACE, settings(), headers(1, fields), frame(FRAME.data, 1, 1, Buffer.alloc(5)));
+    await waitFor(() => raw.frames.some((one) => one.startsWith('1 1 5 ') && one.includes('grpc-status')));
+  });
+
   it('serves gRPC of the methods POST and PUT, and answers GET, which proxies repeat and cache, with 405', async () => {
     const scene = await Scene.start({ Unary: echo });
     const raw = scene.frames();

@@ -44,8 +44,8 @@ export interface GrpcServerDependencies extends CallSettings {
 const MAX_QUOTED_PATH = 200;
 /** Methods whose requests browsers and proxies make, cache, and repeat on their own. grpc-js serves any; gRPC's C core once used PUT. */
 const REPEATABLE: ReadonlySet<string> = new Set(['GET', 'HEAD']);
-/** A gRPC content type; `application/grpc-web` is another protocol. */
-const GRPC_CONTENT = /^application\/grpc(?:\+|[ \t]*;|$)/;
+/** A gRPC content type, in any case (RFC 9110, section 8.3.1); `application/grpc-web` is another protocol. */
+const GRPC_CONTENT = /^application\/grpc(?:\+|[ \t]*;|$)/i;
 
 /**
  * A server of grpc-js that serves on the transport of this library. grpc-js keeps the handlers, where agents and packages look for them, and

@@ -677,7 +677,7 @@ function requestProblem(block: HeaderBlock, isEnd: boolean): string | undefined 
   if (scheme === undefined || scheme === '') return 'no :scheme';
   if (path === undefined || path === '') return 'no :path';
   if (status !== undefined) return ':status in a request';
-  if (te !== undefined && te !== 'trailers') return 'a field te other than trailers';
+  if (te !== undefined && te.toLowerCase() !== 'trailers') return 'a field te other than trailers';
   if (contentLength === undefined) return undefined;
   if (!/^\d{1,15}$/.test(contentLength)) return 'the value of content-length';
   return isEnd && Number(contentLength) > 0 ? 'content-length without a body' : undefined;

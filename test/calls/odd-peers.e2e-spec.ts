@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { serveOrders, startServers } from '../server/served-orders.js';
 import { FrameServer, keyed, type FrameRequest } from '../support/frame-server.js';
 import { repeatUntil } from '../support/repeat-until.js';
-import { FLAG, FRAME, fieldBlock, frame, headers } from '../unit-support/frames.js';
+import { FLAG, FRAME, fieldBlock, frame, headers, windowUpdate } from '../unit-support/frames.js';
 import { failureOf, startClient, startServer, type EchoService, type EchoStub } from './support.js';
 
 const leaks = captureLeaks();
@@ -162,6 +162,28 @@ it.each([
   });
   expect(await failureOf(echo.unary({}, OPTIONS))).toMatchObject({ codeName: 'NOT_FOUND', details: decoded });
 });
+
+it.each([
+  // Its stream has the initial window, and gets no other.
+  ['stream-window', 'no window of its stream', {}, () => undefined],
+  [
+    'socket',
+    'the peer takes no more bytes',
+    { connectionWindow: 2 ** 30 },
+    ({ connection, streamId }: FrameRequest) => {
+      connection.write(windowUpdate(streamId, 2 ** 30));
+      connection.socket.pause();
+    },
+  ],
+] as const)(
+  'names what a request waits for in the open calls and in the error: %s',
+  async (stalledBy, text, options, onRequest) => {
+    const { echo, client } = await startPeer(onRequest, options);
+    const failed = failureOf(echo.unary({ text: 'x'.repeat(20_000_000) }, { ...OPTIONS, timeoutMs: 1_000 }));
+    await waitFor(() => client.activeCalls()[0]?.stalledBy === stalledBy);
+    expect((await failed).message).toContain(text);
+  },
+);
 
 it.each(['', '0x0', '0e0', '+0', ' 0', '-0'])(
   'takes the status %j, which is no decimal number, for no success',

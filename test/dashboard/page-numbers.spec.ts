@@ -191,6 +191,20 @@ describe('client assessment', () => {
     ['off Closed: The client accepts no calls.', { drain: { state: 'closed' } }],
   ])('shows "%s" for a client with %j', (expected, more) => expect(wordOf(more)).toBe(expected));
 
+  it('puts clients with an outage first, then those without an answer, those that fail, and those that wait', () => {
+    const states: readonly Record<string, unknown>[] = [
+      { connectivity: { ...unreachable, outage } },
+      { connectivity: unreachable },
+      { connectivity: { state: 'READY', silence: { since: MADE_AT, calls: 1 } } },
+      { recent: recentOf({ UNAVAILABLE: 10 }, 20) },
+      { waiting: 1 },
+      {},
+    ];
+    const ranks = states.map((more) => assess(snapshot(more), T + 60_000, false).rank);
+    expect(ranks).toEqual(ranks.toSorted((a, b) => b - a));
+    expect(new Set(ranks).size).toBe(states.length);
+  });
+
   it('shows "Recovered" instead of "Failing" after recent faults only while calls are made and succeed', () => {
     const recent = recentOf({ UNAVAILABLE: 10 }, 20);
     expect(wordOf({ recent }, true)).toBe(

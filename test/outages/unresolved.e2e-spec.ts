@@ -75,6 +75,13 @@ describe('name that cannot be resolved', () => {
     },
   );
 
+  it('names the scheme that no resolver serves', async () => {
+    const app = await startOrdersApp({ url: 'consul://orders.invalid/orders', outageGraceMs: 0 });
+    onTestFinished(() => app.close());
+    const error = await failureOf(app.orders.get({ id: '7' }));
+    expect(error.message).toContain("no resolver is registered for the scheme 'consul'");
+  });
+
   it(
     'retries the resolution of a name until it succeeds, and then completes the waiting call',
     { timeout: 60_000 },

@@ -270,6 +270,13 @@ describe('a call that is refused during an overload', { timeout: 60_000 }, () =>
   });
 });
 
+it('logs that a handler blocked the process, and for how long', async () => {
+  const server = await NestServer.start({}, ['--busy=2200']);
+  onTestFinished(() => server.close());
+  await new PlainClient(server.url).get();
+  await waitFor(() => /this process did not run for \d/.test(server.output), { timeoutMs: 20_000 });
+});
+
 describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
   it('refuses calls beyond maxConcurrentCalls and its queue, and serves the queued calls when handlers end', async () => {
     const server = await NestServer.start({ methods: { Get: { maxConcurrentCalls: { max: 2, queue: 3 } } } });

@@ -8,7 +8,7 @@ import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startOrdersApp } from '../support/orders-app.js';
-import { serveOrders, startServers } from './served-orders.js';
+import { ordersOf, serveOrders, startServers } from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -42,6 +42,17 @@ describe('the transport of a server', () => {
     const app = await startOrdersApp({ url: `127.0.0.1:${String(server.port)}` });
     onTestFinished(() => app.close());
     expect(await firstValueFrom(app.orders.get({ id: '7' }))).toMatchObject({ id: '7' });
+  });
+
+  it('logs a warning that names the method and the sizes if a request is larger than it takes', async () => {
+    const channelOptions = { 'grpc.max_receive_message_length': 100 };
+    const { server, log } = await startServers(await serveOrders({ ...URL, channelOptions }));
+    const answer = await ordersOf(`127.0.0.1:${String(server.port)}`).unary('Get', { id: 'x'.repeat(200) });
+    expect(answer).toMatch(/^8 Received message larger than max \(203 vs 100\)/);
+    const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+    expect(warnings).toEqual([
+      expect.stringMatching(/\/orders\.v1\.Orders\/Get.*\(203 vs 100\).*maxReceiveMessageLength/),
+    ]);
   });
 
   it('logs a warning that names the client and the limit if it refuses or ends a connection', async () => {

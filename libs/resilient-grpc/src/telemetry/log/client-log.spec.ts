@@ -486,6 +486,9 @@ const LINES: readonly [EventBody<ClientLogEvent>, string | undefined][] = [
   [{ type: 'call-start', path }, undefined],
   [{ type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'GOAWAY' }, 'debug READY → IDLE: GOAWAY'],
   [{ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' }, 'debug IDLE → CONNECTING'],
+  // Attempts to connect of one outage.
+  [{ type: 'connectivity', from: 'CONNECTING', to: 'TRANSIENT_FAILURE', cause: 'refused' }, undefined],
+  [{ type: 'connectivity', from: 'TRANSIENT_FAILURE', to: 'CONNECTING' }, undefined],
   [{ type: 'connection', change: 'connected', address: 'a:1' }, 'debug connection connected: address=a:1'],
   [{ type: 'connection', change: 'failed', cause: 'no such name' }, 'debug connection failed: cause=no such name'],
   [

@@ -4,18 +4,7 @@ import type { CallEnd, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { repeatUntil } from '../support/repeat-until.js';
 import { recordTiming } from '../support/timing.js';
-import { failRetryably, startHttp2Server, succeed, timeoutOf } from './raw-http2-server.js';
-import {
-  failureOf,
-  failureOnceSeen,
-  protoName,
-  scene,
-  settled,
-  startClient,
-  toList,
-  upTo,
-  type EchoService,
-} from './support.js';
+import { failureOf, failureOnceSeen, protoName, scene, settled, toList, upTo } from './support.js';
 
 const UNAVAILABLE: Reply = { status: 'UNAVAILABLE', details: 'busy' };
 
@@ -93,22 +82,6 @@ describe('call that is safe to repeat', () => {
     );
     expect(error).toMatchObject({ code: 14, notRetriedBecause: 'deadline' });
     expect(server.counts().calls).toBe(1);
-  });
-
-  it('shares one deadline across the attempts of a call', async () => {
-    const leftMs: number[] = [];
-    const server = await startHttp2Server((stream, number, headers) => {
-      leftMs.push(timeoutOf(headers));
-      if (number < 3) failRetryably(stream, 100);
-      else succeed(stream);
-    });
-    const client = await startClient({ url: server.url });
-    await firstValueFrom(client.getService<EchoService>('Echo').unary({}, { timeoutMs: 20_000 }));
-    expect(leftMs).toHaveLength(3);
-    // Each attempt starts at least 100 ms after the previous one and has that much less time left.
-    expect(leftMs[0]).toBeLessThanOrEqual(20_000);
-    expect(leftMs[1]).toBeLessThanOrEqual(leftMs[0]! - 98);
-    expect(leftMs[2]).toBeLessThanOrEqual(leftMs[1]! - 98);
   });
 
   it('ends a call if the caller unsubscribes between two attempts', async () => {

@@ -66,24 +66,6 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(2);
   });
 
-  it('does not retry a call whose deadline would pass before the retry', { tags: ['timed'] }, async ({ task }) => {
-    const { echo, server } = await scene();
-    server.script('Unary', { ...UNAVAILABLE, pushback: 120_000 });
-    const beganAt = performance.now();
-    // The timeout equals that of the test, so the call must fail immediately.
-    const error = await failureOf(echo.unary({}, { timeoutMs: 60_000 }));
-    recordTiming(
-      task,
-      'time until failure of a call that cannot be retried before its deadline, ms',
-      performance.now() - beganAt,
-      {
-        atMost: 2_000,
-      },
-    );
-    expect(error).toMatchObject({ code: 14, notRetriedBecause: 'deadline' });
-    expect(server.counts().calls).toBe(1);
-  });
-
   it('ends a call if the caller unsubscribes between two attempts', async () => {
     const { echo, server, client } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 60_000 });

@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import type { CallEnd, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { repeatUntil } from '../support/repeat-until.js';
-import { recordTiming } from '../support/timing.js';
 import { failureOf, failureOnceSeen, protoName, scene, settled, toList, upTo } from './support.js';
 
 const UNAVAILABLE: Reply = { status: 'UNAVAILABLE', details: 'busy' };
@@ -155,31 +154,6 @@ describe('call that is not declared safe', () => {
 });
 
 describe('pushback', () => {
-  /** Returns the milliseconds between two attempts if the first receives `pushback`. The backoff is longer than a test can run. */
-  async function gapAfter(pushback: Reply['pushback']) {
-    const retryPolicy = {
-      maxAttempts: 2,
-      initialBackoff: '300s',
-      maxBackoff: '300s',
-      backoffMultiplier: 1,
-      retryableStatusCodes: ['UNAVAILABLE'],
-    };
-    const { echo, server } = await scene({
-      serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], retryPolicy }] },
-    });
-    server.script('Unary', [{ ...UNAVAILABLE, pushback }, { message: { number: 2 } }]);
-    await toList(echo.unary({}));
-    const [first, second] = server.calls();
-    return second!.at - first!.at;
-  }
-
-  it('replaces the backoff with the pushback from the server', { tags: ['timed'] }, async ({ task }) => {
-    const [none, some] = await Promise.all([gapAfter(0), gapAfter(400)]);
-    expect(some).toBeGreaterThanOrEqual(395);
-    recordTiming(task, 'time until the retry starts after a pushback of 0 ms, ms', none, { atMost: 4_000 });
-    recordTiming(task, 'time until the retry starts after a pushback of 400 ms, ms', some, { atMost: 4_000 });
-  });
-
   it.each([[-1], ['soon'], ['10ms'], ['1.5'], [['10', '20'] as const]])(
     'stops retries if the pushback is %j',
     async (pushback) => {

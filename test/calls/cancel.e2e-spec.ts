@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import type { GrpcCallOptions, ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, merge, of, switchMap, take, type Subscription } from 'rxjs';
+import { firstValueFrom, of, switchMap, take, type Subscription } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import {
   EACH_METHOD,
@@ -94,12 +94,6 @@ describe('operators that unsubscribe synchronously', () => {
       await expectNoOpenCalls(parts);
     },
   );
-
-  it.each(EACH_METHOD)('ends a %s call if firstValueFrom() takes a cached value that merge() emits', async (method) => {
-    const parts = await connectedScene();
-    expect(await firstValueFrom(merge(callOnce(parts.echo, method), of('cached')))).toBe('cached');
-    await expectNoOpenCalls(parts);
-  });
 
   it.each(['serverStream', 'bidi'] as const)('ends a %s call after take(1)', async (method) => {
     const parts = await connectedScene();

@@ -455,16 +455,6 @@ describe('explicit drain()', () => {
     await app.close();
   });
 
-  it('fails a call immediately with its last error if the retry would be due after the drain timeout', async () => {
-    const { client, orders } = await startGateway(undefined, { methods: { Get: { idempotent: true } } });
-    server.script('Get', { status: 'UNAVAILABLE', details: 'busy', pushback: 2 * TEST_TIMEOUT_MS });
-    const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);
-    await waitFor(() => client.snapshot().counters.retried === 1);
-    const report = await client.drain({ timeoutMs: TEST_TIMEOUT_MS });
-    expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
-    expect(await call).toMatchObject({ code: 14, details: 'busy', reason: 'server', notRetriedBecause: 'draining' });
-  });
-
   it(
     'ends an explicit drain early at shutdown if its timeout exceeds the drain timeout of the application',
     { tags: ['timed'] },

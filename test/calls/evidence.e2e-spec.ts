@@ -212,49 +212,14 @@ describe('evidence', () => {
 });
 
 describe('a response', () => {
-  it.each([
-    [
-      'content-type in upper case',
-      [
-        [':status', '200'],
-        ['content-type', 'Application/gRPC'],
-      ],
-      0,
-    ],
-    [
-      'content-type of another kind',
-      [
-        [':status', '200'],
-        ['content-type', 'application/octet-stream'],
-      ],
-      0,
-    ],
-    [
-      'two content-types',
-      [
-        [':status', '200'],
-        ['content-type', 'application/grpc'],
-        ['content-type', 'text/plain'],
-      ],
-      0,
-    ],
-    [
-      ':status 500',
-      [
-        [':status', '500'],
-        ['content-type', 'application/grpc'],
-      ],
-      9,
-    ],
-    [
-      ':status 503',
-      [
-        [':status', '503'],
-        ['content-type', 'application/grpc'],
-      ],
-      9,
-    ],
-  ] as const)('with %s has the gRPC status of its trailers, as with grpc-js', async (_, head, status) => {
+  it.each<[string, string, readonly string[], number]>([
+    ['content-type in upper case', '200', ['Application/gRPC'], 0],
+    ['content-type of another kind', '200', ['application/octet-stream'], 0],
+    ['two content-types', '200', ['application/grpc', 'text/plain'], 0],
+    [':status 500', '500', ['application/grpc'], 9],
+    [':status 503', '503', ['application/grpc'], 9],
+  ])('with %s has the gRPC status of its trailers, as with grpc-js', async (_, http, types, status) => {
+    const head = [[':status', http] as const, ...types.map((type) => ['content-type', type] as const)];
     const server = await FrameServer.start((request) => {
       request.connection.write(
         headers(request.streamId, head),

@@ -7,6 +7,7 @@ import { FaultProxy, waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-g
 import { of, switchMap, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ECHO_PROTO } from '../testing/echo-client.js';
+import { hedged } from './service-configs.js';
 import {
   EACH_METHOD,
   protoName,
@@ -329,11 +330,7 @@ describe('async context of a call', () => {
 
   it.each(PER_ATTEMPT)('runs %s in the context of the caller in each hedged attempt', async (_, settings) => {
     const seen: Contexts = [];
-    const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.01s', nonFatalStatusCodes: [] };
-    const { echo, server } = await scene({
-      serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
-      ...settings(seen),
-    });
+    const { echo, server } = await scene({ ...hedged('0.01s', 2), ...settings(seen) });
     await warmUp(echo);
     seen.length = 0;
     server.script('Unary', [{ never: true }, { message: {} }]);
@@ -346,11 +343,10 @@ describe('async context of a call', () => {
     async (_, settings) => {
       const seen: Contexts = [];
       const backends = [await backend(), await backend()];
-      const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '60s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
       const client = await startClient({
         url: `ipv4:${backends.map(({ proxy }) => proxy.url).join(',')}`,
         loadBalancing: 'round_robin',
-        serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
+        ...hedged('60s', 2),
         ...settings(seen),
       });
       const echo = client.getService<EchoService>('Echo');

@@ -3,6 +3,7 @@ import { FaultProxy, Http2FaultProxy, waitFor, type ScriptedGrpcServer } from 'n
 import { lastValueFrom, tap, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Echo, EchoRequest } from '../testing/echo-client.js';
+import { hedged } from './service-configs.js';
 import {
   EACH_METHOD,
   failureOf,
@@ -194,11 +195,7 @@ describe('interceptor of grpc-js that changes messages in place', () => {
   it.each(['unary', 'serverStream'] as const)(
     'applies in-place changes of an interceptor to the original messages in each attempt of a hedged %s call',
     async (method) => {
-      const hedgingPolicy = { maxAttempts: 3, hedgingDelay: '0.05s' } as const;
-      const { echo, server } = await scene({
-        serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
-        channelOptions: { interceptors: [doubling] },
-      });
+      const { echo, server } = await scene({ ...hedged(), channelOptions: { interceptors: [doubling] } });
       server.script(protoName(method), ({ previousAttempts }) =>
         previousAttempts < 2 ? { never: true } : { messages: [{}] },
       );
@@ -266,11 +263,7 @@ describe('response without headers from an interceptor of grpc-js', () => {
   it.each(['unary', 'serverStream'] as const)(
     'delivers the response that an interceptor returns without headers for a hedged %s call',
     async (method) => {
-      const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '10s' } as const;
-      const { echo, server, client } = await scene({
-        serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
-        channelOptions: { interceptors: [caching] },
-      });
+      const { echo, server, client } = await scene({ ...hedged('10s'), channelOptions: { interceptors: [caching] } });
       await client.waitForReady();
       const headers: unknown[] = [];
       const call = echo[method]({}, { onHeaders: (received) => headers.push(received.getMap()) });

@@ -12,6 +12,7 @@ import {
   EACH_METHOD,
   protoName,
   scene,
+  startBehindProxy,
   startClient,
   startServer,
   type ClientSettings,
@@ -96,13 +97,6 @@ async function backend() {
   return { server, proxy };
 }
 
-/** Starts a server, and a client that connects to it through a proxy. */
-async function proxied(settings: ClientSettings) {
-  const { server, proxy } = await backend();
-  const client = await startClient({ url: proxy.url, ...settings });
-  return { server, proxy, client, echo: client.getService<EchoService>('Echo') };
-}
-
 /** An interceptor of grpc-js that adds the context in which it runs to `seen`. */
 function contextInterceptor(seen: Contexts): Interceptor {
   return (options, next) =>
@@ -169,7 +163,7 @@ describe('async context of a call', () => {
   );
 
   it('delivers each error in the context of its caller if the calls are refused after the grace period of an outage', async () => {
-    const { echo, client, proxy } = await proxied({ outageGraceMs: 50 });
+    const { echo, client, proxy } = await startBehindProxy({ outageGraceMs: 50 });
     await warmUp(echo);
     proxy.refuse();
     proxy.resetAll();
@@ -178,7 +172,7 @@ describe('async context of a call', () => {
   });
 
   it('delivers each error in the context of its caller if the calls lose their connection', async () => {
-    const { echo, server, proxy } = await proxied({});
+    const { echo, server, proxy } = await startBehindProxy();
     await warmUp(echo);
     server.script('UnsafeUnary', { never: true });
     const ends = all(echo, 'unsafeUnary');
@@ -273,7 +267,7 @@ describe('async context of a call', () => {
     'runs %s in the context of each caller if the calls wait during an outage',
     async (_, settings) => {
       const seen: Contexts = [];
-      const { echo, client, proxy } = await proxied({ outageGraceMs: 60_000, ...settings(seen) });
+      const { echo, client, proxy } = await startBehindProxy({ outageGraceMs: 60_000, ...settings(seen) });
       await warmUp(echo);
       seen.length = 0;
       proxy.refuse();
@@ -315,7 +309,7 @@ describe('async context of a call', () => {
     'runs %s in the context of each caller on a retry after the loss of the connection',
     async (_, settings) => {
       const seen: Contexts = [];
-      const { echo, server, proxy } = await proxied(settings(seen));
+      const { echo, server, proxy } = await startBehindProxy(settings(seen));
       await warmUp(echo);
       seen.length = 0;
       server.script('Unary', { never: true });

@@ -6,7 +6,7 @@ import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 import { answer, type CallbackCall, type Callbacks, type Done } from './callback-calls.js';
-import { startClient, startServer, toList, upTo } from './support.js';
+import { startBehindProxy, startClient, startServer, toList, upTo } from './support.js';
 
 const DEFINITION = loadSync(ECHO_PROTO)['testing.v1.Echo'] as never;
 const ORDERS = { package: 'orders.v1', protoPath: 'protos/orders.proto' };
@@ -99,10 +99,7 @@ describe.each([
   });
 
   it('waits while the server restarts, and emits one start and one end of each call', async () => {
-    const server = await startServer();
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const client = await startClient({ url: proxy.url });
+    const { client, proxy } = await startBehindProxy();
     const events: GrpcClientEvent['type'][] = [];
     client.events$.subscribe(({ type }) => events.push(type));
     const stub = stubOn(client);

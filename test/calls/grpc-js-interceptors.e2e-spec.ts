@@ -1,5 +1,5 @@
 import { InterceptingCall, Metadata, type Interceptor } from '@grpc/grpc-js';
-import { FaultProxy, Http2FaultProxy, waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { Http2FaultProxy, waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, tap, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Echo, EchoRequest } from '../testing/echo-client.js';
@@ -9,6 +9,7 @@ import {
   failureOf,
   protoName,
   scene,
+  startBehindProxy,
   startClient,
   startServer,
   toList,
@@ -23,9 +24,6 @@ const passing: Interceptor = (options, next) => new InterceptingCall(next(option
 
 describe('interceptor of grpc-js that calls nextCall twice', () => {
   it('does not resend a call that the server may have executed, even though the second call of the interceptor was never sent', async () => {
-    const server = await startServer({ scripts: { UnsafeUnary: { never: true } } });
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
     const statuses: string[] = [];
     /** Makes a second call if the first one fails, as the retry example of gRFC L5 does. */
     const retrying: Interceptor = (options, next) => {
@@ -51,8 +49,9 @@ describe('interceptor of grpc-js that calls nextCall twice', () => {
         },
       });
     };
-    const client = await startClient({ url: proxy.url, channelOptions: { interceptors: [retrying] } });
-    const failure = failureOf(client.getService<EchoService>('Echo').unsafeUnary({}, { waitForReady: false }));
+    const settings = { channelOptions: { interceptors: [retrying] } };
+    const { server, proxy, echo } = await startBehindProxy(settings, { scripts: { UnsafeUnary: { never: true } } });
+    const failure = failureOf(echo.unsafeUnary({}, { waitForReady: false }));
     await waitFor(() => server.counts().open === 1);
     proxy.refuse();
     proxy.resetAll();
@@ -237,18 +236,13 @@ const caching: Interceptor = (options, next) => {
 
 describe('response without headers from an interceptor of grpc-js', () => {
   it('does not retry a response stream that has delivered messages, even if an interceptor forwarded no headers', async () => {
-    const server = await startServer({ scripts: { ServerStream: { messages: upTo(2), never: true } } });
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const client = await startClient({
-      url: proxy.url,
-      methods: { ServerStream: { idempotent: true } },
-      channelOptions: { interceptors: [withoutHeaders] },
-    });
+    const { server, proxy, echo } = await startBehindProxy(
+      { methods: { ServerStream: { idempotent: true } }, channelOptions: { interceptors: [withoutHeaders] } },
+      { scripts: { ServerStream: { messages: upTo(2), never: true } } },
+    );
     const received: (number | undefined)[] = [];
-    const call = client.getService<EchoService>('Echo').serverStream({});
     const failure = await failureOf(
-      call.pipe(
+      echo.serverStream({}).pipe(
         tap(({ number }) => {
           received.push(number);
           if (number === 2) proxy.resetAll();

@@ -8,6 +8,7 @@ import {
   quietTime,
   rejection,
   settled,
+  startBehindProxy,
   startClient,
   startServer,
   toList,
@@ -16,7 +17,7 @@ import {
 } from '../calls/support.js';
 import { holdTimers } from '../server/support/held-timers.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
-import { startBehindProxy, READERS } from './support.js';
+import { READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Options with a short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */

@@ -9,12 +9,13 @@ import {
   quietTime,
   rejection,
   settled,
+  startBehindProxy,
   startClient,
   startServer,
   type EchoService,
 } from '../calls/support.js';
 import { ECHO_PROTO, type Echo } from '../testing/echo-client.js';
-import { startBehindProxy, READERS } from './support.js';
+import { READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Options with a short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */

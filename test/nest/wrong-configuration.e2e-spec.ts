@@ -126,15 +126,6 @@ describe('invalid configuration', () => {
 });
 
 describe('valid configuration', () => {
-  it.each<GrpcClientOptions['serviceConfig']>([
-    { loadBalancingConfig: [] },
-    { methodConfig: [{ name: [{}], timeout: { seconds: 1, nanos: 500_000_000 } }] },
-    { methodConfig: [{ name: [], timeout: '1.5s' }] },
-    { retryThrottling: { maxTokens: 0.5, tokenRatio: 0.1 } },
-  ])('starts with the service config %j, which grpc-js accepts', async (serviceConfig) => {
-    expect(await problemsOf(() => [forFeature([{ ...orders, serviceConfig }])])).toEqual([]);
-  });
-
   it('accepts undefined for optional keys of forRoot and forFeature', async () => {
     const options: GrpcClientOptions = {
       ...orders,

@@ -1,4 +1,4 @@
-import { credentials, makeGenericClientConstructor, status, type CallOptions } from '@grpc/grpc-js';
+import { credentials, makeGenericClientConstructor, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { createClientFactory } from 'nice-grpc';
 import type { GrpcClientEvent, ResilientGrpcClient } from 'nestjs-resilient-grpc';
@@ -152,15 +152,5 @@ it('keeps the channel of a client open when a stub is closed, and ends its calls
   await expect(answer((done) => second.unary({}, done))).rejects.toMatchObject({
     code: status.UNAVAILABLE,
     reason: 'closed',
-  });
-});
-
-it('ends a call of a stub of grpc-js at the deadline in its options', async () => {
-  const server = await startServer();
-  server.script('UnsafeUnary', { never: true });
-  const stub = plainClient(await startClient({ url: server.url }));
-  const options: CallOptions = { deadline: Date.now() + 100 };
-  await expect(answer((done) => stub.unsafeUnary({}, options, done))).rejects.toMatchObject({
-    code: status.DEADLINE_EXCEEDED,
   });
 });

@@ -1,4 +1,3 @@
-import { loadSync } from '@grpc/proto-loader';
 import { Inject, Injectable, Module, type DynamicModule, type INestApplicationContext } from '@nestjs/common';
 import { LazyModuleLoader, NestFactory } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
@@ -132,14 +131,6 @@ describe('clients and services', () => {
     await expect(start(ConsumerModule)).rejects.toThrow(
       "expected the full name of a service, got 'Orders'; write one of 'orders.v1.Orders', 'archive.v1.Orders'",
     );
-  });
-
-  it('creates clients from a package definition', async () => {
-    const { url } = server;
-    const context = await start(
-      ResilientGrpcModule.forFeature([{ name: 'orders', url, packageDefinition: loadSync(ORDERS_PROTO) }]),
-    );
-    expect(await get(context)).toMatchObject({ id: '7' });
   });
 
   it('accepts a symbol as the name of a client', async () => {

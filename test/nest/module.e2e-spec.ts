@@ -1,6 +1,5 @@
 import { Inject, Injectable, Module, type DynamicModule, type INestApplicationContext } from '@nestjs/common';
 import { LazyModuleLoader, NestFactory } from '@nestjs/core';
-import { Test } from '@nestjs/testing';
 import {
   GrpcClients,
   GrpcConfigurationError,
@@ -272,17 +271,6 @@ describe('ResilientGrpcTelemetryModule', () => {
     @Module({ imports: [telemetry, ResilientGrpcModule.forFeature([orders()])] })
     class Feature {}
     expect(await get(await start(telemetry, Feature))).toMatchObject({ id: '7' });
-  });
-});
-
-describe('Nest testing module', () => {
-  const builder = () =>
-    Test.createTestingModule({ imports: [ResilientGrpcModule.forFeature([{ ...orders(), url: 'nowhere:1' }])] });
-
-  it('resolves the short name of a service to the override of its full name in a testing module', async () => {
-    const fake = { get: () => of({ id: 'fake', item: '' }) };
-    app = await builder().overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(fake).compile();
-    expect(await get(app)).toEqual({ id: 'fake', item: '' });
   });
 });
 

@@ -156,14 +156,6 @@ describe('abort signal', () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it('removes its listener from the abort signal after a successful call', async () => {
-    const { echo, server } = await connectedScene();
-    server.script('Unary', {});
-    const { signal } = new AbortController();
-    await firstValueFrom(echo.unary({}, { signal }));
-    expect(getEventListeners(signal, 'abort')).toEqual([]);
-  });
-
   it('ends a call when its signal aborts while the call waits for a connection', async () => {
     const { server, echo } = await scene();
     await server.stop('kill-connections');

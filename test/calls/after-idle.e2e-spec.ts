@@ -2,7 +2,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { EACH_METHOD, callOnce, failureOf, scene, toList, type ClientSettings } from './support.js';
+import { callOnce, failureOf, scene, type ClientSettings } from './support.js';
 
 /** Starts an echo server and a client that is connected to it and has no calls. */
 async function idleScene(settings: ClientSettings = {}, options: Parameters<typeof scene>[1] = {}) {
@@ -12,12 +12,6 @@ async function idleScene(settings: ClientSettings = {}, options: Parameters<type
 }
 
 describe('first calls after an idle period', () => {
-  it.each(EACH_METHOD)('completes the first %s call after an idle period', async (method) => {
-    const { echo, server } = await idleScene();
-    await toList(callOnce(echo, method));
-    expect(server.calls().map(({ outcome }) => outcome)).toEqual(['answered']);
-  });
-
   it('sends the first calls after an idle period in the order in which they were made', async () => {
     const { echo, server } = await idleScene();
     const calls: Promise<unknown>[] = [];

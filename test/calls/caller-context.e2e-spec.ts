@@ -7,10 +7,12 @@ import { FaultProxy, waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-g
 import { of, switchMap, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ECHO_PROTO } from '../testing/echo-client.js';
+import { hedged } from './service-configs.js';
 import {
   EACH_METHOD,
   protoName,
   scene,
+  startBehindProxy,
   startClient,
   startServer,
   type ClientSettings,
@@ -95,13 +97,6 @@ async function backend() {
   return { server, proxy };
 }
 
-/** Starts a server, and a client that connects to it through a proxy. */
-async function proxied(settings: ClientSettings) {
-  const { server, proxy } = await backend();
-  const client = await startClient({ url: proxy.url, ...settings });
-  return { server, proxy, client, echo: client.getService<EchoService>('Echo') };
-}
-
 /** An interceptor of grpc-js that adds the context in which it runs to `seen`. */
 function contextInterceptor(seen: Contexts): Interceptor {
   return (options, next) =>
@@ -168,7 +163,7 @@ describe('async context of a call', () => {
   );
 
   it('delivers each error in the context of its caller if the calls are refused after the grace period of an outage', async () => {
-    const { echo, client, proxy } = await proxied({ outageGraceMs: 50 });
+    const { echo, client, proxy } = await startBehindProxy({ outageGraceMs: 50 });
     await warmUp(echo);
     proxy.refuse();
     proxy.resetAll();
@@ -177,7 +172,7 @@ describe('async context of a call', () => {
   });
 
   it('delivers each error in the context of its caller if the calls lose their connection', async () => {
-    const { echo, server, proxy } = await proxied({});
+    const { echo, server, proxy } = await startBehindProxy();
     await warmUp(echo);
     server.script('UnsafeUnary', { never: true });
     const ends = all(echo, 'unsafeUnary');
@@ -272,7 +267,7 @@ describe('async context of a call', () => {
     'runs %s in the context of each caller if the calls wait during an outage',
     async (_, settings) => {
       const seen: Contexts = [];
-      const { echo, client, proxy } = await proxied({ outageGraceMs: 60_000, ...settings(seen) });
+      const { echo, client, proxy } = await startBehindProxy({ outageGraceMs: 60_000, ...settings(seen) });
       await warmUp(echo);
       seen.length = 0;
       proxy.refuse();
@@ -314,7 +309,7 @@ describe('async context of a call', () => {
     'runs %s in the context of each caller on a retry after the loss of the connection',
     async (_, settings) => {
       const seen: Contexts = [];
-      const { echo, server, proxy } = await proxied(settings(seen));
+      const { echo, server, proxy } = await startBehindProxy(settings(seen));
       await warmUp(echo);
       seen.length = 0;
       server.script('Unary', { never: true });
@@ -329,11 +324,7 @@ describe('async context of a call', () => {
 
   it.each(PER_ATTEMPT)('runs %s in the context of the caller in each hedged attempt', async (_, settings) => {
     const seen: Contexts = [];
-    const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.01s', nonFatalStatusCodes: [] };
-    const { echo, server } = await scene({
-      serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
-      ...settings(seen),
-    });
+    const { echo, server } = await scene({ ...hedged('0.01s', 2), ...settings(seen) });
     await warmUp(echo);
     seen.length = 0;
     server.script('Unary', [{ never: true }, { message: {} }]);
@@ -346,11 +337,10 @@ describe('async context of a call', () => {
     async (_, settings) => {
       const seen: Contexts = [];
       const backends = [await backend(), await backend()];
-      const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '60s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
       const client = await startClient({
         url: `ipv4:${backends.map(({ proxy }) => proxy.url).join(',')}`,
         loadBalancing: 'round_robin',
-        serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
+        ...hedged('60s', 2),
         ...settings(seen),
       });
       const echo = client.getService<EchoService>('Echo');

@@ -1,4 +1,4 @@
-import { credentials, makeGenericClientConstructor, status, type CallOptions } from '@grpc/grpc-js';
+import { credentials, makeGenericClientConstructor, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { createClientFactory } from 'nice-grpc';
 import type { GrpcClientEvent, ResilientGrpcClient } from 'nestjs-resilient-grpc';
@@ -6,7 +6,7 @@ import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 import { answer, type CallbackCall, type Callbacks, type Done } from './callback-calls.js';
-import { startClient, startServer, toList, upTo } from './support.js';
+import { startBehindProxy, startClient, startServer, toList, upTo } from './support.js';
 
 const DEFINITION = loadSync(ECHO_PROTO)['testing.v1.Echo'] as never;
 const ORDERS = { package: 'orders.v1', protoPath: 'protos/orders.proto' };
@@ -99,10 +99,7 @@ describe.each([
   });
 
   it('waits while the server restarts, and emits one start and one end of each call', async () => {
-    const server = await startServer();
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const client = await startClient({ url: proxy.url });
+    const { client, proxy } = await startBehindProxy();
     const events: GrpcClientEvent['type'][] = [];
     client.events$.subscribe(({ type }) => events.push(type));
     const stub = stubOn(client);
@@ -155,15 +152,5 @@ it('keeps the channel of a client open when a stub is closed, and ends its calls
   await expect(answer((done) => second.unary({}, done))).rejects.toMatchObject({
     code: status.UNAVAILABLE,
     reason: 'closed',
-  });
-});
-
-it('ends a call of a stub of grpc-js at the deadline in its options', async () => {
-  const server = await startServer();
-  server.script('UnsafeUnary', { never: true });
-  const stub = plainClient(await startClient({ url: server.url }));
-  const options: CallOptions = { deadline: Date.now() + 100 };
-  await expect(answer((done) => stub.unsafeUnary({}, options, done))).rejects.toMatchObject({
-    code: status.DEADLINE_EXCEEDED,
   });
 });

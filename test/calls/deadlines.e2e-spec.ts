@@ -1,8 +1,8 @@
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
-import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { NEVER, concat, firstValueFrom, retry, timer } from 'rxjs';
-import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { repeatUntil } from '../support/repeat-until.js';
 import {
   EACH_METHOD,
@@ -11,11 +11,9 @@ import {
   failureOnceSeen,
   protoName,
   scene,
-  startClient,
-  startServer,
+  startBehindProxy,
   toList,
   turns,
-  type EchoService,
 } from './support.js';
 
 /** Tolerance in milliseconds for the rounding of times, on the wire and in timers. */
@@ -48,12 +46,9 @@ function expectTimeout(seen: Seen | undefined, ms: number, beganAt: number): voi
 
 /** Connects a client to a server through a proxy that can hold the server's responses. */
 async function connectedScene() {
-  const server = await startServer();
-  const proxy = await FaultProxy.start(server.url);
-  onTestFinished(() => proxy.close());
-  const client = await startClient({ url: proxy.url });
-  await client.waitForReady();
-  return { server, proxy, echo: client.getService<EchoService>('Echo') };
+  const parts = await startBehindProxy();
+  await parts.client.waitForReady();
+  return parts;
 }
 
 describe('timeoutMs', () => {

@@ -1,20 +1,10 @@
-import {
-  credentials,
-  InterceptingCall,
-  Metadata,
-  Server,
-  ServerCredentials,
-  type Interceptor,
-  type sendUnaryData,
-} from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
+import { credentials, InterceptingCall, Metadata, type Interceptor } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, type Observable } from 'rxjs';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { startHttp2Server } from './raw-http2-server.js';
 import { failureOf, rejection, startClient, startServer, type ClientSettings, type EchoService } from './support.js';
 import { FrameServer, keyed } from '../support/frame-server.js';
-import { ECHO_PROTO } from '../testing/echo-client.js';
 import { headers, settings, windowUpdate } from '../unit-support/frames.js';
 
 const TRANSPORTS = ['grpc-js', 'socket'] as const;
@@ -41,38 +31,10 @@ function starting(change: (metadata: Metadata) => Metadata): Interceptor {
     });
 }
 
-/** A plain grpc-js server that records the executed writes. */
-async function plainServer(answer: (callback: sendUnaryData<object>) => void) {
-  const server = new Server();
-  const executed: string[] = [];
-  const definition = loadSync(ECHO_PROTO)['testing.v1.Echo'];
-  // The casts are safe: the file defines the service, and these are two of its methods.
-  server.addService(definition as never, {
-    UnsafeUnary: (call: { request: { text: string } }, callback: sendUnaryData<object>) => {
-      executed.push(call.request.text);
-      answer(callback);
-    },
-    Unary: (_: unknown, callback: sendUnaryData<object>) => {
-      callback(null, {});
-    },
-  });
-  const port = await new Promise<number>((resolve) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (_, bound) => {
-      resolve(bound);
-    });
-  });
-  onTestFinished(() => {
-    server.forceShutdown();
-  });
-  return { url: `127.0.0.1:${port}`, executed };
-}
-
 describe('a call that ends while it starts', () => {
   it('is not sent if it waits for credentials, and says so', async () => {
-    const { url, executed } = await plainServer((callback) => {
-      callback(null, {});
-    });
-    const echo = await echoOf(url);
+    const server = await startServer();
+    const echo = await echoOf(server.url);
     await firstValueFrom(echo.unary({}));
     const token = credentials.createFromMetadataGenerator((_, callback) => {
       process.nextTick(() => {
@@ -84,7 +46,7 @@ describe('a call that ends while it starts', () => {
     abort.abort();
     expect((await failed).reachedServer).toBe('no');
     await firstValueFrom(echo.unary({}));
-    expect(executed).toEqual([]);
+    expect(server.counts('UnsafeUnary').calls).toBe(0);
   });
 
   it.each([
@@ -212,49 +174,14 @@ describe('evidence', () => {
 });
 
 describe('a response', () => {
-  it.each([
-    [
-      'content-type in upper case',
-      [
-        [':status', '200'],
-        ['content-type', 'Application/gRPC'],
-      ],
-      0,
-    ],
-    [
-      'content-type of another kind',
-      [
-        [':status', '200'],
-        ['content-type', 'application/octet-stream'],
-      ],
-      0,
-    ],
-    [
-      'two content-types',
-      [
-        [':status', '200'],
-        ['content-type', 'application/grpc'],
-        ['content-type', 'text/plain'],
-      ],
-      0,
-    ],
-    [
-      ':status 500',
-      [
-        [':status', '500'],
-        ['content-type', 'application/grpc'],
-      ],
-      9,
-    ],
-    [
-      ':status 503',
-      [
-        [':status', '503'],
-        ['content-type', 'application/grpc'],
-      ],
-      9,
-    ],
-  ] as const)('with %s has the gRPC status of its trailers, as with grpc-js', async (_, head, status) => {
+  it.each<[string, string, readonly string[], number]>([
+    ['content-type in upper case', '200', ['Application/gRPC'], 0],
+    ['content-type of another kind', '200', ['application/octet-stream'], 0],
+    ['two content-types', '200', ['application/grpc', 'text/plain'], 0],
+    [':status 500', '500', ['application/grpc'], 9],
+    [':status 503', '503', ['application/grpc'], 9],
+  ])('with %s has the gRPC status of its trailers, as with grpc-js', async (_, http, types, status) => {
+    const head = [[':status', http] as const, ...types.map((type) => ['content-type', type] as const)];
     const server = await FrameServer.start((request) => {
       request.connection.write(
         headers(request.streamId, head),
@@ -275,11 +202,8 @@ describe('a response', () => {
   });
 
   it('may have more than 64 KiB of trailers, as with grpc-js', async () => {
-    const trailers = new Metadata();
-    trailers.set('x-details-bin', Buffer.alloc(50_000, 7));
-    const { url } = await plainServer((callback) => {
-      callback(null, {}, trailers);
-    });
+    const trailers = { 'x-details-bin': Buffer.alloc(50_000, 7) };
+    const { url } = await startServer({ scripts: { UnsafeUnary: { message: {}, trailers } } });
     for (const transport of TRANSPORTS) await firstValueFrom((await echoOf(url, { transport })).unsafeUnary({}));
   });
 

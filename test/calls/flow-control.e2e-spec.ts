@@ -1,7 +1,7 @@
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it } from 'vitest';
-import { EACH_METHOD, callOnce, protoName, scene, settled, turns, upTo } from './support.js';
+import { callOnce, protoName, scene, settled, upTo } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Number of 64 KiB messages, far more than the buffers on both sides hold. */
@@ -105,19 +105,6 @@ describe('prefetch', () => {
 });
 
 describe('iterator', () => {
-  it.each(EACH_METHOD)('starts no %s call if return() is called on its iterator before next()', async (method) => {
-    const { echo, server, client } = await scene();
-    const reader = callOnce(echo, method)[Symbol.asyncIterator]();
-    await turns();
-    expect(client.activeCalls()).toEqual([]);
-    await reader.return?.();
-    expect(await reader.next()).toEqual({ done: true, value: undefined });
-    await turns();
-    expect(client.snapshot().counters.started).toBe(0);
-    expect(server.counts().calls).toBe(0);
-    expect(client.connectivity.state).toBe('IDLE');
-  });
-
   it.each(['serverStream', 'bidi'] as const)(
     'cancels a %s call on the wire if its `for await` loop exits with `break`',
     async (method) => {
@@ -133,35 +120,4 @@ describe('iterator', () => {
       await waitFor(() => server.counts().cancelled === 1);
     },
   );
-
-  it('cancels a call if the body of its `for await` loop throws', async () => {
-    const { echo, server } = await scene();
-    server.script('ServerStream', { messages: [{ number: 1 }], never: true });
-    const read = async () => {
-      for await (const _ of echo.serverStream({})) throw new Error('enough');
-    };
-    await expect(read()).rejects.toThrow('enough');
-    await waitFor(() => server.counts().cancelled === 1);
-  });
-
-  it('resolves concurrent next() calls of an iterator in sequence, and resolves those after the last message to `done`', async () => {
-    const { echo } = await scene();
-    const reader = echo.serverStream({ number: 3 })[Symbol.asyncIterator]();
-    const results = await Promise.all(Array.from({ length: 5 }, () => reader.next()));
-    expect(results.map(({ done, value }) => (done === true ? 'end' : (value as { number: number }).number))).toEqual([
-      1,
-      2,
-      3,
-      'end',
-      'end',
-    ]);
-  });
-
-  it('throws the failure of a call once, then ends the iterator', async () => {
-    const { echo, server } = await scene();
-    server.script('ServerStream', { status: 'ABORTED' });
-    const reader = echo.serverStream({})[Symbol.asyncIterator]();
-    await expect(reader.next()).rejects.toMatchObject({ code: 10 });
-    expect(await reader.next()).toEqual({ done: true, value: undefined });
-  });
 });

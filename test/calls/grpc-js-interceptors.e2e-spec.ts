@@ -1,13 +1,15 @@
 import { InterceptingCall, Metadata, type Interceptor } from '@grpc/grpc-js';
-import { FaultProxy, Http2FaultProxy, waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { Http2FaultProxy, waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, tap, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Echo, EchoRequest } from '../testing/echo-client.js';
+import { hedged } from './service-configs.js';
 import {
   EACH_METHOD,
   failureOf,
   protoName,
   scene,
+  startBehindProxy,
   startClient,
   startServer,
   toList,
@@ -22,9 +24,6 @@ const passing: Interceptor = (options, next) => new InterceptingCall(next(option
 
 describe('interceptor of grpc-js that calls nextCall twice', () => {
   it('does not resend a call that the server may have executed, even though the second call of the interceptor was never sent', async () => {
-    const server = await startServer({ scripts: { UnsafeUnary: { never: true } } });
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
     const statuses: string[] = [];
     /** Makes a second call if the first one fails, as the retry example of gRFC L5 does. */
     const retrying: Interceptor = (options, next) => {
@@ -50,8 +49,9 @@ describe('interceptor of grpc-js that calls nextCall twice', () => {
         },
       });
     };
-    const client = await startClient({ url: proxy.url, channelOptions: { interceptors: [retrying] } });
-    const failure = failureOf(client.getService<EchoService>('Echo').unsafeUnary({}, { waitForReady: false }));
+    const settings = { channelOptions: { interceptors: [retrying] } };
+    const { server, proxy, echo } = await startBehindProxy(settings, { scripts: { UnsafeUnary: { never: true } } });
+    const failure = failureOf(echo.unsafeUnary({}, { waitForReady: false }));
     await waitFor(() => server.counts().open === 1);
     proxy.refuse();
     proxy.resetAll();
@@ -194,11 +194,7 @@ describe('interceptor of grpc-js that changes messages in place', () => {
   it.each(['unary', 'serverStream'] as const)(
     'applies in-place changes of an interceptor to the original messages in each attempt of a hedged %s call',
     async (method) => {
-      const hedgingPolicy = { maxAttempts: 3, hedgingDelay: '0.05s' } as const;
-      const { echo, server } = await scene({
-        serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
-        channelOptions: { interceptors: [doubling] },
-      });
+      const { echo, server } = await scene({ ...hedged(), channelOptions: { interceptors: [doubling] } });
       server.script(protoName(method), ({ previousAttempts }) =>
         previousAttempts < 2 ? { never: true } : { messages: [{}] },
       );
@@ -240,18 +236,13 @@ const caching: Interceptor = (options, next) => {
 
 describe('response without headers from an interceptor of grpc-js', () => {
   it('does not retry a response stream that has delivered messages, even if an interceptor forwarded no headers', async () => {
-    const server = await startServer({ scripts: { ServerStream: { messages: upTo(2), never: true } } });
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const client = await startClient({
-      url: proxy.url,
-      methods: { ServerStream: { idempotent: true } },
-      channelOptions: { interceptors: [withoutHeaders] },
-    });
+    const { server, proxy, echo } = await startBehindProxy(
+      { methods: { ServerStream: { idempotent: true } }, channelOptions: { interceptors: [withoutHeaders] } },
+      { scripts: { ServerStream: { messages: upTo(2), never: true } } },
+    );
     const received: (number | undefined)[] = [];
-    const call = client.getService<EchoService>('Echo').serverStream({});
     const failure = await failureOf(
-      call.pipe(
+      echo.serverStream({}).pipe(
         tap(({ number }) => {
           received.push(number);
           if (number === 2) proxy.resetAll();
@@ -266,11 +257,7 @@ describe('response without headers from an interceptor of grpc-js', () => {
   it.each(['unary', 'serverStream'] as const)(
     'delivers the response that an interceptor returns without headers for a hedged %s call',
     async (method) => {
-      const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '10s' } as const;
-      const { echo, server, client } = await scene({
-        serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], hedgingPolicy }] },
-        channelOptions: { interceptors: [caching] },
-      });
+      const { echo, server, client } = await scene({ ...hedged('10s'), channelOptions: { interceptors: [caching] } });
       await client.waitForReady();
       const headers: unknown[] = [];
       const call = echo[method]({}, { onHeaders: (received) => headers.push(received.getMap()) });

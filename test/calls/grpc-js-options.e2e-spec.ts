@@ -12,7 +12,7 @@ import {
 } from '@grpc/grpc-js';
 import { loadSync, type ServiceDefinition } from '@grpc/proto-loader';
 import type { GrpcCallOptions } from 'nestjs-resilient-grpc';
-import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { repeatUntil } from '../support/repeat-until.js';
@@ -24,6 +24,7 @@ import {
   protoName,
   scene,
   settled,
+  startBehindProxy,
   startClient,
   toList,
   upTo,
@@ -301,15 +302,9 @@ describe('compression', () => {
   });
 
   it('compresses requests if channelOptions set a compression algorithm', async () => {
-    const { server } = await scene();
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const client = await startClient({
-      url: proxy.url,
-      channelOptions: { 'grpc.default_compression_algorithm': 2 },
-    });
+    const channelOptions = { 'grpc.default_compression_algorithm': 2 } as const;
+    const { proxy, echo } = await startBehindProxy({ channelOptions });
     const payload = Buffer.alloc(200_000, 'a');
-    const echo = client.getService<EchoService>('Echo');
     const answers = [
       await firstValueFrom(echo.unary({ payload })),
       ...(await toList(echo.bidi([{ payload }, { payload }]))),

@@ -1,10 +1,10 @@
 import { InterceptingCall, Metadata, credentials, type CallCredentials, type Interceptor } from '@grpc/grpc-js';
 import type { GrpcCallOptions, ResilientGrpcClient } from 'nestjs-resilient-grpc';
-import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { EchoClient } from '../testing/echo-client.js';
-import { scene, startClient, startServer, turns, type EchoService } from './support.js';
+import { scene, startBehindProxy, turns, type EchoService } from './support.js';
 
 // A plain client of grpc-js is the oracle of these tests.
 
@@ -92,11 +92,7 @@ describe('call that an interceptor starts while there is no connection', () => {
    * @param warm true if the clients try to connect again, in vain
    */
   async function holdCalls(warm: boolean, waitForReady = false, options: GrpcCallOptions = {}) {
-    const server = await startServer();
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const client = await startClient({
-      url: proxy.url,
+    const { server, proxy, client } = await startBehindProxy({
       connections: { warm },
       channelOptions: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 200 },
     });

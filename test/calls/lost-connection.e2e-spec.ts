@@ -19,6 +19,7 @@ import {
   callOnce,
   failureOf,
   protoName,
+  startBehindProxy,
   startClient,
   startServer,
   toList,
@@ -62,10 +63,8 @@ const LOSSES: Readonly<Record<string, (server: ScriptedGrpcServer, proxy: FaultP
 
 describe.each(Object.entries(LOSSES))('connection lost due to %s', (how, lose) => {
   it.each(UNSAFE)(`fails a %s call as connection-lost and does not repeat it after ${how}`, async (method) => {
-    const server = await startServer({ scripts: { ...ECHOES, [protoName(method)]: { never: true } } });
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const echo = await echoOf({ url: proxy.url });
+    const scripts = { ...ECHOES, [protoName(method)]: { never: true } };
+    const { server, proxy, echo } = await startBehindProxy({}, { scripts });
     await awaitFirstResponse(echo, 'unary');
     const failure = failureOf(callOnce(echo, method));
     await waitFor(() => server.counts().open === 1);
@@ -78,10 +77,7 @@ describe.each(Object.entries(LOSSES))('connection lost due to %s', (how, lose) =
   });
 
   it(`repeats a call after ${how} if its method is declared safe`, async () => {
-    const server = await startServer();
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const echo = await echoOf({ url: proxy.url });
+    const { server, proxy, echo } = await startBehindProxy();
     await awaitFirstResponse(echo, 'unsafeUnary');
     server.script('Unary', [{ never: true }, { message: { text: 'second' } }]);
     const answer = firstValueFrom(echo.unary({}));
@@ -95,12 +91,10 @@ describe.each(Object.entries(LOSSES))('connection lost due to %s', (how, lose) =
   it.each(['serverStream', 'bidi'] as const)(
     `does not repeat a %s call after ${how} if its first response message has arrived`,
     async (method) => {
-      const server = await startServer({
-        scripts: { ...ECHOES, [protoName(method)]: { messages: [{ number: 1 }], never: true } },
-      });
-      const proxy = await FaultProxy.start(server.url);
-      onTestFinished(() => proxy.close());
-      const echo = await echoOf({ url: proxy.url, methods: { '*': { idempotent: true } } });
+      const { server, proxy, echo } = await startBehindProxy(
+        { methods: { '*': { idempotent: true } } },
+        { scripts: { ...ECHOES, [protoName(method)]: { messages: [{ number: 1 }], never: true } } },
+      );
       await awaitFirstResponse(echo, 'unary');
       const seen: number[] = [];
       const failure = failureOf(

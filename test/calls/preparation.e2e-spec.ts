@@ -2,6 +2,7 @@ import { Metadata, credentials, type CallCredentials } from '@grpc/grpc-js';
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it } from 'vitest';
+import { hedged } from './service-configs.js';
 import { EACH_METHOD, callOnce, failureOf, scene, turns, type ClientSettings } from './support.js';
 import { block } from '../support/block.mjs';
 
@@ -32,16 +33,7 @@ function slowCredentials() {
 
 const TOKEN = async () => ({ authorization: 'token' });
 const NO_CREDENTIALS = 'the call credentials did not respond; check their metadata generator';
-const HEDGED: ClientSettings = {
-  serviceConfig: {
-    methodConfig: [
-      {
-        name: [{ service: 'testing.v1.Echo' }],
-        hedgingPolicy: { maxAttempts: 2, hedgingDelay: '0.05s', nonFatalStatusCodes: ['UNAVAILABLE'] },
-      },
-    ],
-  },
-};
+const HEDGED = hedged('0.05s', 2);
 const HANGING: readonly [string, ClientSettings, string][] = [
   ['a metadata function', { metadata: forever }, 'the metadata function'],
   ['an onAttempt interceptor', { interceptors: [{ onAttempt: forever }] }, 'an interceptor'],

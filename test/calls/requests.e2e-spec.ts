@@ -184,86 +184,35 @@ describe.each(STREAMS)('failing request source of %s', (method) => {
     process.off('unhandledRejection', note);
   });
 
+  const failed = throwError(() => broken);
+  const fail = (): never => {
+    throw broken;
+  };
+  function* failAfter(messages: EchoRequest[]): Generator<EchoRequest> {
+    yield* messages;
+    throw broken;
+  }
+  async function* failAsynchronously(): AsyncGenerator<EchoRequest> {
+    yield* generate(3);
+    throw broken;
+  }
   const failing: readonly (readonly [string, () => RequestStream<EchoRequest>])[] = [
-    ['an Observable that fails immediately', () => throwError(() => broken)],
-    [
-      'a synchronous Observable that fails after messages',
-      () =>
-        concat(
-          from(upTo(3)),
-          throwError(() => broken),
-        ),
-    ],
-    [
-      'an Observable that fails later',
-      () =>
-        concat(
-          of({ number: 1 }),
-          timer(20).pipe(ignoreElements()),
-          throwError(() => broken),
-        ),
-    ],
-    [
-      'an Observable that throws when subscribed to',
-      () =>
-        new Observable(() => {
-          throw broken;
-        }),
-    ],
-    [
-      'a generator that fails immediately',
-      () =>
-        (function* (): Generator<EchoRequest> {
-          throw broken;
-        })(),
-    ],
-    [
-      'a generator that fails after messages',
-      () =>
-        (function* (): Generator<EchoRequest> {
-          yield* upTo(3);
-          throw broken;
-        })(),
-    ],
-    [
-      'an async generator that fails after messages',
-      () =>
-        (async function* (): AsyncGenerator<EchoRequest> {
-          yield* generate(3);
-          throw broken;
-        })(),
-    ],
-    [
-      'an async iterable whose next() throws',
-      () => ({
-        [Symbol.asyncIterator](): AsyncIterator<EchoRequest> {
-          return {
-            next: () => {
-              throw broken;
-            },
-          };
-        },
-      }),
-    ],
-    [
-      'an iterable whose iterator cannot be created',
-      () => ({
-        [Symbol.iterator](): Iterator<EchoRequest> {
-          throw broken;
-        },
-      }),
-    ],
+    ['an Observable that fails immediately', () => failed],
+    ['a synchronous Observable that fails after messages', () => concat(from(upTo(3)), failed)],
+    ['an Observable that fails later', () => concat(of({ number: 1 }), timer(20).pipe(ignoreElements()), failed)],
+    ['an Observable that throws when subscribed to', () => new Observable(fail)],
+    ['a generator that fails immediately', () => failAfter([])],
+    ['a generator that fails after messages', () => failAfter(upTo(3))],
+    ['an async generator that fails after messages', () => failAsynchronously()],
+    ['an async iterable whose next() throws', () => ({ [Symbol.asyncIterator]: () => ({ next: fail }) })],
+    ['an iterable whose iterator cannot be created', () => ({ [Symbol.iterator]: fail })],
   ];
 
   it(`ends a ${method} call with the error of an Observable, even if the server has not read its earlier messages`, async () => {
     const { echo, server } = await scene();
     server.script(protoName(method), { requests: 'leave', never: true });
     const unread = from(Array.from({ length: 50 }, () => ({ payload: Buffer.alloc(64 * 1024) })));
-    const source = concat(
-      unread,
-      throwError(() => broken),
-    );
-    expect(await rejection(toList(echo[method](source)))).toBe(broken);
+    expect(await rejection(toList(echo[method](concat(unread, failed))))).toBe(broken);
   });
 
   describe.each([

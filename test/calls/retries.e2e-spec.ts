@@ -3,19 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { CallEnd, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { repeatUntil } from '../support/repeat-until.js';
-import { recordTiming } from '../support/timing.js';
-import { failRetryably, startHttp2Server, succeed, timeoutOf } from './raw-http2-server.js';
-import {
-  failureOf,
-  failureOnceSeen,
-  protoName,
-  scene,
-  settled,
-  startClient,
-  toList,
-  upTo,
-  type EchoService,
-} from './support.js';
+import { failureOf, failureOnceSeen, protoName, scene, settled, toList, upTo } from './support.js';
 
 const UNAVAILABLE: Reply = { status: 'UNAVAILABLE', details: 'busy' };
 
@@ -75,40 +63,6 @@ describe('call that is safe to repeat', () => {
     expect(await failureOf(echo.unary({}))).toMatchObject({ code: 13, notRetriedBecause: 'fatal-status' });
     expect(await failureOf(echo.unary({}))).toMatchObject({ code: 14, notRetriedBecause: 'committed' });
     expect(server.counts().calls).toBe(2);
-  });
-
-  it('does not retry a call whose deadline would pass before the retry', { tags: ['timed'] }, async ({ task }) => {
-    const { echo, server } = await scene();
-    server.script('Unary', { ...UNAVAILABLE, pushback: 120_000 });
-    const beganAt = performance.now();
-    // The timeout equals that of the test, so the call must fail immediately.
-    const error = await failureOf(echo.unary({}, { timeoutMs: 60_000 }));
-    recordTiming(
-      task,
-      'time until failure of a call that cannot be retried before its deadline, ms',
-      performance.now() - beganAt,
-      {
-        atMost: 2_000,
-      },
-    );
-    expect(error).toMatchObject({ code: 14, notRetriedBecause: 'deadline' });
-    expect(server.counts().calls).toBe(1);
-  });
-
-  it('shares one deadline across the attempts of a call', async () => {
-    const leftMs: number[] = [];
-    const server = await startHttp2Server((stream, number, headers) => {
-      leftMs.push(timeoutOf(headers));
-      if (number < 3) failRetryably(stream, 100);
-      else succeed(stream);
-    });
-    const client = await startClient({ url: server.url });
-    await firstValueFrom(client.getService<EchoService>('Echo').unary({}, { timeoutMs: 20_000 }));
-    expect(leftMs).toHaveLength(3);
-    // Each attempt starts at least 100 ms after the previous one and has that much less time left.
-    expect(leftMs[0]).toBeLessThanOrEqual(20_000);
-    expect(leftMs[1]).toBeLessThanOrEqual(leftMs[0]! - 98);
-    expect(leftMs[2]).toBeLessThanOrEqual(leftMs[1]! - 98);
   });
 
   it('ends a call if the caller unsubscribes between two attempts', async () => {
@@ -200,31 +154,6 @@ describe('call that is not declared safe', () => {
 });
 
 describe('pushback', () => {
-  /** Returns the milliseconds between two attempts if the first receives `pushback`. The backoff is longer than a test can run. */
-  async function gapAfter(pushback: Reply['pushback']) {
-    const retryPolicy = {
-      maxAttempts: 2,
-      initialBackoff: '300s',
-      maxBackoff: '300s',
-      backoffMultiplier: 1,
-      retryableStatusCodes: ['UNAVAILABLE'],
-    };
-    const { echo, server } = await scene({
-      serviceConfig: { methodConfig: [{ name: [{ service: 'testing.v1.Echo' }], retryPolicy }] },
-    });
-    server.script('Unary', [{ ...UNAVAILABLE, pushback }, { message: { number: 2 } }]);
-    await toList(echo.unary({}));
-    const [first, second] = server.calls();
-    return second!.at - first!.at;
-  }
-
-  it('replaces the backoff with the pushback from the server', { tags: ['timed'] }, async ({ task }) => {
-    const [none, some] = await Promise.all([gapAfter(0), gapAfter(400)]);
-    expect(some).toBeGreaterThanOrEqual(395);
-    recordTiming(task, 'time until the retry starts after a pushback of 0 ms, ms', none, { atMost: 4_000 });
-    recordTiming(task, 'time until the retry starts after a pushback of 400 ms, ms', some, { atMost: 4_000 });
-  });
-
   it.each([[-1], ['soon'], ['10ms'], ['1.5'], [['10', '20'] as const]])(
     'stops retries if the pushback is %j',
     async (pushback) => {

@@ -1,7 +1,8 @@
-import type { GrpcClientEvent, ResilientGrpcClient, ServiceConfig } from 'nestjs-resilient-grpc';
+import type { GrpcClientEvent, ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, throwError } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { hedged, retrying } from './service-configs.js';
 import { EACH_METHOD, callOnce, failureOf, scene, toList } from './support.js';
 
 const UNARY = '/testing.v1.Echo/Unary';
@@ -9,23 +10,6 @@ const UNSAFE = '/testing.v1.Echo/UnsafeUnary';
 
 const method = (client: ResilientGrpcClient, path: string) =>
   client.snapshot().methods.find((counted) => counted.path === path);
-
-const retrying = (maxAttempts: number): { readonly serviceConfig: ServiceConfig } => ({
-  serviceConfig: {
-    methodConfig: [
-      {
-        name: [{ service: 'testing.v1.Echo' }],
-        retryPolicy: {
-          maxAttempts,
-          initialBackoff: '0.01s',
-          maxBackoff: '0.02s',
-          backoffMultiplier: 1,
-          retryableStatusCodes: ['UNAVAILABLE'],
-        },
-      },
-    ],
-  },
-});
 
 describe('client snapshot', () => {
   it('serializes a snapshot to JSON before the first call, during calls, and after close()', async () => {
@@ -71,7 +55,7 @@ describe('client snapshot', () => {
   });
 
   it('counts retries, reasons for not retrying, and recent errors in the snapshot', async () => {
-    const { server, client, echo } = await scene(retrying(3));
+    const { server, client, echo } = await scene({ serviceConfig: retrying() });
     server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: {} }]);
     await firstValueFrom(echo.unary({}));
     server.script('Unary', { status: 'UNAVAILABLE', details: `busy ${'x'.repeat(500)}` });
@@ -129,13 +113,7 @@ describe('client snapshot', () => {
   });
 
   it('counts hedges separately from retries in the snapshot', async () => {
-    const { server, client, echo } = await scene({
-      serviceConfig: {
-        methodConfig: [
-          { name: [{ service: 'testing.v1.Echo' }], hedgingPolicy: { maxAttempts: 2, hedgingDelay: '0.03s' } },
-        ],
-      },
-    });
+    const { server, client, echo } = await scene(hedged('0.03s', 2));
     server.script('Unary', ({ previousAttempts }: ScriptedCall): Reply =>
       previousAttempts === 0 ? { never: true } : { message: {} },
     );

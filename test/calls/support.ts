@@ -12,7 +12,13 @@ import {
   type Resilient,
   type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
-import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
+import {
+  FaultProxy,
+  ScriptedGrpcServer,
+  captureLeaks,
+  waitFor,
+  type ScriptedCall,
+} from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, toArray, type Observable } from 'rxjs';
 import { onTestFinished } from 'vitest';
 import { repeatUntil } from '../support/repeat-until.js';
@@ -65,6 +71,15 @@ export async function scene(
     ...(typeof settings === 'function' ? settings(server) : settings),
   });
   return { server, client, echo: client.getService<EchoService>('Echo') };
+}
+
+/** Starts an echo server, a proxy that can break connections, and a client that connects through the proxy. */
+export async function startBehindProxy(settings: ClientSettings = {}, options: ServerSettings = {}) {
+  const server = await startServer(options);
+  const proxy = await FaultProxy.start(server.url);
+  onTestFinished(() => proxy.close());
+  const client = await startClient({ url: proxy.url, ...settings });
+  return { server, proxy, client, echo: client.getService<EchoService>('Echo') };
 }
 
 /** Starts an echo server. It is closed at the end of the test, which fails if a call stays open or a resource leaks. */

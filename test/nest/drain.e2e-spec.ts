@@ -18,7 +18,7 @@ import {
 } from 'nestjs-resilient-grpc';
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom, lastValueFrom, map, tap, type Observable } from 'rxjs';
+import { firstValueFrom, map, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { KINDS, type Callbacks } from '../calls/callback-calls.js';
 import { startServer, upTo } from '../calls/support.js';
@@ -380,25 +380,6 @@ describe('call that is cut off at shutdown', () => {
   });
 });
 
-describe('stream that is cut off at shutdown', () => {
-  it('suggests onDrain in the error of a cut-off stream', async () => {
-    const { app, orders } = await startGateway({ timeoutMs: 50 });
-    let received = 0;
-    const ended = lastValueFrom(orders.watch({ from: '0' }).pipe(tap(() => (received += 1)))).catch(
-      (error: unknown) => error,
-    );
-    await waitFor(() => received === 3);
-    await app.close();
-    expect(await ended).toMatchObject({
-      reason: 'draining',
-      details:
-        'The client was shut down: the call did not finish within 50 ms; ' +
-        "if the stream has no end, set onDrain: 'complete' (the default in resumable) or 'fail'; " +
-        'otherwise, raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
-    });
-  });
-});
-
 describe('application shutdown hook that never resolves', () => {
   it.each([
     ['onModuleDestroy of a provider, called after that of the library', 'onModuleDestroy'],
@@ -472,16 +453,6 @@ describe('explicit drain()', () => {
     expect(second).toEqual(first);
     expect(client.connectivity.state).toBe('SHUTDOWN');
     await app.close();
-  });
-
-  it('fails a call immediately with its last error if the retry would be due after the drain timeout', async () => {
-    const { client, orders } = await startGateway(undefined, { methods: { Get: { idempotent: true } } });
-    server.script('Get', { status: 'UNAVAILABLE', details: 'busy', pushback: 2 * TEST_TIMEOUT_MS });
-    const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);
-    await waitFor(() => client.snapshot().counters.retried === 1);
-    const report = await client.drain({ timeoutMs: TEST_TIMEOUT_MS });
-    expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
-    expect(await call).toMatchObject({ code: 14, details: 'busy', reason: 'server', notRetriedBecause: 'draining' });
   });
 
   it(

@@ -172,52 +172,19 @@ describe('interceptors', () => {
     expect(values('x-all')).toEqual(['all', 'all']);
   });
 
+  const throws = () => {
+    throw new Error('no token');
+  };
+  const rejectsWith = (properties: { readonly code?: number }) => async () => {
+    throw Object.assign(new Error('no token'), properties);
+  };
+
   it.each<[string, GrpcClientInterceptor, number]>([
-    [
-      'onCall throws',
-      {
-        onCall: () => {
-          throw new Error('no token');
-        },
-      },
-      13,
-    ],
-    [
-      'onCall rejects',
-      {
-        onCall: async () => {
-          throw new Error('no token');
-        },
-      },
-      13,
-    ],
-    [
-      'onAttempt throws',
-      {
-        onAttempt: () => {
-          throw new Error('no token');
-        },
-      },
-      13,
-    ],
-    [
-      'onAttempt rejects with a code',
-      {
-        onAttempt: async () => {
-          throw Object.assign(new Error('no token'), { code: 16 });
-        },
-      },
-      16,
-    ],
-    [
-      'onAttempt rejects with a code that describes the request',
-      {
-        onAttempt: async () => {
-          throw Object.assign(new Error('no token'), { code: 5 });
-        },
-      },
-      13,
-    ],
+    ['onCall throws', { onCall: throws }, 13],
+    ['onCall rejects', { onCall: rejectsWith({}) }, 13],
+    ['onAttempt throws', { onAttempt: throws }, 13],
+    ['onAttempt rejects with a code', { onAttempt: rejectsWith({ code: 16 }) }, 16],
+    ['onAttempt rejects with a code that describes the request', { onAttempt: rejectsWith({ code: 5 }) }, 13],
   ])('fails the call before anything is sent if a client interceptor fails: %s', async (_, interceptor, code) => {
     const orders = await start({ interceptors: [interceptor] });
     const error: unknown = await firstValueFrom(orders.get({ id: '1' })).catch((reason: unknown) => reason);

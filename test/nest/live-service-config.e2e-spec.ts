@@ -11,6 +11,7 @@ import {
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, EMPTY, Subject, firstValueFrom, type Observable } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { retrying } from '../calls/service-configs.js';
 import { NameServer } from '../support/name-server.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
@@ -32,17 +33,6 @@ afterAll(async () => {
   await server.close();
   await leaks.settled();
 });
-
-function retrying(maxAttempts: number): ServiceConfig {
-  const retryPolicy = {
-    maxAttempts,
-    initialBackoff: '0.001s',
-    maxBackoff: '0.001s',
-    backoffMultiplier: 1,
-    retryableStatusCodes: ['UNAVAILABLE'],
-  };
-  return { methodConfig: [{ name: [{}], retryPolicy }] };
-}
 
 async function start(
   serviceConfig: Observable<ServiceConfig>,
@@ -69,17 +59,17 @@ describe('service config from an Observable', () => {
     await waitFor(() => source.observed);
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(hasStarted).toBe(false);
-    source.next(retrying(2));
+    source.next(retrying({ maxAttempts: 2 }));
     const orders = await starting;
     expect(await attemptsOf(orders)).toBe(2);
-    source.next(retrying(3));
+    source.next(retrying({ maxAttempts: 3 }));
     expect(await attemptsOf(orders)).toBe(3);
     source.next({});
     expect(await attemptsOf(orders)).toBe(1);
   });
 
   it('lists the hedging delay of a method in snapshot() only while the service config declares the method safe to repeat', async () => {
-    const source = new BehaviorSubject<ServiceConfig>(retrying(2));
+    const source = new BehaviorSubject<ServiceConfig>(retrying({ maxAttempts: 2 }));
     const orders = await start(source, { methods: { Create: { hedge: 'p95' } } });
     const hedged = () =>
       app!
@@ -92,14 +82,14 @@ describe('service config from an Observable', () => {
     expect(hedged()).toEqual([path]);
     source.next({});
     expect(hedged()).toEqual([]);
-    source.next(retrying(2));
+    source.next(retrying({ maxAttempts: 2 }));
     expect(hedged()).toEqual([path]);
   });
 
   it('keeps the previous service config if the next one is invalid or the source fails', async () => {
-    const source = new BehaviorSubject<ServiceConfig>(retrying(2));
+    const source = new BehaviorSubject<ServiceConfig>(retrying({ maxAttempts: 2 }));
     const orders = await start(source);
-    source.next(retrying(1));
+    source.next(retrying({ maxAttempts: 1 }));
     expect(await attemptsOf(orders)).toBe(2);
     source.error(new Error('the configuration server is unreachable'));
     expect(await attemptsOf(orders)).toBe(2);
@@ -119,7 +109,7 @@ describe('service config from an Observable', () => {
     const source = dnsServiceConfig({ refreshMs: 1_000 });
     const orders = await start(source, { url: `dns://${names.url}/${server.url.replace('127.0.0.1', 'localhost')}` });
     expect(await attemptsOf(orders)).toBe(1);
-    names.text = `grpc_config=${JSON.stringify([{ serviceConfig: retrying(2) }])}`;
+    names.text = `grpc_config=${JSON.stringify([{ serviceConfig: retrying({ maxAttempts: 2 }) }])}`;
     await waitFor(async () => (await attemptsOf(orders)) === 2, { timeoutMs: 30_000 });
   });
 
@@ -135,7 +125,7 @@ describe('service config from an Observable', () => {
   it.each([
     [
       'is invalid',
-      new BehaviorSubject(retrying(1)),
+      new BehaviorSubject(retrying({ maxAttempts: 1 })),
       'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
     ],
     ['never arrives because the Observable completes', EMPTY, 'clients.orders.serviceConfig'],

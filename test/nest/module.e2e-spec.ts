@@ -1,7 +1,5 @@
-import { loadSync } from '@grpc/proto-loader';
 import { Inject, Injectable, Module, type DynamicModule, type INestApplicationContext } from '@nestjs/common';
 import { LazyModuleLoader, NestFactory } from '@nestjs/core';
-import { Test } from '@nestjs/testing';
 import {
   GrpcClients,
   GrpcConfigurationError,
@@ -132,14 +130,6 @@ describe('clients and services', () => {
     await expect(start(ConsumerModule)).rejects.toThrow(
       "expected the full name of a service, got 'Orders'; write one of 'orders.v1.Orders', 'archive.v1.Orders'",
     );
-  });
-
-  it('creates clients from a package definition', async () => {
-    const { url } = server;
-    const context = await start(
-      ResilientGrpcModule.forFeature([{ name: 'orders', url, packageDefinition: loadSync(ORDERS_PROTO) }]),
-    );
-    expect(await get(context)).toMatchObject({ id: '7' });
   });
 
   it('accepts a symbol as the name of a client', async () => {
@@ -281,17 +271,6 @@ describe('ResilientGrpcTelemetryModule', () => {
     @Module({ imports: [telemetry, ResilientGrpcModule.forFeature([orders()])] })
     class Feature {}
     expect(await get(await start(telemetry, Feature))).toMatchObject({ id: '7' });
-  });
-});
-
-describe('Nest testing module', () => {
-  const builder = () =>
-    Test.createTestingModule({ imports: [ResilientGrpcModule.forFeature([{ ...orders(), url: 'nowhere:1' }])] });
-
-  it('resolves the short name of a service to the override of its full name in a testing module', async () => {
-    const fake = { get: () => of({ id: 'fake', item: '' }) };
-    app = await builder().overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(fake).compile();
-    expect(await get(app)).toEqual({ id: 'fake', item: '' });
   });
 });
 

@@ -224,28 +224,6 @@ describe('unsent fields', () => {
     expect(answer).toMatchObject({ id: '[object Object]', quantity: 0 });
   });
 
-  it('logs nothing for columns of a database row that are not fields of the message, or for a class instance', async () => {
-    class Row {
-      id = '1';
-      request_id = 'r';
-    }
-    const { callAll, clientWarnings, serverWarnings } = await start();
-    const row = {
-      id: '1',
-      requestId: 'r',
-      request_id: 'r',
-      item: 'tea',
-      tenant_id: 4,
-      updated_at: new Date(0),
-      price: 2,
-    };
-    responses.create = row;
-    responses.session = new Row();
-    await callAll({ create: row, watch: new Row(), upload: { ...row, quantity: '3' } });
-    expect([...clientWarnings(), ...serverWarnings()]).toEqual([]);
-    expect(received[0]).toMatchObject({ requestId: 'r', item: 'tea' });
-  });
-
   it.each(['production', 'development'])(
     'converts values of well-known types and bigints in the requests and responses of each kind of method (%s)',
     async (environment) => {

@@ -10,21 +10,7 @@ afterAll(() => leaks.settled());
 
 const orders = { name: 'orders', protoPath: ORDERS_PROTO, url: '127.0.0.1:1' };
 const { forFeature, forFeatureAsync, forRoot } = loose();
-const policy = {
-  maxAttempts: 3,
-  initialBackoff: '0.1s',
-  maxBackoff: '1s',
-  backoffMultiplier: 2,
-  retryableStatusCodes: ['UNAVAILABLE'],
-};
-const methodConfig = (entry: object) => ({
-  serviceConfig: { methodConfig: [{ name: [{ service: 'orders.v1.Orders' }], ...entry }] },
-});
 const clientWith = (options: object) => () => [forFeature([{ ...orders, ...options }])];
-const clientTwiceWith = (first: object, second: object) => () => [
-  forFeature([{ ...orders, ...first }]),
-  forFeature([{ ...orders, ...second }]),
-];
 
 /** The path of the problem in the invalid imports of an application. The unit specs contain the messages. */
 const WRONG: readonly [path: string, imports: () => DynamicModule[]][] = [
@@ -33,23 +19,13 @@ const WRONG: readonly [path: string, imports: () => DynamicModule[]][] = [
   ['clients[0]', () => [forFeature(['orders'])]],
   ['clients[0].name', () => [forFeature([{ ...orders, name: undefined }])]],
   ['clients.orders', () => [forFeature([orders, orders])]],
-  ['clients.orders.protoPath', clientWith({ protoPath: undefined })],
-  ['clients.orders.packageDefinition', clientWith({ packageDefinition: {} })],
-  ['clients.orders.protoPath', clientWith({ protoPath: 'nowhere.proto' })],
-  ['clients.orders.protoPath', clientWith({ protoPath: '/dev/zero' })],
-  ['clients.orders.package', clientWith({ package: 'orders' })],
   // keys
   ['clients.orders.options.url', clientWith({ transport: 4, options: { url: 'orders:50051' } })],
   ['clients.orders.color', clientWith({ options: { color: 'red' } })],
   ['clients.orders.options', clientWith({ options: 'orders:50051' })],
   ['clients.orders.transport', clientWith({ transport: 0 })],
-  ['clients.orders.timeoutMS', clientWith({ timeoutMS: 4 })],
-  ['clients.orders.color', clientWith({ color: 'red' })],
   ['clients.orders.useFactory', clientWith({ useFactory: () => ({}) })],
   // values
-  ['clients.orders.url', clientWith({ url: undefined })],
-  ['clients.orders.url', clientWith({ url: 'http://orders:80' })],
-  ['clients.orders.timeoutMs', clientWith({ timeoutMs: '2s' })],
   ['clients.orders.tls.key', clientWith({ tls: { cert: '-----BEGIN' } })],
   ['clients.orders.keepalive.keepaliveIntervalMs', clientWith({ keepalive: { keepaliveIntervalMs: 1 } })],
   [
@@ -57,20 +33,11 @@ const WRONG: readonly [path: string, imports: () => DynamicModule[]][] = [
     clientWith({ protoPath: undefined, packageDefinition: { 'orders.v1.Orders': { Get: null } } }),
   ],
   // methods and service config
-  ['clients.orders.methods.Gett', clientWith({ methods: { Gett: {} } })],
-  ['clients.orders.methods.Get.idempotant', clientWith({ methods: { Get: { idempotant: true } } })],
   ['clients.orders.serviceConfig', clientWith({ serviceConfig: '{' })],
-  [
-    'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
-    clientWith(methodConfig({ retryPolicy: { ...policy, maxAttempts: 1 } })),
-  ],
   // module
-  ['clients.orders', clientTwiceWith({}, { timeoutMs: 5 })],
-  ['clients.orders', clientTwiceWith({}, { protoPath: ARCHIVE_PROTO })],
+  ['clients.orders', () => [forFeature([orders]), forFeature([{ ...orders, protoPath: ARCHIVE_PROTO }])]],
   ['forRoot', () => [forRoot({}), forRoot({})]],
   ['forRoot.clients', () => [forRoot({ clients: [] })]],
-  ['forRoot.defaults.timeoutMs', () => [forRoot({ defaults: { timeoutMs: 0 } })]],
-  ['forRoot.defaults.url', () => [forRoot({ defaults: { url: 'x' } })]],
   ['forRoot.drain.timeoutMs', () => [forRoot({ drain: { timeoutMs: Infinity } })]],
   ['forRoot.propagate', () => [forRoot({ propagate: true })]],
   ['forRoot.propagate', () => [forRoot({ propagate: false })]],
@@ -159,15 +126,6 @@ describe('invalid configuration', () => {
 });
 
 describe('valid configuration', () => {
-  it.each<GrpcClientOptions['serviceConfig']>([
-    { loadBalancingConfig: [] },
-    { methodConfig: [{ name: [{}], timeout: { seconds: 1, nanos: 500_000_000 } }] },
-    { methodConfig: [{ name: [], timeout: '1.5s' }] },
-    { retryThrottling: { maxTokens: 0.5, tokenRatio: 0.1 } },
-  ])('starts with the service config %j, which grpc-js accepts', async (serviceConfig) => {
-    expect(await problemsOf(() => [forFeature([{ ...orders, serviceConfig }])])).toEqual([]);
-  });
-
   it('accepts undefined for optional keys of forRoot and forFeature', async () => {
     const options: GrpcClientOptions = {
       ...orders,

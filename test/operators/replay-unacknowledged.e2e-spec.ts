@@ -1,6 +1,6 @@
 import { ClientGrpcProxy } from '@nestjs/microservices';
 import type { GrpcObservable } from 'nestjs-resilient-grpc';
-import { ReplayError, ResumeError, replayUnacknowledged, type ReplayOptions } from 'nestjs-resilient-grpc/operators';
+import { ResumeError, replayUnacknowledged, type ReplayOptions } from 'nestjs-resilient-grpc/operators';
 import { FaultProxy, type ScriptedCall, type ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { from, lastValueFrom, Subject, tap, toArray, type Observable } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -8,6 +8,7 @@ import {
   quietTime,
   rejection,
   settled,
+  startBehindProxy,
   startClient,
   startServer,
   toList,
@@ -16,7 +17,7 @@ import {
 } from '../calls/support.js';
 import { holdTimers } from '../server/support/held-timers.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
-import { startBehindProxy, READERS } from './support.js';
+import { READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Options with a short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */
@@ -315,17 +316,6 @@ describe('source of a session', () => {
     expect(source.taken).toBeGreaterThan(300);
     await reader.return?.();
     expect(source.returned).toBe(true);
-  });
-
-  it('fails a replayed session if its source pushes too many messages, and names a remedy in the error', async () => {
-    const { server, echo } = await startBehindProxy();
-    server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
-    const error = await rejection(sessionOf(echo, from(numbered(5_000))));
-    expect(error instanceof ReplayError).toBe(true);
-    expect(error).toMatchObject({
-      reason: 'source-too-fast',
-      message: expect.stringContaining('pass an AsyncIterable'),
-    });
   });
 });
 

@@ -9,12 +9,12 @@ import {
   quietTime,
   rejection,
   settled,
-  startClient,
+  startBehindProxy,
   startServer,
   type EchoService,
 } from '../calls/support.js';
 import { ECHO_PROTO, type Echo } from '../testing/echo-client.js';
-import { startBehindProxy, READERS } from './support.js';
+import { READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Options with a short backoff and the minimum `minHealthyMs` (0 counts as 1000), because these tests break connections many times. */
@@ -119,20 +119,6 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     expect(error instanceof CursorRegressionError).toBe(true);
     expect(error).toMatchObject({ code: 15, previous: 5, cursor: 3 });
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
-  });
-
-  it('does not resume a stream after its client closes', async () => {
-    const server = await startServer();
-    const client = await startClient({ url: server.url });
-    server.script('ServerStream', { messages: [{ number: 1 }], never: true });
-    const stream = feed(client.getService<EchoService>('Echo'), { onError: () => 'resume' });
-    const result = read(stream).catch((error: unknown) => error);
-    await waitFor(() => server.counts('ServerStream').open === 1);
-    await client.close();
-    // The client either fails the stream or completes it.
-    expect(await result).toSatisfy((end: { reason?: string }) => Array.isArray(end) || end.reason === 'closed');
-    await waitFor(() => server.counts('ServerStream').cancelled === 1);
-    expect(server.counts('ServerStream').calls).toBe(1);
   });
 });
 

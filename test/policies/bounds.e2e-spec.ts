@@ -1,9 +1,16 @@
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { firstValueFrom, lastValueFrom } from 'rxjs';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { CircuitBreakerOptions } from 'nestjs-resilient-grpc';
-import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
-import { failureOf, failureOnceSeen, scene, startClient, startServer, type EchoService } from '../calls/support.js';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import {
+  failureOf,
+  failureOnceSeen,
+  scene,
+  startBehindProxy,
+  startClient,
+  type EchoService,
+} from '../calls/support.js';
 import { fail, failRetryably, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
 import { repeatUntil } from '../support/repeat-until.js';
 
@@ -122,12 +129,9 @@ describe('attemptTimeoutMs', () => {
   });
 
   it('excludes the wait for the channel from attemptTimeoutMs', async () => {
-    const server = await startServer();
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
+    const { client, echo, proxy } = await startBehindProxy({ methods: { '*': { attemptTimeoutMs: 1_000 } } });
     proxy.refuse();
-    const client = await startClient({ url: proxy.url, methods: { '*': { attemptTimeoutMs: 1_000 } } });
-    const answer = firstValueFrom(client.getService<EchoService>('Echo').unsafeUnary({ text: 'late' }));
+    const answer = firstValueFrom(echo.unsafeUnary({ text: 'late' }));
     await waitFor(() => client.snapshot().oldestWaitMs > 1_100);
     await proxy.forward();
     expect(await answer).toMatchObject({ text: 'late' });
@@ -179,12 +183,8 @@ describe('maxConcurrentCalls', () => {
   });
 
   it('excludes calls that wait for the channel from maxConcurrentCalls', async () => {
-    const server = await startServer();
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
+    const { client, echo, proxy, server } = await startBehindProxy({ maxConcurrentCalls: { max: 1, queue: 0 } });
     proxy.refuse();
-    const client = await startClient({ url: proxy.url, maxConcurrentCalls: { max: 1, queue: 0 } });
-    const echo = client.getService<EchoService>('Echo');
     const waiting = [firstValueFrom(echo.unary({}, { waitForReady: true }))];
     waiting.push(firstValueFrom(echo.unary({}, { waitForReady: true })));
     await waitFor(() => client.snapshot().waiting === 2);

@@ -6,6 +6,7 @@ import { ChildServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { defer, lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { CallEnd, GrpcClientEvent } from 'nestjs-resilient-grpc';
+import { hedged } from '../calls/service-configs.js';
 import { failureOf, startClient, turns, type ClientSettings, type EchoService } from '../calls/support.js';
 
 /** Timeout or hedging delay of the client in milliseconds. Far below `BLOCKED_MS`, so that it has passed when the event loop runs again. */
@@ -16,17 +17,6 @@ const BLOCKED_MS = 1_000;
  * this limit.
  */
 const OPERATOR_TIMEOUT_MS = 750;
-
-const HEDGED: ClientSettings = {
-  serviceConfig: {
-    methodConfig: [
-      {
-        name: [{ service: 'testing.v1.Echo' }],
-        hedgingPolicy: { maxAttempts: 3, hedgingDelay: `${TIMEOUT_MS / 1_000}s` },
-      },
-    ],
-  },
-};
 
 /** Starts a client, and a server in a separate process, which continues while this process is blocked. */
 async function startDistant(settings: ClientSettings) {
@@ -118,7 +108,7 @@ describe('deadline that passes while the event loop is blocked', () => {
 
 describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   it('sends no hedge if the hedging delay passes while the event loop is blocked', async () => {
-    const { client, echo, server } = await startDistant(HEDGED);
+    const { client, echo, server } = await startDistant(hedged(`${TIMEOUT_MS / 1_000}s`));
     await client.waitForReady();
     const ends: CallEnd[] = [];
     const answer = lastValueFrom(echo.unary({ text: 'x' }, { onEnd: (end) => ends.push(end), timeoutMs: 20_000 }));

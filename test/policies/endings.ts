@@ -27,8 +27,11 @@ const GRPC = { 'content-type': 'application/grpc' };
 
 type Action = Ending['action'];
 
+/** Returns a frame to send on the stream of a request. */
+type Frame = (request: FrameRequest) => Buffer;
+
 const writing =
-  (...parts: readonly ((request: FrameRequest) => Buffer)[]): Action =>
+  (...parts: readonly Frame[]): Action =>
   (request) => {
     request.connection.write(...parts.map((part) => part(request)));
   };
@@ -44,16 +47,24 @@ const inSequence =
 
 const status = (code: number, text: string, fields: Readonly<Record<string, string>> = GRPC): Action =>
   writing((request) => request.status({ ...fields, 'grpc-status': String(code), 'grpc-message': encodeURI(text) }));
-const headers = writing((request) => request.headers());
-const message = writing((request) => request.message());
+const headersFrame: Frame = (request) => request.headers();
+const messageFrame: Frame = (request) => request.message();
+const successFrame: Frame = (request) => request.success();
+const endFrame: Frame = (request) => request.end();
+const resetFrame = (code: number) => (request: FrameRequest) => request.reset(code);
+const halfOf = (frame: Frame) => writing((request) => half(frame(request)));
+const headers = writing(headersFrame);
+const message = writing(messageFrame);
 const trailers = (code: number, text?: string): Action => writing((request) => request.trailers(code, text));
-const reset = (code: number): Action => writing((request) => request.reset(code));
-const succeed = writing((request) => request.success());
+const reset = (code: number): Action => writing(resetFrame(code));
+const succeed = writing(successFrame);
 const fin: Action = ({ connection }) => void connection.socket.end();
 const rst: Action = ({ connection }) => void connection.socket.resetAndDestroy();
 
 /** ID of the client's stream before that of `request`; 0 if there is no such stream. */
-const previousStreamId = ({ streamId }: Pick<FrameRequest, 'streamId'>) => Math.max(0, streamId - 2);
+const previousStreamId = ({ streamId }: FrameRequest) => Math.max(0, streamId - 2);
+const atFrame: Frame = (request) => goaway(request.streamId, NO_ERROR);
+const belowFrame: Frame = (request) => goaway(previousStreamId(request), NO_ERROR);
 /** GOAWAY with a last stream ID below the request's stream, which means that the server has not processed the request. */
 const goawayBelow =
   (code = NO_ERROR): Action =>
@@ -282,7 +293,7 @@ const SEQUENCES: readonly Ending[] = [
   },
   {
     ending: 'GOAWAY below the request and RST_STREAM 7 (REFUSED_STREAM) in one write',
-    action: writing(goawayBelowFrame(NO_ERROR), (request) => request.reset(REFUSED)),
+    action: writing(goawayBelowFrame(NO_ERROR), resetFrame(REFUSED)),
     ...UNPROCESSED_ONCE,
     sentByGrpcJs: 2,
   },
@@ -299,45 +310,28 @@ const SEQUENCES: readonly Ending[] = [
   },
   {
     ending: 'GOAWAY at the request, RST_STREAM 8 (CANCEL), and FIN in one write',
-    action: inSequenceWithoutReading(
-      writing(
-        (request) => goaway(request.streamId, NO_ERROR),
-        (request) => request.reset(CANCEL),
-      ),
-      fin,
-    ),
+    action: inSequenceWithoutReading(writing(atFrame, resetFrame(CANCEL)), fin),
     outcome: LOST,
   },
   // If a server contradicts itself, its first response applies.
   {
     ending: 'RST_STREAM 7 (REFUSED_STREAM) and GOAWAY below the request in one write',
-    action: writing(
-      (request) => request.reset(REFUSED),
-      (request) => goaway(previousStreamId(request), NO_ERROR),
-    ),
+    action: writing(resetFrame(REFUSED), belowFrame),
     outcome: 'refused, maybe',
   },
   {
     ending: 'UNAVAILABLE and GOAWAY below the request in one write',
-    action: writing(
-      (request) => request.status({ ...GRPC, 'grpc-status': String(UNAVAILABLE) }),
-      (request) => goaway(previousStreamId(request), NO_ERROR),
-    ),
+    action: writing((request) => request.status({ ...GRPC, 'grpc-status': String(UNAVAILABLE) }), belowFrame),
     outcome: UNPROVEN,
   },
   {
     ending: 'headers and GOAWAY below the request in one write',
-    action: writing(
-      (request) => request.headers(),
-      (request) => goaway(previousStreamId(request), NO_ERROR),
-    ),
+    action: writing(headersFrame, belowFrame),
     outcome: ANSWERED,
   },
   {
     ending: 'RST_STREAM 7 (REFUSED_STREAM), then GOAWAY below the request',
-    action: inSequence(reset(REFUSED), ({ connection, streamId }) => {
-      connection.write(goaway(previousStreamId({ streamId }), NO_ERROR));
-    }),
+    action: inSequence(reset(REFUSED), writing(belowFrame)),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
   },
@@ -348,17 +342,12 @@ const SEQUENCES: readonly Ending[] = [
   },
   {
     ending: 'headers, then GOAWAY below the request',
-    action: inSequence(headers, ({ connection, streamId }) => {
-      connection.write(goaway(previousStreamId({ streamId }), NO_ERROR));
-    }),
+    action: inSequence(headers, writing(belowFrame)),
     outcome: ANSWERED,
   },
   {
     ending: 'success and GOAWAY below the request in one write',
-    action: writing(
-      (request) => request.success(),
-      (request) => goaway(previousStreamId(request), NO_ERROR),
-    ),
+    action: writing(successFrame, belowFrame),
     outcome: 'OK',
   },
 ];
@@ -368,26 +357,17 @@ const SOCKETS: readonly Ending[] = [
   { ending: 'RST', action: rst, outcome: LOST },
   {
     ending: 'half a HEADERS frame, then FIN',
-    action: inSequenceWithoutReading(
-      writing((request) => half(request.headers())),
-      fin,
-    ),
+    action: inSequenceWithoutReading(halfOf(headersFrame), fin),
     outcome: LOST,
   },
   {
     ending: 'half an RST_STREAM frame (REFUSED_STREAM), then FIN',
-    action: inSequenceWithoutReading(
-      writing((request) => half(request.reset(REFUSED))),
-      fin,
-    ),
+    action: inSequenceWithoutReading(halfOf(resetFrame(REFUSED)), fin),
     outcome: LOST,
   },
   {
     ending: 'half a GOAWAY frame below the request, then FIN',
-    action: inSequenceWithoutReading(
-      writing((request) => half(goaway(previousStreamId(request), NO_ERROR))),
-      fin,
-    ),
+    action: inSequenceWithoutReading(halfOf(belowFrame), fin),
     outcome: LOST,
   },
   { ending: 'headers, then FIN', action: inSequence(headers, fin), outcome: LOST_DURING_RESPONSE },
@@ -403,19 +383,12 @@ const SOCKETS: readonly Ending[] = [
   { ending: 'headers, a message, then FIN', action: inSequence(headers, message, fin), outcome: LOST_DURING_RESPONSE },
   {
     ending: 'headers, a message, then the end of the stream without trailers',
-    action: writing(
-      (request) => request.headers(),
-      (request) => request.message(),
-      (request) => request.end(),
-    ),
+    action: writing(headersFrame, messageFrame, endFrame),
     outcome: 'trailers-missing, yes',
   },
   {
     ending: 'headers, then the end of the stream without trailers',
-    action: writing(
-      (request) => request.headers(),
-      (request) => request.end(),
-    ),
+    action: writing(headersFrame, endFrame),
     outcome: LOST_DURING_RESPONSE,
   },
 ];
@@ -445,13 +418,7 @@ export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'action'>[] =
   { ending: 'the other request gets RST_STREAM 7', action: reset(REFUSED) },
   { ending: 'FIN', action: fin },
   { ending: 'RST', action: rst },
-  {
-    ending: 'half a frame, then FIN',
-    action: inSequenceWithoutReading(
-      writing((other) => half(other.headers())),
-      fin,
-    ),
-  },
+  { ending: 'half a frame, then FIN', action: inSequenceWithoutReading(halfOf(headersFrame), fin) },
   { ending: 'GOAWAY at the other request', action: goawayAt() },
   { ending: 'GOAWAY at the other request, then FIN', action: inSequence(goawayAt(), fin) },
   { ending: 'GOAWAY at the other request, then success', action: inSequence(goawayAt(), succeed) },

@@ -4,18 +4,8 @@ import { describe, expect, it } from 'vitest';
 import type { GrpcClientEvent, ResilientGrpcClient, ServiceConfig } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { failRetryably, reset, startHttp2Server } from '../calls/raw-http2-server.js';
+import { hedged } from '../calls/service-configs.js';
 import { failureOf, scene, startClient, type ClientSettings, type EchoService } from '../calls/support.js';
-
-const hedged = (delay = '0.05s', maxAttempts = 3): { serviceConfig: ServiceConfig } => ({
-  serviceConfig: {
-    methodConfig: [
-      {
-        name: [{ service: 'testing.v1.Echo' }],
-        hedgingPolicy: { maxAttempts, hedgingDelay: delay, nonFatalStatusCodes: ['UNAVAILABLE'] },
-      },
-    ],
-  },
-});
 
 /** Never responds to the original attempt; responds to each hedge with its number. */
 const firstHangs = ({ previousAttempts }: ScriptedCall): Reply =>

@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { firstValueFrom } from 'rxjs';
 import { expect, it } from 'vitest';
+import { retrying } from '../calls/service-configs.js';
 import { scene } from '../calls/support.js';
 import { IS_FULL } from '../support/full-tables.js';
 
@@ -23,20 +24,7 @@ it(
         },
       ],
       methods: { Unary: { attemptTimeoutMs: 90_000, circuitBreaker: {}, maxConcurrentCalls: CALLS } },
-      serviceConfig: {
-        methodConfig: [
-          {
-            name: [{ service: 'testing.v1.Echo' }],
-            retryPolicy: {
-              maxAttempts: 3,
-              initialBackoff: '0.1s',
-              maxBackoff: '1s',
-              backoffMultiplier: 2,
-              retryableStatusCodes: ['UNAVAILABLE'],
-            },
-          },
-        ],
-      },
+      serviceConfig: retrying(),
     });
     const { signal } = new AbortController();
     let succeeded = 0;

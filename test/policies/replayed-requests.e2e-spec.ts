@@ -1,25 +1,12 @@
 import { firstValueFrom } from 'rxjs';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { isGrpcCallError } from 'nestjs-resilient-grpc';
-import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
-import {
-  failureOf,
-  startClient,
-  startServer,
-  toList,
-  type ClientSettings,
-  type EchoService,
-} from '../calls/support.js';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { failureOf, startBehindProxy, type ClientSettings } from '../calls/support.js';
 
 /** Starts a proxy that can cut connections, a client of the proxy, and a server that responds with the number of requests in an upload. */
-async function startUpload(settings: ClientSettings = {}) {
-  const server = await startServer();
-  const proxy = await FaultProxy.start(server.url);
-  onTestFinished(() => proxy.close());
-  const client = await startClient({ url: proxy.url, methods: { ClientStream: { idempotent: true } }, ...settings });
-  server.script('ClientStream', async ({ requests }) => ({ message: { number: (await toList(requests)).length } }));
-  return { server, proxy, echo: client.getService<EchoService>('Echo') };
-}
+const startUpload = (settings: ClientSettings = {}) =>
+  startBehindProxy({ methods: { ClientStream: { idempotent: true } }, ...settings });
 
 /** Creates a request stream that pauses after `first` messages until `continueRequests()` is called, and then yields `rest` more. */
 function createPausingRequests(first: number, rest: number, text = 'x') {

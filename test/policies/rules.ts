@@ -2,6 +2,7 @@ import type { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import type { ServiceConfig } from 'nestjs-resilient-grpc';
 import { failRetryably, reset, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
+import { retrying, type RetryPolicy } from '../calls/service-configs.js';
 import { repeatUntil } from '../support/repeat-until.js';
 import { grpcJs, type Contender, type Ended, type Running } from './contenders.js';
 
@@ -39,24 +40,6 @@ export interface Rule {
 export const UNAVAILABLE: Reply = { status: 'UNAVAILABLE' };
 const OK: Reply = { message: { number: 1 } };
 const ALL = [{}];
-
-type RetryPolicy = NonNullable<NonNullable<ServiceConfig['methodConfig']>[number]['retryPolicy']>;
-
-function retrying(
-  policy: Partial<RetryPolicy> = {},
-  rest: Omit<ServiceConfig, 'methodConfig'> & { timeout?: string } = {},
-): ServiceConfig {
-  const retryPolicy = {
-    maxAttempts: 3,
-    initialBackoff: '0.02s',
-    maxBackoff: '0.02s',
-    backoffMultiplier: 1,
-    retryableStatusCodes: ['UNAVAILABLE'],
-    ...policy,
-  };
-  const { timeout, ...config } = rest;
-  return { methodConfig: [{ name: ALL, retryPolicy, ...(timeout !== undefined && { timeout }) }], ...config };
-}
 
 const throttled = (maxTokens: number, tokenRatio: number, policy: Partial<RetryPolicy> = {}) =>
   retrying({ maxAttempts: 5, ...policy }, { retryThrottling: { maxTokens, tokenRatio } });

@@ -7,6 +7,7 @@ import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import { captureLeaks, waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { concat, firstValueFrom, lastValueFrom, NEVER, of, tap, type Observable } from 'rxjs';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { retrying } from '../calls/service-configs.js';
 import {
   EACH_METHOD,
   ECHOES,
@@ -150,20 +151,7 @@ it('runs the callbacks of a stream in the context of its caller if only @opentel
 });
 
 /** Retries of UNAVAILABLE, in gRPC's service config. */
-const RETRIED = {
-  methodConfig: [
-    {
-      name: [{ service: 'testing.v1.Echo' }],
-      retryPolicy: {
-        maxAttempts: 3,
-        initialBackoff: '0.01s',
-        maxBackoff: '0.01s',
-        backoffMultiplier: 1,
-        retryableStatusCodes: ['UNAVAILABLE' as const],
-      },
-    },
-  ],
-};
+const RETRIED = retrying();
 const busy = { status: 'UNAVAILABLE', details: 'busy' } as const;
 const trailers = { 'x-trailer': 'served' };
 const request = { text: 'x' };

@@ -6,6 +6,7 @@ import { captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/
 import { firstValueFrom, lastValueFrom, mergeMap, toArray, tap } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
+import { hedged } from '../calls/service-configs.js';
 import { EACH_METHOD, callOnce, failureOf, failureOnceSeen, protoName, upTo } from '../calls/support.js';
 import { collectTelemetry } from './collected-telemetry.js';
 import { bytesOfEcho, instrumentedClient, instrumentedScene } from './instrumented-client.js';
@@ -135,15 +136,12 @@ describe('spans of a call', () => {
 
   it('marks a resent hedge as a transparent retry in its span and in the metrics', async () => {
     const telemetry = collectTelemetry();
-    const name = [{ service: 'testing.v1.Echo' }];
-    const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
     const refusing = await startHttp2Server((stream, number) => {
       stream.resume();
       if (number === 2) reset(stream, 'NGHTTP2_REFUSED_STREAM');
       if (number === 3) succeed(stream);
     });
-    const serviceConfig = { methodConfig: [{ name, hedgingPolicy }] };
-    const { echo } = await instrumentedClient(refusing.url, { trustRefusedStreams: true, serviceConfig });
+    const { echo } = await instrumentedClient(refusing.url, { trustRefusedStreams: true, ...hedged('0.02s', 2) });
     await lastValueFrom(echo.unary({}));
     expect(refusing.streams).toHaveLength(3);
     expect(
@@ -155,9 +153,7 @@ describe('spans of a call', () => {
 
   it('creates a span per hedged attempt, and ends the span of the losing attempt as CANCELLED', async () => {
     const telemetry = collectTelemetry();
-    const name = [{ service: 'testing.v1.Echo' }];
-    const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
-    const { echo, server } = await instrumentedScene({ serviceConfig: { methodConfig: [{ name, hedgingPolicy }] } });
+    const { echo, server } = await instrumentedScene(hedged('0.02s', 2));
     server.script('Unary', ({ previousAttempts }: ScriptedCall) =>
       previousAttempts === 0 ? { never: true } : { message: {} },
     );

@@ -16,7 +16,7 @@ import {
 } from 'nestjs-resilient-grpc';
 import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { Subject, firstValueFrom, of } from 'rxjs';
+import { Subject, firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FinderClient, OrdersClient } from './orders-client.js';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from './places.js';

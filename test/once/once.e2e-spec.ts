@@ -34,28 +34,6 @@ describe('a write with a key', () => {
     expect(writes.guarded).toBe(3);
   });
 
-  it('is sent again after its connection is lost, has one effect, and gets its answer', async () => {
-    const writes = await serveWrites();
-    const proxy = await proxyTo(writes.url);
-    const { orders } = await writerTo(proxy.url);
-    await firstValueFrom(orders.create({ requestId: '', item: 'first', quantity: 1 }));
-    const answer = gate();
-    const { handler } = writes;
-    writes.handler = async (request, ...rest) => {
-      const result = handler(request, ...rest);
-      await answer.opened;
-      return result;
-    };
-    const lost = firstValueFrom(orders.create({ requestId: '', item: 'lost', quantity: 2 }));
-    await waitFor(() => writes.done.includes('lost'));
-    proxy.resetAll();
-    // The second attempt arrives while the handler still runs.
-    await waitFor(() => writes.guarded === 3);
-    answer.open();
-    expect(await lost).toMatchObject({ item: 'lost', quantity: 2, sequence: '2' });
-    expect(writes.done).toEqual(['first', 'lost']);
-  });
-
   it('gets an answer that was lost after the handler had ended', async () => {
     const writes = await serveWrites();
     const proxy = await proxyTo(writes.url);

@@ -210,7 +210,7 @@ describe.each(['socket', 'grpc-js'] as const)('a server on %s', (transport) => {
     await lost.cutOff;
     await waitFor(() => writes.guarded === 3);
     lost.finish();
-    expect(await answer).toMatchObject({ item: 'lost', sequence: '2' });
+    expect(await answer).toMatchObject({ item: 'lost', quantity: 1, sequence: '2' });
     expect(writes.done).toEqual(['tea', 'lost']);
   });
 

@@ -62,17 +62,6 @@ describe('unary handler', () => {
   it.each<[string, Handler]>([
     ['an Observable of a promise', ({ id }) => of(Promise.resolve({ id }))],
     [
-      'an Observable of a promise of a generator',
-      ({ id }) =>
-        of(
-          Promise.resolve(
-            (function* () {
-              yield { id };
-            })(),
-          ),
-        ),
-    ],
-    [
       'an async generator',
       async function* ({ id }) {
         yield { id };

@@ -191,27 +191,6 @@ describe('unary handler', () => {
     expect(signals.map(({ aborted }) => aborted)).toEqual([false, false]);
   });
 
-  it.each<[string, Handler, string]>([
-    [
-      'is a generator that yields nothing',
-      async function* () {
-        // Yields nothing.
-      },
-      'The handler of /orders.v1.Orders/Get completed without a response',
-    ],
-    [
-      'is a generator that yields two values',
-      async function* () {
-        yield { id: '1' };
-        yield { id: '2' };
-      },
-      'The handler of /orders.v1.Orders/Get emitted a second response',
-    ],
-  ])('fails a call with INTERNAL and the cause if a unary handler %s', async (_what, answer, details) => {
-    handler = answer;
-    await expect(get()).rejects.toMatchObject({ code: status.INTERNAL, details });
-  });
-
   it('responds with the first value and logs a warning if a unary handler emits another value later', async () => {
     const values = new Subject<{ id: string }>();
     handler = () => values;

@@ -18,7 +18,7 @@ import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
 import { PYTHON, skipWithout } from '../support/programs.js';
-import { healthOf, ordersOf, reflectionOf, serveOrders, startServers } from './served-orders.js';
+import { healthOf, reflectionOf, serveOrders, startServers } from './served-orders.js';
 
 const PROTOS = join(import.meta.dirname, 'protos');
 const FILES = ['shop/v1/shop.proto', 'common/v1/legacy.proto'];
@@ -106,20 +106,6 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 describe('reflection', () => {
-  it('lists the services of a server by reflection and returns their descriptors', async () => {
-    const { url } = await startServers(await serveOrders({ reflection: true }));
-    const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
-    call.write({ listServices: '*' });
-    call.write({ fileContainingSymbol: 'orders.v1.Orders.Watch' });
-    await waitFor(() => seen.length === 2);
-    call.end();
-    const names = seen[0].listServicesResponse.service.map(({ name }: { name: string }) => name);
-    expect(names.sort()).toEqual(['grpc.health.v1.Health', 'orders.v1.Orders']);
-    const files: Buffer[] = seen[1].fileDescriptorResponse.fileDescriptorProto;
-    expect(files.some((file) => file.includes('WatchRequest'))).toBe(true);
-    expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
-  });
-
   it('does not delay the shutdown for an open reflection stream', async () => {
     const { app, url } = await startServers(await serveOrders({ reflection: true, drain: { timeoutMs: 60_000 } }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');

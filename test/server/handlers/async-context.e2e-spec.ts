@@ -62,35 +62,21 @@ const PROMISES: Handlers = {
   upload: async (requests) => OPERATORS.upload(requests),
 };
 
-class OrdersController {
+@Controller()
+class InterceptedController {
+  @GrpcStreamMethod('Orders', 'Session')
   session(requests: GrpcRequestStream<Message>): unknown {
     return handlers.session(requests);
   }
 
+  @GrpcStreamMethod('Orders', 'Upload')
   upload(requests: GrpcRequestStream<Message>): unknown {
     return handlers.upload(requests);
   }
 
+  @GrpcMethod('Orders', 'Watch')
   async *watch(): AsyncGenerator<{ sequence: string }> {
     for (;;) yield { sequence: store.getStore() ?? '0' };
-  }
-}
-
-@Controller()
-class InterceptedController extends OrdersController {
-  @GrpcStreamMethod('Orders', 'Session')
-  override session(requests: GrpcRequestStream<Message>): unknown {
-    return super.session(requests);
-  }
-
-  @GrpcStreamMethod('Orders', 'Upload')
-  override upload(requests: GrpcRequestStream<Message>): unknown {
-    return super.upload(requests);
-  }
-
-  @GrpcMethod('Orders', 'Watch')
-  override watch(): AsyncGenerator<{ sequence: string }> {
-    return super.watch();
   }
 }
 

@@ -4,6 +4,7 @@ import { GrpcException, MemoryOnceStore } from 'nestjs-resilient-grpc/server';
 import { ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { failureOf } from '../calls/support.js';
 import { ORDERS_PROTO } from '../support/orders-app.js';
 import { proxyTo, serveWrites, writerTo, type Writes } from './support.js';
@@ -67,8 +68,7 @@ async function lostInHandler(
 
 describe('servers without the feature', () => {
   it('are called by their own path, and only asked once', async () => {
-    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
-    onTestFinished(() => server.close());
+    const server = await closedAfterTest(ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO }));
     server.script('Create', { message: { item: 'tea' } });
     const { orders } = await writerTo(server.url);
     for (let call = 0; call < 3; call += 1)
@@ -78,8 +78,7 @@ describe('servers without the feature', () => {
   });
 
   it('get no call again that may have reached them', async () => {
-    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
-    onTestFinished(() => server.close());
+    const server = await closedAfterTest(ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO }));
     server.script('Create', { never: true });
     const proxy = await proxyTo(server.url);
     const { orders } = await writerTo(proxy.url);
@@ -95,8 +94,7 @@ describe('servers without the feature', () => {
     const proxy = await proxyTo(first.url);
     const { orders } = await writerTo(proxy.url);
     await firstValueFrom(orders.create(TEA));
-    const old = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
-    onTestFinished(() => old.close());
+    const old = await closedAfterTest(ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO }));
     const lost = await lostInHandler(first, () => {
       proxy.retarget(old.url);
       proxy.resetAll();

@@ -28,6 +28,7 @@ import {
 } from 'nestjs-resilient-grpc/server';
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import type { CreateOrderRequest, Order, OrdersClient } from '../../src/gen/orders.pb.js';
 import { ORDERS_PROTO } from '../support/orders-app.js';
 
@@ -133,9 +134,7 @@ export async function serveController(
 
 /** Starts a proxy to `url` that is closed at the end of the test. */
 export async function proxyTo(url: string): Promise<FaultProxy> {
-  const proxy = await FaultProxy.start(url);
-  onTestFinished(() => proxy.close());
-  return proxy;
+  return closedAfterTest(FaultProxy.start(url));
 }
 
 export interface Writer {

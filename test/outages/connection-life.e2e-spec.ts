@@ -14,6 +14,7 @@ import {
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { filter, firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 import { CallLoad } from '../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
@@ -33,14 +34,10 @@ async function startServer(
   return server;
 }
 async function startProxy(onTestFinished: Cleanup, server: ScriptedGrpcServer): Promise<FaultProxy> {
-  const proxy = await FaultProxy.start(server.url);
-  onTestFinished(() => proxy.close());
-  return proxy;
+  return closedAfterTest(FaultProxy.start(server.url), onTestFinished);
 }
 async function startApp(onTestFinished: Cleanup, ...settings: Parameters<typeof startOrdersApp>): Promise<OrdersApp> {
-  const app = await startOrdersApp(...settings);
-  onTestFinished(() => app.close());
-  return app;
+  return closedAfterTest(startOrdersApp(...settings), onTestFinished);
 }
 
 /** Options of `waitFor` for a condition that becomes true late on a busy machine. */

@@ -1,6 +1,7 @@
 import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { CallLoad } from '../support/call-load.js';
 import { aboveDebug, startOrdersApp, type OrdersOf } from '../support/orders-app.js';
 import { OrdersProcess } from '../support/orders-process.js';
@@ -45,14 +46,10 @@ describe('restart of the only server', () => {
   });
 
   async function startServer(options: Parameters<typeof OrdersProcess.start>[0] = {}): Promise<OrdersProcess> {
-    const server = await OrdersProcess.start(options);
-    onTestFinished(() => server.close());
-    return server;
+    return closedAfterTest(OrdersProcess.start(options));
   }
   async function startApp(...settings: Parameters<typeof startOrdersApp>) {
-    const app = await startOrdersApp(...settings);
-    onTestFinished(() => app.close());
-    return app;
+    return closedAfterTest(startOrdersApp(...settings));
   }
 
   it(

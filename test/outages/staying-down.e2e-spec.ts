@@ -6,6 +6,7 @@ import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { turns } from '../calls/support.js';
 import { bundled } from '../support/bundled.js';
 import { median } from '../support/call-load.js';
@@ -26,15 +27,11 @@ type Settings = Parameters<typeof startOrdersApp>;
 type Cleanup = TestContext['onTestFinished'];
 
 async function startApp(onTestFinished: Cleanup, ...settings: Settings): Promise<OrdersApp> {
-  const app = await startOrdersApp(...settings);
-  onTestFinished(() => app.close());
-  return app;
+  return closedAfterTest(startOrdersApp(...settings), onTestFinished);
 }
 
 async function startPeer(onTestFinished: Cleanup): Promise<Peer> {
-  const peer = await resettingPeer();
-  onTestFinished(() => peer.close());
-  return peer;
+  return closedAfterTest(resettingPeer(), onTestFinished);
 }
 
 type Tls = Parameters<typeof ScriptedGrpcServer.start>[0]['tls'];
@@ -42,9 +39,7 @@ type Tls = Parameters<typeof ScriptedGrpcServer.start>[0]['tls'];
 async function startProxy(onTestFinished: Cleanup, tls?: Tls): Promise<FaultProxy> {
   const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {}, Create: {} }, tls });
   onTestFinished(() => server.close());
-  const proxy = await FaultProxy.start(server.url);
-  onTestFinished(() => proxy.close());
-  return proxy;
+  return closedAfterTest(FaultProxy.start(server.url), onTestFinished);
 }
 
 /** A call that must fail. `startedAt` and `endedAt` are in milliseconds since 1970. */
@@ -353,8 +348,7 @@ describe.concurrent('peer that does not use HTTP/2', () => {
     'lets waiting calls succeed after five connection attempts that the peer does not answer with HTTP/2, long before the backoff of grpc-js ends (%s, %s)',
     async ([kind, , answer], { onTestFinished }) => {
       const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
-      const peer = await answeringPeer(5, answer, proxy.url);
-      onTestFinished(() => peer.close());
+      const peer = await closedAfterTest(answeringPeer(5, answer, proxy.url), onTestFinished);
       const app = await startApp(onTestFinished, {
         url: peer.url,
         outageGraceMs: FAR_MS,

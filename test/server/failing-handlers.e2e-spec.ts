@@ -15,6 +15,7 @@ import { GrpcException } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { map, throwError, type Observable } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { serveOrders, type PlainOrders } from './handlers/orders-service.js';
 
 const leaks = captureLeaks();
@@ -62,8 +63,7 @@ describe('failing handler', () => {
       }
     }
 
-    const service = await serveOrders(FailingController);
-    onTestFinished(() => service.close());
+    const service = await closedAfterTest(serveOrders(FailingController));
     const { client, log } = service;
     log.lines.length = 0;
     return { log, unary: () => unaryStatus(client), stream: () => streamStatus(client) };
@@ -197,8 +197,7 @@ describe('response that does not match its proto', () => {
         });
       }
     }
-    const service = await serveOrders(WrongController);
-    onTestFinished(() => service.close());
+    const service = await closedAfterTest(serveOrders(WrongController));
     const { client, log } = service;
     log.lines.length = 0;
     const got: unknown[] = [];
@@ -250,8 +249,7 @@ describe('unreadable requests', () => {
         return requests;
       }
     }
-    const service = await serveOrders(EchoController);
-    onTestFinished(() => service.close());
+    const service = await closedAfterTest(serveOrders(EchoController));
     const { client, log } = service;
     log.lines.length = 0;
     const unchanged = (bytes: Buffer) => bytes;

@@ -15,6 +15,7 @@ import {
 } from 'nestjs-resilient-grpc/server';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { block } from '../support/block.mjs';
 import { startOrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
@@ -110,9 +111,7 @@ function mostStartsInOneTurn(): number {
 }
 
 async function start(options: PlainServerOptions = {}): Promise<NestServer> {
-  const server = await NestServer.start(options, [`--busy=${BUSY_MS}`]);
-  onTestFinished(() => server.close());
-  return server;
+  return closedAfterTest(NestServer.start(options, [`--busy=${BUSY_MS}`]));
 }
 
 /** Sends calls one after another, so that the server measures the duration of the method. */
@@ -161,8 +160,7 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
 
   it('serves each of 50 concurrent calls that have no deadline', async () => {
     const server = await start();
-    const app = await startOrdersApp({ url: server.url });
-    onTestFinished(() => app.close());
+    const app = await closedAfterTest(startOrdersApp({ url: server.url }));
     const calls = Array.from({ length: 50 }, () => firstValueFrom(app.orders.get({ id: '1' })));
     expect(await Promise.all(calls)).toHaveLength(50);
   });
@@ -211,8 +209,7 @@ describe('100 clients that send 40 calls each at once and read nothing', { timeo
     'have few of their calls served before that of a client that calls after them, and all of them in the end',
     { tags: ['timed'] },
     async ({ task }) => {
-      const server = await NestServer.start({}, ['--busy=2']);
-      onTestFinished(() => server.close());
+      const server = await closedAfterTest(NestServer.start({}, ['--busy=2']));
       const client = new PlainClient(server.url);
       await warmUp(client);
       await Promise.all(Array.from({ length: 100 }, () => pipeline(server.port, 40)));
@@ -304,8 +301,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
   });
 
   it('ends unary calls and streams at maxCallMs if their deadline is later or absent', async () => {
-    const server = await NestServer.start({ maxCallMs: 1_000 });
-    onTestFinished(() => server.close());
+    const server = await closedAfterTest(NestServer.start({ maxCallMs: 1_000 }));
     const client = new PlainClient(server.url);
     const [watch, session] = [client.watch(), client.session()];
     await expect(client.get('held')).rejects.toMatchObject({
@@ -332,8 +328,7 @@ describe('a client of an overloaded server', { timeout: 60_000 }, () => {
       methodConfig: [{ name: [{}], retryPolicy }],
       retryThrottling: { maxTokens: 10, tokenRatio: 0.1 },
     };
-    const app = await startOrdersApp({ url: server.url, serviceConfig });
-    onTestFinished(() => app.close());
+    const app = await closedAfterTest(startOrdersApp({ url: server.url, serviceConfig }));
     const call = () => firstValueFrom(app.orders.get({ id: '1' }, { timeoutMs: TIMEOUT_MS }));
     for (let one = 0; one < WARM_UP_CALLS; one++) await call();
     const results = await Promise.allSettled(Array.from({ length: CALLS }, call));

@@ -3,6 +3,7 @@ import { resumable, type ResumeOptions } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, merge } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { recordTiming } from '../support/timing.js';
 import type { OrderEvent, WatchRequest } from '../../src/gen/orders.pb.js';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
@@ -26,9 +27,7 @@ function sendThreeMore(call: ScriptedCall) {
 }
 
 async function start(settings: object = {}, drain = { timeoutMs: 2_000 }): Promise<OrdersApp> {
-  const app = await startOrdersApp({ url: server.url, ...settings }, { drain });
-  onTestFinished(() => app.close());
-  return app;
+  return closedAfterTest(startOrdersApp({ url: server.url, ...settings }, { drain }));
 }
 
 const FINISHING = { methods: { Watch: { onDrain: 'finish' } } } as const;

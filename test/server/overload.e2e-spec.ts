@@ -3,14 +3,13 @@ import { connect } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ServerInterceptingCall, status, type ServerInterceptor, type ServiceError } from '@grpc/grpc-js';
 import { Controller, Module, type Type } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, type AsyncMicroserviceOptions } from '@nestjs/microservices';
+import { GrpcMethod } from '@nestjs/microservices';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { isGrpcCallError } from 'nestjs-resilient-grpc';
 import {
-  ResilientGrpcServer,
   ResilientGrpcServerModule,
   type GrpcServerEvent,
+  type ResilientGrpcServer,
   type ResilientGrpcServerOptions,
 } from 'nestjs-resilient-grpc/server';
 import { firstValueFrom } from 'rxjs';
@@ -20,7 +19,7 @@ import { block } from '../support/block.mjs';
 import { startOrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 import { FLAG, FRAME, PREFACE, frame, headers, settings, settingsAck } from '../unit-support/frames.js';
-import { ordersOptions, ownUrl } from './served-orders.js';
+import { ordersOptions, ownUrl, startMicroservice } from './served-orders.js';
 import { NestServer, type PlainServerOptions } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
@@ -86,13 +85,8 @@ class ShortModule {}
 
 /** Starts a server in this process. It is closed at the end of the test. */
 async function serveHere(module: Type, options: ResilientGrpcServerOptions): Promise<ResilientGrpcServer> {
-  const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
-    { module, imports: [ResilientGrpcServerModule.forRoot(options)] },
-    { inject: [ResilientGrpcServer], useFactory: (strategy: ResilientGrpcServer) => ({ strategy }), logger: false },
-  );
-  onTestFinished(() => app.close());
-  await app.listen();
-  return app.get(ResilientGrpcServer);
+  const { server } = await startMicroservice({ module, imports: [ResilientGrpcServerModule.forRoot(options)] });
+  return server;
 }
 
 /** Counts the turns of the event loop until the end of the test, and the calls that start in each from now on. */

@@ -7,18 +7,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { loadSync, type Options } from '@grpc/proto-loader';
 import { Controller } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, type AsyncMicroserviceOptions } from '@nestjs/microservices';
-import {
-  ResilientGrpcServer,
-  ResilientGrpcServerModule,
-  type ResilientGrpcServerOptions,
-} from 'nestjs-resilient-grpc/server';
+import { GrpcMethod } from '@nestjs/microservices';
+import { ResilientGrpcServerModule, type ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
 import { PYTHON, skipWithout } from '../support/programs.js';
-import { healthOf, reflectionOf, serveOrders, startServers } from './served-orders.js';
+import { healthOf, reflectionOf, serveOrders, startMicroservice, startServers } from './served-orders.js';
 
 const PROTOS = join(import.meta.dirname, 'protos');
 const FILES = ['shop/v1/shop.proto', 'common/v1/legacy.proto'];
@@ -50,15 +45,8 @@ async function serveShop(options: Partial<ResilientGrpcServerOptions>): Promise<
     ],
     controllers: [ShopController],
   };
-  const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(module, {
-    inject: [ResilientGrpcServer],
-    useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-    logger: false,
-    abortOnError: false,
-  });
-  onTestFinished(() => app.close());
-  await app.listen();
-  return `127.0.0.1:${String(app.get(ResilientGrpcServer).port)}`;
+  const { server } = await startMicroservice(module);
+  return `127.0.0.1:${String(server.port)}`;
 }
 
 /** Reads the services and all files as grpcurl does: the file of each service, then each imported file by its name. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
-import { serveOrders, startServers } from './served-orders.js';
+import { serveOrders, startServers, warningsOf } from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -35,7 +35,7 @@ describe('server that requires client certificates', () => {
         else reject(error);
       });
     });
-    const warnings = () => log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+    const warnings = () => warningsOf(log);
     expect(warnings()).toEqual([]);
     // Each of these clients reconnects until it is closed, but may cause only one warning.
     for (const certificate of [undefined, 'expired', 'untrusted']) {

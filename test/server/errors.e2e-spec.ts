@@ -33,7 +33,6 @@ import { NEVER, concat, firstValueFrom, ignoreElements, of, throwError, type Obs
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { failureOf } from '../calls/support.js';
 import { startOrdersApp, type OrdersApp, ORDERS_PROTO } from '../support/orders-app.js';
-import { ParityClient } from './parity/client.js';
 import { KindsController } from './parity/handlers.js';
 import { SERVERS, startServer } from './parity/servers.js';
 
@@ -253,9 +252,7 @@ describe.each(SERVERS)('a guard that returns false in front of %s', (serverKind)
       configure: (app) => configure(app as INestApplication),
     });
     closing.push(() => server.close());
-    const caller = new ParityClient(server.url);
-    closing.push(async () => caller.close());
-    const answers = await Promise.all(METHODS.map((method) => caller.call(`parity.v1.Kinds/${method}`)));
+    const answers = await Promise.all(METHODS.map((method) => server.client.call(`parity.v1.Kinds/${method}`)));
     return answers.map(({ status }) => `${String(status.code)} ${status.details}`);
   }
 

@@ -1,4 +1,4 @@
-import { credentials, loadPackageDefinition, Metadata, status, type ServiceError } from '@grpc/grpc-js';
+import { Client, credentials, Metadata, status, type ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { GrpcException, MemoryOnceStore } from 'nestjs-resilient-grpc/server';
 import { ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
@@ -10,17 +10,16 @@ import { ORDERS_PROTO } from '../support/orders-app.js';
 import { proxyTo, serveWrites, writerTo, type Writes } from './support.js';
 
 const TEA = { requestId: '', item: 'tea', quantity: 1 };
+// The cast is safe because this name is a service in the .proto file.
+const ORDERS = loadSync(ORDERS_PROTO, { longs: String })['orders.v1.Orders'] as ServiceDefinition;
 
 /** Makes a call as a client of another kind: by a path, with metadata. */
 function raw(url: string, path: string, metadata: Record<string, string>): Promise<{ item?: string; mark?: string }> {
-  const contract = loadPackageDefinition(loadSync(ORDERS_PROTO, { longs: String })) as never as {
-    orders: { v1: { Orders: new (...args: unknown[]) => RawClient } };
-  };
-  const client = new contract.orders.v1.Orders(url, credentials.createInsecure());
+  const client = new Client(url, credentials.createInsecure());
   onTestFinished(() => {
     client.close();
   });
-  const { requestSerialize, responseDeserialize } = client.create as never as RawMethod;
+  const { requestSerialize, responseDeserialize } = ORDERS['Create']!;
   const sent = new Metadata();
   for (const [key, value] of Object.entries(metadata)) sent.set(key, value);
   return new Promise((resolve, reject) => {
@@ -33,18 +32,6 @@ function raw(url: string, path: string, metadata: Record<string, string>): Promi
       if (code === 0) setImmediate(() => resolve({ ...response, mark: String(trailers.get('once')[0]) }));
     });
   });
-}
-interface RawMethod {
-  readonly requestSerialize: unknown;
-  readonly responseDeserialize: unknown;
-}
-interface RawClient {
-  readonly create: unknown;
-  close(): void;
-  makeUnaryRequest(
-    path: string,
-    ...more: [unknown, unknown, object, Metadata, object, (error: ServiceError | null, value?: object) => void]
-  ): { on(event: 'status', listener: (status: { code: number; metadata: Metadata }) => void): void };
 }
 
 /** Loses the connection of a write while its handler runs; returns the function that lets the handler go on. */

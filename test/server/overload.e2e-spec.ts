@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ServerInterceptingCall, status, type ServerInterceptor, type ServiceError } from '@grpc/grpc-js';
-import { Controller, Module, type Type } from '@nestjs/common';
+import { Controller, type Type } from '@nestjs/common';
 import { GrpcMethod } from '@nestjs/microservices';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { isGrpcCallError } from 'nestjs-resilient-grpc';
@@ -48,9 +48,6 @@ class BusyController {
   }
 }
 
-@Module({ controllers: [BusyController] })
-class BusyModule {}
-
 /** Number of event-loop turns of this process since `countTurns()`. */
 let turns = 0;
 /** Value of `turns` at the start of each call that a controller in this process handles. */
@@ -67,9 +64,6 @@ class WaitingController {
   }
 }
 
-@Module({ controllers: [WaitingController] })
-class WaitingModule {}
-
 @Controller()
 class ShortController {
   @GrpcMethod('Orders', 'Get')
@@ -80,12 +74,10 @@ class ShortController {
   }
 }
 
-@Module({ controllers: [ShortController] })
-class ShortModule {}
-
 /** Starts a server in this process. It is closed at the end of the test. */
-async function serveHere(module: Type, options: ResilientGrpcServerOptions): Promise<ResilientGrpcServer> {
-  const { server } = await startMicroservice({ module, imports: [ResilientGrpcServerModule.forRoot(options)] });
+async function serveHere(controller: Type, options: ResilientGrpcServerOptions): Promise<ResilientGrpcServer> {
+  const imports = [ResilientGrpcServerModule.forRoot(options)];
+  const { server } = await startMicroservice({ module: class AppModule {}, imports, controllers: [controller] });
   return server;
 }
 
@@ -161,7 +153,7 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
 
   it('reads sockets after handlers have run for 10 ms, also while hundreds of calls wait', async () => {
     const url = ownUrl();
-    await serveHere(ShortModule, ordersOptions(url));
+    await serveHere(ShortController, ordersOptions(url));
     const client = new PlainClient(url);
     await warmUp(client);
     countTurns();
@@ -242,7 +234,7 @@ describe('a call that is refused during an overload', { timeout: 60_000 }, () =>
         },
       });
     const url = ownUrl();
-    const server = await serveHere(BusyModule, ordersOptions(url, { channelOptions: { interceptors: [observe] } }));
+    const server = await serveHere(BusyController, ordersOptions(url, { channelOptions: { interceptors: [observe] } }));
     const ended: GrpcServerEvent[] = [];
     server.events$.subscribe((event) => event.type === 'call-end' && ended.push(event));
     const client = new PlainClient(url);
@@ -285,7 +277,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
   it('starts at most 2 * maxConcurrentCalls queued calls in one event-loop turn if their handlers wait and then use the CPU', async () => {
     const url = ownUrl();
     const maxConcurrentCalls = 4;
-    await serveHere(WaitingModule, ordersOptions(url, { methods: { Get: { maxConcurrentCalls } } }));
+    await serveHere(WaitingController, ordersOptions(url, { methods: { Get: { maxConcurrentCalls } } }));
     const client = new PlainClient(url);
     await client.get();
     countTurns();

@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { experimental, type ServerCredentials } from '@grpc/grpc-js';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
@@ -10,11 +8,11 @@ import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { closedAfterTest } from '../support/closed-after-test.js';
 import { startOrdersApp } from '../support/orders-app.js';
 import { serveOrders, startServers } from './served-orders.js';
+import { pem } from './parity/places.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-const pem = (name: string): Buffer => readFileSync(join(import.meta.dirname, `../fixtures/tls/${name}.pem`));
 const URL = { url: '127.0.0.1:0' };
 
 function open(port: number | undefined): ClientHttp2Session {

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { createPrivateKey } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -26,6 +26,7 @@ import {
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
+import { pem } from './parity/places.js';
 import type { CapturedLog } from '../support/captured-log.js';
 import {
   createApplication,
@@ -160,10 +161,8 @@ describe('start without usable protos or address', () => {
   });
 });
 
-const tlsFile = (name: string) => readFileSync(join(import.meta.dirname, '../fixtures/tls', `${name}.pem`));
-
 describe('start with invalid TLS credentials', () => {
-  const [cert, key] = [tlsFile('server'), tlsFile('server-key')];
+  const [cert, key] = [pem('server'), pem('server-key')];
   const encrypted = createPrivateKey(key).export({
     type: 'pkcs8',
     format: 'pem',
@@ -176,7 +175,7 @@ describe('start with invalid TLS credentials', () => {
     [
       'the key of another certificate',
       cert,
-      tlsFile('next-key'),
+      pem('next-key'),
       /\.credentials: expected the private key of the first certificate in `cert_chain`, got another key; write a matching pair$/,
     ],
     ['swapped files', key, cert, rejected],

@@ -39,19 +39,13 @@ interface Watched {
   readonly states: readonly string[];
 }
 
-async function startApp(
-  onTestFinished: Cleanup,
-  settings: Settings,
-  onReplaced: () => void = () => undefined,
-): Promise<Watched> {
+async function startApp(onTestFinished: Cleanup, settings: Settings): Promise<Watched> {
   const app = await closedAfterTest(startOrdersApp(settings), onTestFinished);
   const replacements: Replacement[] = [];
   const states: string[] = [];
   app.client.events$.subscribe((event) => {
     if (event.type === 'connectivity') states.push(event.to);
-    if (event.type !== 'connection-replaced') return;
-    replacements.push(event);
-    onReplaced();
+    if (event.type === 'connection-replaced') replacements.push(event);
   });
   return { app, replacements, states };
 }

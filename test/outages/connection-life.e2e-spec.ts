@@ -21,6 +21,12 @@ import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp }
 import { recordTiming } from '../support/timing.js';
 
 const ARCHIVE_PROTO = join(import.meta.dirname, '../nest/protos/archive.proto');
+/** TLS of a server that asks for client certificates. */
+const tls = {
+  ca: readFileSync(certificate('ca')),
+  cert: readFileSync(certificate('server')),
+  key: readFileSync(certificate('server-key')),
+};
 
 type Cleanup = TestContext['onTestFinished'];
 
@@ -226,11 +232,6 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
   });
 
   it('sends a call whose credentials arrive after its channel was replaced', async ({ onTestFinished }) => {
-    const tls = {
-      ca: readFileSync(certificate('ca')),
-      cert: readFileSync(certificate('server')),
-      key: readFileSync(certificate('server-key')),
-    };
     const scripts = { Get: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
     const servers = await Promise.all(Array.from({ length: 2 }, () => startServer(onTestFinished, { scripts, tls })));
     const app = await startApp(onTestFinished, {
@@ -329,11 +330,6 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
   it('replaces the connection after a certificate rotation under load without a failed or resent call', async ({
     onTestFinished,
   }) => {
-    const tls = {
-      ca: readFileSync(certificate('ca')),
-      cert: readFileSync(certificate('server')),
-      key: readFileSync(certificate('server-key')),
-    };
     const server = await startServer(onTestFinished, { tls });
     const folder = mkdtempSync(join(tmpdir(), 'rotated-'));
     onTestFinished(() => {

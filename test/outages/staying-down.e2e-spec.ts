@@ -19,6 +19,8 @@ const UNREACHABLE =
   /^14 UNAVAILABLE: 127\.0\.0\.1:\d+ has been unreachable for \d+\.\d s \(\d+ connection attempts?, (next in \d+\.\d s|connecting now)\): .+ \(.+; to diagnose, run: npx nestjs-resilient-grpc doctor 127\.0\.0\.1:\d+\)$/;
 /** Backoff with which grpc-js alone would try to connect only once per test. */
 const FAR_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
+const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
+const tls = { ca: certificate('ca'), serverName: 'localhost' };
 const HTTP_1 = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n';
 /** Duration in milliseconds that is longer than any wait in these tests, for limits that must not end during a test. */
 const FAR_MS = 60_000;
@@ -335,8 +337,6 @@ describe('server that stays down', () => {
 });
 
 describe.concurrent('peer that does not use HTTP/2', () => {
-  const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
-  const tls = { ca: certificate('ca'), serverName: 'localhost' };
   it.for([
     ['plain', 'garbage', (socket: Socket) => socket.write(Buffer.alloc(5_000, 7))],
     ['plain', 'HTTP/1', (socket: Socket) => socket.write(HTTP_1)],
@@ -481,7 +481,6 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
     );
   });
 
-  const tls = { ca: certificate('ca'), serverName: 'localhost' };
   it.for([
     ['plain', 'during', 1],
     ['plain', 'after', 1],
@@ -495,7 +494,6 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
     'lets waiting calls succeed within the connect timeout plus 1 s after a silent peer starts to respond (%s, %s attempt %i)',
     { tags: ['timed'] },
     async ([kind, when, attempt], { task, onTestFinished }) => {
-      const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
       const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
       await proxy.staySilent();
       const app = await startApp(onTestFinished, {

@@ -2,25 +2,15 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Metadata, credentials } from '@grpc/grpc-js';
-import { Module } from '@nestjs/common';
-import { Test } from '@nestjs/testing';
-import {
-  ResilientGrpcModule,
-  getGrpcServiceToken,
-  type Resilient,
-  type ResilientGrpcClient,
-  type Connectivity,
-} from 'nestjs-resilient-grpc';
+import type { Connectivity, ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { filter, firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { closedAfterTest } from '../support/closed-after-test.js';
-import type { OrdersClient } from '../../src/gen/orders.pb.js';
 import { CallLoad } from '../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 
-const ARCHIVE_PROTO = join(import.meta.dirname, '../nest/protos/archive.proto');
 /** TLS of a server that asks for client certificates. */
 const tls = {
   ca: readFileSync(certificate('ca')),
@@ -363,37 +353,6 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
 });
 
 describe.concurrent('shared connection', { timeout: 90_000 }, () => {
-  interface FinderClient {
-    find(request: { text: string }): Observable<{ text: string }>;
-  }
-
-  it('uses one connection for all services of a client, across all modules that define the client', async ({
-    onTestFinished,
-  }) => {
-    const server = await startServer(onTestFinished, {
-      protoPath: [ORDERS_PROTO, ARCHIVE_PROTO],
-      scripts: { 'orders.v1.Orders/Get': {}, 'archive.v1.Orders/Find': {}, 'Index/Find': {} },
-    });
-    const client = { name: 'shared', protoPath: [ORDERS_PROTO, ARCHIVE_PROTO], url: server.url };
-    @Module({ imports: [ResilientGrpcModule.forFeature([client])] })
-    class OneModule {}
-    @Module({ imports: [ResilientGrpcModule.forFeature([client])] })
-    class OtherModule {}
-    const app = await Test.createTestingModule({ imports: [OneModule, OtherModule] }).compile();
-    onTestFinished(() => app.close());
-    const service = <T extends object>(module: new () => object, name: string) =>
-      app.select(module).get<Resilient<T>>(getGrpcServiceToken('shared', name), { strict: false });
-    await Promise.all(
-      [OneModule, OtherModule].flatMap((module) => [
-        firstValueFrom(service<OrdersClient>(module, 'orders.v1.Orders').get({ id: '1' })),
-        firstValueFrom(service<FinderClient>(module, 'archive.v1.Orders').find({ text: 'x' })),
-        firstValueFrom(service<FinderClient>(module, 'archive.v1.Index').find({ text: 'x' })),
-      ]),
-    );
-    expect(server.counts().calls).toBe(6);
-    expect(server.connections).toEqual({ accepted: 1, open: 1 });
-  });
-
   it('opens one connection for each of two clients of the same server', async ({ onTestFinished }) => {
     const server = await startServer(onTestFinished);
     const app = await startApp(onTestFinished, [{ url: server.url }, { url: server.url }]);

@@ -296,22 +296,6 @@ describe('log of a quiet feed whose connection is lost', () => {
 });
 
 describe('resumed stream at shutdown', () => {
-  it.each([
-    ['in one of its calls', {}],
-    ['between two of its calls', { backoff: LONG_BACKOFF }],
-  ])('completes a resumed stream at shutdown if the stream is %s', async (when, options) => {
-    const app = await start();
-    const feed = follow(app, options);
-    await waitFor(() => feed.events.length === 3);
-    if (when !== 'in one of its calls') {
-      await server.restart('kill-connections');
-      await waitFor(() => app.client.activeCalls()[0]?.waiting);
-    }
-    await app.close();
-    expect(feed.end).toBe('completed');
-    await waitFor(() => server.counts('Watch').open === 0);
-  });
-
   it('completes a resumed stream at shutdown if the stream is waiting for the channel during an outage', async () => {
     const app = await start();
     const feed = follow(app);

@@ -61,6 +61,11 @@ const PROMISES: Handlers = {
   session: async (requests) => OPERATORS.session(requests),
   upload: async (requests) => OPERATORS.upload(requests),
 };
+const KINDS = [
+  ['operators', OPERATORS],
+  ['promises of operators', PROMISES],
+  ['for await', LOOPS],
+] as const;
 
 @Controller()
 class InterceptedController {
@@ -97,11 +102,7 @@ describe.each([
   });
   afterAll(() => orders.close());
 
-  it.each([
-    ['operators', OPERATORS],
-    ['promises of operators', PROMISES],
-    ['for await', LOOPS],
-  ])('keeps the store of each bidirectional call in %s', async (_kind, kind) => {
+  it.each(KINDS)('keeps the store of each bidirectional call in %s', async (_kind, kind) => {
     handlers = kind;
     const streams = [0, 1, 2].map(() => orders.client.session());
     const received = streams.map(async (stream) => {
@@ -116,11 +117,7 @@ describe.each([
     expect((await Promise.all(received)).sort()).toEqual([1, 2, 3].map((id) => Array<string>(4).fill(String(id))));
   });
 
-  it.each([
-    ['operators', OPERATORS],
-    ['promises of operators', PROMISES],
-    ['for await', LOOPS],
-  ])('keeps the store of each client-streaming call in %s', async (_kind, kind) => {
+  it.each(KINDS)('keeps the store of each client-streaming call in %s', async (_kind, kind) => {
     handlers = kind;
     const counts = [0, 1, 2].map(
       () =>

@@ -9,12 +9,6 @@ import { recordTiming } from '../support/timing.js';
 /** Connection errors that Node does not report to the session. */
 const ERRORS = [
   ['SETTINGS of 5 bytes', frame(FRAME.settings, 0, 0, Buffer.alloc(5))],
-  ['PING of 7 bytes', frame(FRAME.ping, 0, 0, Buffer.alloc(7))],
-  ['a frame larger than 16 KiB', frame(FRAME.data, 0, 1, Buffer.alloc(16_385))],
-  [
-    'HEADERS without END_HEADERS',
-    Buffer.concat([frame(FRAME.headers, 0, 1, Buffer.alloc(0)), frame(FRAME.data, 0, 1, Buffer.alloc(0))]),
-  ],
   ['an HTTP/1.1 response', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n<html>')],
 ] as const;
 

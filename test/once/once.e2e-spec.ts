@@ -8,7 +8,7 @@ import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 import { failureOf } from '../calls/support.js';
-import { proxyTo, serveWrites, writerTo } from './support.js';
+import { serveWrites, writerTo } from './support.js';
 
 /** A promise that a test resolves. */
 function gate(): { readonly opened: Promise<void>; open(): void } {
@@ -32,42 +32,6 @@ describe('a write with a key', () => {
     expect(new Set(keys).size).toBe(3);
     // The first call asked for the scope, and no guard saw that.
     expect(writes.guarded).toBe(3);
-  });
-
-  it('is sent again after its connection is lost, has one effect, and gets its answer', async () => {
-    const writes = await serveWrites();
-    const proxy = await proxyTo(writes.url);
-    const { orders } = await writerTo(proxy.url);
-    await firstValueFrom(orders.create({ requestId: '', item: 'first', quantity: 1 }));
-    const answer = gate();
-    const { handler } = writes;
-    writes.handler = async (request, ...rest) => {
-      const result = handler(request, ...rest);
-      await answer.opened;
-      return result;
-    };
-    const lost = firstValueFrom(orders.create({ requestId: '', item: 'lost', quantity: 2 }));
-    await waitFor(() => writes.done.includes('lost'));
-    proxy.resetAll();
-    // The second attempt arrives while the handler still runs.
-    await waitFor(() => writes.guarded === 3);
-    answer.open();
-    expect(await lost).toMatchObject({ item: 'lost', quantity: 2, sequence: '2' });
-    expect(writes.done).toEqual(['first', 'lost']);
-  });
-
-  it('gets an answer that was lost after the handler had ended', async () => {
-    const writes = await serveWrites();
-    const proxy = await proxyTo(writes.url);
-    const { orders } = await writerTo(proxy.url);
-    await firstValueFrom(orders.create({ requestId: '', item: 'first', quantity: 1 }));
-    proxy.holdBytes('to-client');
-    const lost = firstValueFrom(orders.create({ requestId: '', item: 'lost', quantity: 2 }));
-    await waitFor(() => writes.done.includes('lost'));
-    proxy.resetAll();
-    proxy.releaseBytes();
-    expect(await lost).toMatchObject({ item: 'lost', sequence: '2' });
-    expect(writes.done).toEqual(['first', 'lost']);
   });
 
   it('gets an answer whose trailers were cut off', async () => {

@@ -1,6 +1,5 @@
 import { status } from '@grpc/grpc-js';
 import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
-import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { failureOf, rejection } from '../calls/support.js';
@@ -117,29 +116,6 @@ describe('outcome()', () => {
     });
     expect(() => client.outcome('Crate', 'a')).toThrow(GrpcConfigurationError);
     expect(() => client.outcome('Watch', 'a')).toThrow('a unary method');
-  });
-});
-
-describe('a hedged write', () => {
-  it('runs once', async () => {
-    const writes = await serveWrites();
-    const { client, orders } = await writerTo(writes.url, { once: true, hedge: 20 });
-    await firstValueFrom(orders.create(TEA));
-    let finish!: () => void;
-    const goesOn = new Promise<void>((resolve) => (finish = resolve));
-    const { handler } = writes;
-    writes.handler = async (request, ...rest) => {
-      const result = handler(request, ...rest);
-      await goesOn;
-      return result;
-    };
-    const answer = firstValueFrom(orders.create({ ...TEA, item: 'slow' }));
-    // The second attempt has joined.
-    await waitFor(() => writes.guarded >= 3);
-    finish();
-    expect(await answer).toMatchObject({ item: 'slow', sequence: '2' });
-    expect(writes.done).toEqual(['tea', 'slow']);
-    expect(client.snapshot().counters.hedged).toBeGreaterThan(0);
   });
 });
 

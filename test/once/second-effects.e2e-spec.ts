@@ -127,7 +127,7 @@ describe('a write has one effect', () => {
     const writes = await serveWrites();
     let pages = 0;
     const proxy = await proxyWithPages(writes.url, () => writes.done.length === 2 && ++pages === 1);
-    const { orders } = await writerTo(proxy, { once: true, hedge: 50 });
+    const { client, orders } = await writerTo(proxy, { once: true, hedge: 50 });
     await firstValueFrom(orders.create(TEA));
     const { handler } = writes;
     let end: () => void = () => undefined;
@@ -140,8 +140,9 @@ describe('a write has one effect', () => {
     const order = firstValueFrom(orders.create({ ...TEA, item: 'milk' }));
     await waitFor(() => pages > 0 && writes.guarded >= 3);
     end();
-    expect(await order).toMatchObject({ item: 'milk' });
+    expect(await order).toMatchObject({ item: 'milk', sequence: '2' });
     expect(writes.done).toEqual(['tea', 'milk']);
+    expect(client.snapshot().counters.hedged).toBeGreaterThan(0);
   });
 });
 

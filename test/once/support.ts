@@ -1,12 +1,4 @@
-import {
-  Controller,
-  Module,
-  type CanActivate,
-  type ExecutionContext,
-  UseGuards,
-  type INestMicroservice,
-  type PipeTransform,
-} from '@nestjs/common';
+import { Controller, type CanActivate, type ExecutionContext, UseGuards, type PipeTransform } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, Payload } from '@nestjs/microservices';
 import {
@@ -20,16 +12,18 @@ import {
 import {
   CallOnce,
   Once,
-  ResilientGrpcServer,
   ResilientGrpcServerModule,
   type OnceOptions,
   type OnceWrite,
+  type ResilientGrpcServer,
   type ResilientGrpcServerOptions,
 } from 'nestjs-resilient-grpc/server';
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import type { CreateOrderRequest, Order, OrdersClient } from '../../src/gen/orders.pb.js';
 import { ORDERS_PROTO } from '../support/orders-app.js';
+import { startMicroservice } from '../server/served-orders.js';
 
 /** What a test lets the handler do; by default, it counts the write and answers at once. */
 export type CreateHandler = (request: CreateOrderRequest, key: string | undefined, once: OnceWrite) => unknown;
@@ -83,24 +77,17 @@ export async function serveWrites(
     once,
     ...options,
   };
-  @Module({ imports: [ResilientGrpcServerModule.forRoot(given)], controllers: [OrdersController] })
-  class AppModule {}
-  const app = await NestFactory.createMicroservice<INestMicroservice>(AppModule, {
-    useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-    inject: [ResilientGrpcServer],
-    ...(process.env['LOG'] === undefined && { logger: false }),
-    abortOnError: false,
-  } as never);
-  await app.listen();
-  const server = app.get(ResilientGrpcServer);
-  let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= app.close());
-  onTestFinished(close);
+  const { app, server } = await startMicroservice({
+    module: class AppModule {},
+    imports: [ResilientGrpcServerModule.forRoot(given)],
+    controllers: [OrdersController],
+  });
   writes.handler = ({ item, quantity }) => {
     writes.done?.push(item);
     return { item, quantity, sequence: String(writes.done?.length) };
   };
-  return Object.assign(writes, { server, url: `127.0.0.1:${String(server.port)}`, close }) as Writes;
+  const url = `127.0.0.1:${String(server.port)}`;
+  return Object.assign(writes, { server, url, close: () => app.close() }) as Writes;
 }
 
 /** Serves `Create` by `controller`, whose other methods may be anything. */
@@ -110,32 +97,23 @@ export async function serveController(
   pipe?: PipeTransform,
 ): Promise<string> {
   Controller()(controller);
-  const server = ResilientGrpcServerModule.forRootAsync({
+  const grpc = ResilientGrpcServerModule.forRootAsync({
     useFactory: () => ({
       ...{ package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String }, url: '127.0.0.1:0' },
       once: {},
       ...options,
     }),
   });
-  @Module({ imports: [server], controllers: [controller] })
-  class AppModule {}
-  const app = await NestFactory.createMicroservice(AppModule, {
-    useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-    inject: [ResilientGrpcServer],
-    logger: false,
-    abortOnError: false,
-  } as never);
-  if (pipe !== undefined) app.useGlobalPipes(pipe);
-  await app.listen();
-  onTestFinished(() => app.close());
-  return `127.0.0.1:${String(app.get(ResilientGrpcServer).port)}`;
+  const module = { module: class AppModule {}, imports: [grpc], controllers: [controller] };
+  const { server } = await startMicroservice(module, (app) => {
+    if (pipe !== undefined) app.useGlobalPipes(pipe);
+  });
+  return `127.0.0.1:${String(server.port)}`;
 }
 
 /** Starts a proxy to `url` that is closed at the end of the test. */
 export async function proxyTo(url: string): Promise<FaultProxy> {
-  const proxy = await FaultProxy.start(url);
-  onTestFinished(() => proxy.close());
-  return proxy;
+  return closedAfterTest(FaultProxy.start(url));
 }
 
 export interface Writer {

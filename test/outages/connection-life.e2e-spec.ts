@@ -2,24 +2,21 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Metadata, credentials } from '@grpc/grpc-js';
-import { Module } from '@nestjs/common';
-import { Test } from '@nestjs/testing';
-import {
-  ResilientGrpcModule,
-  getGrpcServiceToken,
-  type Resilient,
-  type ResilientGrpcClient,
-  type Connectivity,
-} from 'nestjs-resilient-grpc';
+import type { Connectivity, ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { filter, firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
-import type { OrdersClient } from '../../src/gen/orders.pb.js';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { CallLoad } from '../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 
-const ARCHIVE_PROTO = join(import.meta.dirname, '../nest/protos/archive.proto');
+/** TLS of a server that asks for client certificates. */
+const tls = {
+  ca: readFileSync(certificate('ca')),
+  cert: readFileSync(certificate('server')),
+  key: readFileSync(certificate('server-key')),
+};
 
 type Cleanup = TestContext['onTestFinished'];
 
@@ -33,14 +30,10 @@ async function startServer(
   return server;
 }
 async function startProxy(onTestFinished: Cleanup, server: ScriptedGrpcServer): Promise<FaultProxy> {
-  const proxy = await FaultProxy.start(server.url);
-  onTestFinished(() => proxy.close());
-  return proxy;
+  return closedAfterTest(FaultProxy.start(server.url), onTestFinished);
 }
 async function startApp(onTestFinished: Cleanup, ...settings: Parameters<typeof startOrdersApp>): Promise<OrdersApp> {
-  const app = await startOrdersApp(...settings);
-  onTestFinished(() => app.close());
-  return app;
+  return closedAfterTest(startOrdersApp(...settings), onTestFinished);
 }
 
 /** Options of `waitFor` for a condition that becomes true late on a busy machine. */
@@ -229,11 +222,6 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
   });
 
   it('sends a call whose credentials arrive after its channel was replaced', async ({ onTestFinished }) => {
-    const tls = {
-      ca: readFileSync(certificate('ca')),
-      cert: readFileSync(certificate('server')),
-      key: readFileSync(certificate('server-key')),
-    };
     const scripts = { Get: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
     const servers = await Promise.all(Array.from({ length: 2 }, () => startServer(onTestFinished, { scripts, tls })));
     const app = await startApp(onTestFinished, {
@@ -332,11 +320,6 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
   it('replaces the connection after a certificate rotation under load without a failed or resent call', async ({
     onTestFinished,
   }) => {
-    const tls = {
-      ca: readFileSync(certificate('ca')),
-      cert: readFileSync(certificate('server')),
-      key: readFileSync(certificate('server-key')),
-    };
     const server = await startServer(onTestFinished, { tls });
     const folder = mkdtempSync(join(tmpdir(), 'rotated-'));
     onTestFinished(() => {
@@ -370,37 +353,6 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
 });
 
 describe.concurrent('shared connection', { timeout: 90_000 }, () => {
-  interface FinderClient {
-    find(request: { text: string }): Observable<{ text: string }>;
-  }
-
-  it('uses one connection for all services of a client, across all modules that define the client', async ({
-    onTestFinished,
-  }) => {
-    const server = await startServer(onTestFinished, {
-      protoPath: [ORDERS_PROTO, ARCHIVE_PROTO],
-      scripts: { 'orders.v1.Orders/Get': {}, 'archive.v1.Orders/Find': {}, 'Index/Find': {} },
-    });
-    const client = { name: 'shared', protoPath: [ORDERS_PROTO, ARCHIVE_PROTO], url: server.url };
-    @Module({ imports: [ResilientGrpcModule.forFeature([client])] })
-    class OneModule {}
-    @Module({ imports: [ResilientGrpcModule.forFeature([client])] })
-    class OtherModule {}
-    const app = await Test.createTestingModule({ imports: [OneModule, OtherModule] }).compile();
-    onTestFinished(() => app.close());
-    const service = <T extends object>(module: new () => object, name: string) =>
-      app.select(module).get<Resilient<T>>(getGrpcServiceToken('shared', name), { strict: false });
-    await Promise.all(
-      [OneModule, OtherModule].flatMap((module) => [
-        firstValueFrom(service<OrdersClient>(module, 'orders.v1.Orders').get({ id: '1' })),
-        firstValueFrom(service<FinderClient>(module, 'archive.v1.Orders').find({ text: 'x' })),
-        firstValueFrom(service<FinderClient>(module, 'archive.v1.Index').find({ text: 'x' })),
-      ]),
-    );
-    expect(server.counts().calls).toBe(6);
-    expect(server.connections).toEqual({ accepted: 1, open: 1 });
-  });
-
   it('opens one connection for each of two clients of the same server', async ({ onTestFinished }) => {
     const server = await startServer(onTestFinished);
     const app = await startApp(onTestFinished, [{ url: server.url }, { url: server.url }]);

@@ -2,6 +2,7 @@ import type { GrpcCallError, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { CallLoad } from '../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
@@ -26,9 +27,7 @@ async function startServer(onTestFinished: Cleanup): Promise<ScriptedGrpcServer>
   return server;
 }
 async function startProcess(onTestFinished: Cleanup): Promise<OrdersProcess> {
-  const orders = await OrdersProcess.start();
-  onTestFinished(() => orders.close());
-  return orders;
+  return closedAfterTest(OrdersProcess.start(), onTestFinished);
 }
 
 type Replacement = Extract<GrpcClientEvent, { type: 'connection-replaced' }>;
@@ -40,20 +39,13 @@ interface Watched {
   readonly states: readonly string[];
 }
 
-async function startApp(
-  onTestFinished: Cleanup,
-  settings: Settings,
-  onReplaced: () => void = () => undefined,
-): Promise<Watched> {
-  const app = await startOrdersApp(settings);
-  onTestFinished(() => app.close());
+async function startApp(onTestFinished: Cleanup, settings: Settings): Promise<Watched> {
+  const app = await closedAfterTest(startOrdersApp(settings), onTestFinished);
   const replacements: Replacement[] = [];
   const states: string[] = [];
   app.client.events$.subscribe((event) => {
     if (event.type === 'connectivity') states.push(event.to);
-    if (event.type !== 'connection-replaced') return;
-    replacements.push(event);
-    onReplaced();
+    if (event.type === 'connection-replaced') replacements.push(event);
   });
   return { app, replacements, states };
 }
@@ -211,8 +203,7 @@ describe.concurrent('frozen connection', () => {
     async ({ task, onTestFinished }) => {
       const orders = await startProcess(onTestFinished);
       const other = await startServer(onTestFinished);
-      const proxy = await FaultProxy.start(other.url);
-      onTestFinished(() => proxy.close());
+      const proxy = await closedAfterTest(FaultProxy.start(other.url), onTestFinished);
       // Refuses connections to the second address at first, because pick_first also tries that address if the first one connects slowly.
       proxy.refuse();
       const url = `ipv4:${orders.url},${proxy.url}`;

@@ -1,6 +1,7 @@
 import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { CallLoad } from '../support/call-load.js';
 import { aboveDebug, startOrdersApp, type OrdersOf } from '../support/orders-app.js';
 import { OrdersProcess } from '../support/orders-process.js';
@@ -44,23 +45,12 @@ describe('restart of the only server', () => {
     onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
   });
 
-  async function startServer(options: Parameters<typeof OrdersProcess.start>[0] = {}): Promise<OrdersProcess> {
-    const server = await OrdersProcess.start(options);
-    onTestFinished(() => server.close());
-    return server;
-  }
-  async function startApp(...settings: Parameters<typeof startOrdersApp>) {
-    const app = await startOrdersApp(...settings);
-    onTestFinished(() => app.close());
-    return app;
-  }
-
   it(
     'fails no call and logs no line above debug if the server stops with tryShutdown and restarts within 1 s',
     { tags: ['timed'], timeout: 120_000 },
     async ({ task }) => {
-      const server = await startServer({ delayMs: 20 });
-      const app = await startApp({ url: server.url, ...PATIENT });
+      const server = await closedAfterTest(OrdersProcess.start({ delayMs: 20 }));
+      const app = await closedAfterTest(startOrdersApp({ url: server.url, ...PATIENT }));
       const changes = changesOf(app);
       const outagesMs: number[] = [];
       app.client.events$.subscribe((event) => {

@@ -1,5 +1,6 @@
 import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { firstValueFrom } from 'rxjs';
 import { FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { startClient, startServer, turns, type EchoService } from '../calls/support.js';
@@ -10,10 +11,8 @@ import { shortLivedPeer } from '../support/peers.js';
 describe('round_robin with one healthy backend and one that closes each connection 5 ms after it receives SETTINGS', () => {
   it('reports no outage with round_robin if one backend closes each connection 5 ms after it receives SETTINGS and the other backend serves the calls', async () => {
     const good = await startServer();
-    const bad = await shortLivedPeer(5);
-    onTestFinished(() => bad.close());
-    const proxy = await FaultProxy.start(bad.url);
-    onTestFinished(() => proxy.close());
+    const bad = await closedAfterTest(shortLivedPeer(5));
+    const proxy = await closedAfterTest(FaultProxy.start(bad.url));
     // Refuses connections to the bad backend at first, because a connection lost before the good backend is READY starts an outage.
     proxy.refuse();
     const client = await startClient({

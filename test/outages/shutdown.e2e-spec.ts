@@ -2,6 +2,7 @@ import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { turns } from '../calls/support.js';
 import { holdTimers } from '../server/support/held-timers.js';
 import { ORDERS_PROTO, startOrdersApp, type OrdersOf } from '../support/orders-app.js';
@@ -28,9 +29,7 @@ describe('app.close()', () => {
   });
 
   async function startServer(): Promise<ScriptedGrpcServer> {
-    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {} } });
-    onTestFinished(() => server.close());
-    return server;
+    return closedAfterTest(ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {} } }));
   }
 
   it(
@@ -73,8 +72,7 @@ describe('app.close()', () => {
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startServer();
-      const nowhere = await resettingPeer();
-      onTestFinished(() => nowhere.close());
+      const nowhere = await closedAfterTest(resettingPeer());
       server.script('Create', { never: true });
       server.script('Watch', { messages: [{ sequence: '1' }], never: true });
       server.script('Get', { status: 'UNAVAILABLE' });

@@ -6,6 +6,7 @@ import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { turns } from '../calls/support.js';
 import { bundled } from '../support/bundled.js';
 import { median } from '../support/call-load.js';
@@ -18,6 +19,8 @@ const UNREACHABLE =
   /^14 UNAVAILABLE: 127\.0\.0\.1:\d+ has been unreachable for \d+\.\d s \(\d+ connection attempts?, (next in \d+\.\d s|connecting now)\): .+ \(.+; to diagnose, run: npx nestjs-resilient-grpc doctor 127\.0\.0\.1:\d+\)$/;
 /** Backoff with which grpc-js alone would try to connect only once per test. */
 const FAR_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
+const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
+const tls = { ca: certificate('ca'), serverName: 'localhost' };
 const HTTP_1 = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n';
 /** Duration in milliseconds that is longer than any wait in these tests, for limits that must not end during a test. */
 const FAR_MS = 60_000;
@@ -26,15 +29,11 @@ type Settings = Parameters<typeof startOrdersApp>;
 type Cleanup = TestContext['onTestFinished'];
 
 async function startApp(onTestFinished: Cleanup, ...settings: Settings): Promise<OrdersApp> {
-  const app = await startOrdersApp(...settings);
-  onTestFinished(() => app.close());
-  return app;
+  return closedAfterTest(startOrdersApp(...settings), onTestFinished);
 }
 
 async function startPeer(onTestFinished: Cleanup): Promise<Peer> {
-  const peer = await resettingPeer();
-  onTestFinished(() => peer.close());
-  return peer;
+  return closedAfterTest(resettingPeer(), onTestFinished);
 }
 
 type Tls = Parameters<typeof ScriptedGrpcServer.start>[0]['tls'];
@@ -42,9 +41,7 @@ type Tls = Parameters<typeof ScriptedGrpcServer.start>[0]['tls'];
 async function startProxy(onTestFinished: Cleanup, tls?: Tls): Promise<FaultProxy> {
   const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {}, Create: {} }, tls });
   onTestFinished(() => server.close());
-  const proxy = await FaultProxy.start(server.url);
-  onTestFinished(() => proxy.close());
-  return proxy;
+  return closedAfterTest(FaultProxy.start(server.url), onTestFinished);
 }
 
 /** A call that must fail. `startedAt` and `endedAt` are in milliseconds since 1970. */
@@ -340,8 +337,6 @@ describe('server that stays down', () => {
 });
 
 describe.concurrent('peer that does not use HTTP/2', () => {
-  const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
-  const tls = { ca: certificate('ca'), serverName: 'localhost' };
   it.for([
     ['plain', 'garbage', (socket: Socket) => socket.write(Buffer.alloc(5_000, 7))],
     ['plain', 'HTTP/1', (socket: Socket) => socket.write(HTTP_1)],
@@ -353,8 +348,7 @@ describe.concurrent('peer that does not use HTTP/2', () => {
     'lets waiting calls succeed after five connection attempts that the peer does not answer with HTTP/2, long before the backoff of grpc-js ends (%s, %s)',
     async ([kind, , answer], { onTestFinished }) => {
       const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
-      const peer = await answeringPeer(5, answer, proxy.url);
-      onTestFinished(() => peer.close());
+      const peer = await closedAfterTest(answeringPeer(5, answer, proxy.url), onTestFinished);
       const app = await startApp(onTestFinished, {
         url: peer.url,
         outageGraceMs: FAR_MS,
@@ -487,7 +481,6 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
     );
   });
 
-  const tls = { ca: certificate('ca'), serverName: 'localhost' };
   it.for([
     ['plain', 'during', 1],
     ['plain', 'after', 1],
@@ -501,7 +494,6 @@ describe.concurrent('peer that accepts connections and stays silent', () => {
     'lets waiting calls succeed within the connect timeout plus 1 s after a silent peer starts to respond (%s, %s attempt %i)',
     { tags: ['timed'] },
     async ([kind, when, attempt], { task, onTestFinished }) => {
-      const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
       const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
       await proxy.staySilent();
       const app = await startApp(onTestFinished, {

@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { failureOf, turns } from '../calls/support.js';
 import { bundled } from '../support/bundled.js';
 import { NameServer } from '../support/name-server.js';
@@ -23,8 +24,7 @@ describe('name that cannot be resolved', () => {
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const settings = { url: NOWHERE, outageGraceMs: 60_000, loadBalancing };
-      const app = await startOrdersApp(settings, { drain: { timeoutMs: 50 } });
-      onTestFinished(() => app.close());
+      const app = await closedAfterTest(startOrdersApp(settings, { drain: { timeoutMs: 50 } }));
       const { client, orders, health } = app;
       const held = failureOf(orders.get({ id: '7' }));
       const beganAt = performance.now();
@@ -47,8 +47,7 @@ describe('name that cannot be resolved', () => {
     'fails calls immediately with the cause if a name still cannot be resolved after the outage grace period (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
-      const app = await startOrdersApp({ url: NOWHERE, outageGraceMs: 500, loadBalancing });
-      onTestFinished(() => app.close());
+      const app = await closedAfterTest(startOrdersApp({ url: NOWHERE, outageGraceMs: 500, loadBalancing }));
       const { client, orders, health } = app;
       const beganAt = performance.now();
       const error = await failureOf(orders.get({ id: '7' }));
@@ -91,8 +90,7 @@ describe('name that cannot be resolved', () => {
         scripts: { Get: { message: { id: '7' } } },
       });
       onTestFinished(() => server.close());
-      const names = await NameServer.start();
-      onTestFinished(() => names.close());
+      const names = await closedAfterTest(NameServer.start());
       const child = fork(CLIENT, [`dns://${names.url}/orders.example:${server.port}`, ORDERS_PROTO], {
         env: { ...process.env, GRPC_NODE_USE_ALTERNATIVE_RESOLVER: 'true' },
       });

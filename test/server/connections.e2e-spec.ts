@@ -4,6 +4,7 @@ import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:h
 import { setTimeout as pause } from 'node:timers/promises';
 import { captureLeaks, FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { CallLoad } from '../support/call-load.js';
 import { recordTiming } from '../support/timing.js';
 import { NestServer, type PlainServerOptions } from './support/nest-server.js';
@@ -24,15 +25,11 @@ afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 type Cleanup = TestContext['onTestFinished'];
 
 async function startServer(onTestFinished: Cleanup, options: PlainServerOptions): Promise<NestServer> {
-  const server = await NestServer.start(options);
-  onTestFinished(() => server.close());
-  return server;
+  return closedAfterTest(NestServer.start(options), onTestFinished);
 }
 
 async function startProxy(onTestFinished: Cleanup, server: NestServer): Promise<FaultProxy> {
-  const proxy = await FaultProxy.start(server.url);
-  onTestFinished(() => proxy.close());
-  return proxy;
+  return closedAfterTest(FaultProxy.start(server.url), onTestFinished);
 }
 
 /** Starts a proxy that delays bytes to and from `server` by `ms` milliseconds each way; resolves to the URL of the proxy. */

@@ -1,7 +1,4 @@
 import 'reflect-metadata';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import {
   Body,
@@ -30,33 +27,16 @@ import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { GrpcException, GrpcServerExceptionFilter, validationException } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { NEVER, concat, firstValueFrom, ignoreElements, of, throwError, type Observable } from 'rxjs';
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { failureOf } from '../calls/support.js';
-import { startOrdersApp, type OrdersApp, ORDERS_PROTO } from '../support/orders-app.js';
-import { ParityClient } from './parity/client.js';
+import { closedAfterTest } from '../support/closed-after-test.js';
+import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { KindsController } from './parity/handlers.js';
 import { SERVERS, startServer } from './parity/servers.js';
-
-/** Options of the server under test. */
-function serverOptions(url: string): GrpcOptions {
-  return {
-    transport: Transport.GRPC,
-    options: { package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String }, url },
-  };
-}
+import { ordersOptions, ownUrl } from './served-orders.js';
 
 const leaks = captureLeaks();
-const sockets = mkdtempSync(join(tmpdir(), 'server-errors-'));
-let started = 0;
-const closing: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-afterAll(async () => {
-  rmSync(sockets, { recursive: true });
-  await leaks.settled();
-});
+afterAll(() => leaks.settled());
 
 const DETAIL = {
   typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo',
@@ -138,15 +118,14 @@ async function serve(providers: Provider[] = [], prepare: (app: INestApplication
   @Module({ controllers: [OrdersController], providers })
   class AppModule {}
 
-  const url = `unix:${join(sockets, `${(started += 1)}.sock`)}`;
+  const options = ordersOptions(ownUrl());
   const app = await NestFactory.create(AppModule, { logger: false, abortOnError: false });
-  closing.push(() => app.close());
+  onTestFinished(() => app.close());
   prepare(app);
-  app.connectMicroservice(serverOptions(url), { inheritAppConfig: true });
+  app.connectMicroservice<GrpcOptions>({ transport: Transport.GRPC, options }, { inheritAppConfig: true });
   await app.startAllMicroservices();
   await app.listen(0, '127.0.0.1');
-  const client = await startOrdersApp({ url });
-  closing.push(() => client.close());
+  const client = await closedAfterTest(startOrdersApp({ url: options.url! }));
   const http = await app.getUrl();
   return {
     orders: client.orders,
@@ -252,10 +231,8 @@ describe.each(SERVERS)('a guard that returns false in front of %s', (serverKind)
       // Safe: it is hybrid.
       configure: (app) => configure(app as INestApplication),
     });
-    closing.push(() => server.close());
-    const caller = new ParityClient(server.url);
-    closing.push(async () => caller.close());
-    const answers = await Promise.all(METHODS.map((method) => caller.call(`parity.v1.Kinds/${method}`)));
+    onTestFinished(() => server.close());
+    const answers = await Promise.all(METHODS.map((method) => server.client.call(`parity.v1.Kinds/${method}`)));
     return answers.map(({ status }) => `${String(status.code)} ${status.details}`);
   }
 

@@ -14,7 +14,8 @@ import { GrpcMethod, GrpcStreamCall, GrpcStreamMethod, RpcException } from '@nes
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { map, throwError, type Observable } from 'rxjs';
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { serveOrders, type PlainOrders } from './handlers/orders-service.js';
 
 const leaks = captureLeaks();
@@ -62,9 +63,7 @@ describe('failing handler', () => {
       }
     }
 
-    const service = await serveOrders(FailingController);
-    onTestFinished(() => service.close());
-    const { client, log } = service;
+    const { client, log } = await closedAfterTest(serveOrders(FailingController));
     log.lines.length = 0;
     return { log, unary: () => unaryStatus(client), stream: () => streamStatus(client) };
   }
@@ -100,8 +99,7 @@ describe('failing handler', () => {
           return fail();
         }
       }
-      const { client, log, close } = await serveOrders(FilteredController);
-      onTestFinished(close);
+      const { client, log } = await closedAfterTest(serveOrders(FilteredController));
       expect(await unaryStatus(client)).toMatchObject({ code: 2, details: 'Internal server error' });
       expect(log.lines.filter(({ level }) => level === 'error').map(({ text }) => text)).toContain(
         '/orders.v1.Orders/Get: handler failed: TypeError: host.switchToHttp(...).getResponse(...).status is not a function',
@@ -197,9 +195,7 @@ describe('response that does not match its proto', () => {
         });
       }
     }
-    const service = await serveOrders(WrongController);
-    onTestFinished(() => service.close());
-    const { client, log } = service;
+    const { client, log } = await closedAfterTest(serveOrders(WrongController));
     log.lines.length = 0;
     const got: unknown[] = [];
     const statuses = [
@@ -250,9 +246,7 @@ describe('unreadable requests', () => {
         return requests;
       }
     }
-    const service = await serveOrders(EchoController);
-    onTestFinished(() => service.close());
-    const { client, log } = service;
+    const { client, log } = await closedAfterTest(serveOrders(EchoController));
     log.lines.length = 0;
     const unchanged = (bytes: Buffer) => bytes;
     // Field 15, with the invalid wire type 7.

@@ -1,11 +1,9 @@
 import 'reflect-metadata';
 import type { Server, ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { NestFactory } from '@nestjs/core';
-import type { AsyncMicroserviceOptions } from '@nestjs/microservices';
-import { GrpcServerHealth, ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { GrpcServerHealth, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import {
   HEALTH_PROTO,
   healthOf,
@@ -14,7 +12,9 @@ import {
   ordersOptions,
   ownUrl,
   serveOrders,
+  startMicroservice,
   startServers,
+  warningsOf,
 } from './served-orders.js';
 import { holdTimers } from './support/held-timers.js';
 
@@ -46,16 +46,7 @@ describe('health of an application', () => {
 
   it('reports SERVING in a microservice without HTTP', async () => {
     const url = ownUrl();
-    const options: AsyncMicroserviceOptions = {
-      inject: [ResilientGrpcServer],
-      useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-    };
-    const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
-      ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url))),
-      { ...options, logger: false, abortOnError: false },
-    );
-    onTestFinished(() => app.close());
-    await app.listen();
+    await startMicroservice(ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url))));
     expect(await healthOf(url).unary('check', { service: '' })).toEqual(SERVING);
     expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
   });
@@ -102,8 +93,7 @@ describe('health of an application', () => {
     };
     const { url, log } = await startServers(await serveOrders({ onLoadPackageDefinition }));
     expect(await healthOf(url).unary('check', { service: '' })).toEqual(NOT_SERVING);
-    const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
-    expect(warnings).toEqual([
+    expect(warningsOf(log)).toEqual([
       expect.stringMatching(/the application serves grpc\.health\.v1\.Health itself.*health: false/),
     ]);
   });

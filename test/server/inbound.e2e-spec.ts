@@ -1,16 +1,8 @@
-import {
-  credentials,
-  loadPackageDefinition,
-  Metadata,
-  status,
-  type GrpcObject,
-  type ServiceError,
-} from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
+import { credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
 import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ORDERS_PROTO, startHop, type Hop } from '../inbound/hop.js';
-import type { PlainOrders } from './handlers/orders-service.js';
+import { OrdersClient, type PlainOrders } from './handlers/orders-service.js';
 
 const leaks = captureLeaks();
 
@@ -40,10 +32,7 @@ beforeEach(async () => {
   });
   let closed: Promise<void> | undefined;
   closeHop = () => (closed ??= hop.close());
-  const contract = loadPackageDefinition(loadSync(ORDERS_PROTO, { longs: String })) as GrpcObject & {
-    orders: { v1: { Orders: new (...args: unknown[]) => PlainOrders } };
-  };
-  caller = new contract.orders.v1.Orders(hop.url, credentials.createInsecure());
+  caller = new OrdersClient(hop.url, credentials.createInsecure());
 });
 afterEach(async () => {
   caller.close();
@@ -56,19 +45,10 @@ afterAll(async () => {
 
 function get(id: string, metadata = new Metadata(), deadlineMs = 20_000): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    caller.makeUnaryRequest(
-      '/orders.v1.Orders/Get',
-      (value: Buffer) => value,
-      (value: Buffer) => value,
-      // Field 1, a string.
-      Buffer.concat([Buffer.from([10, id.length]), Buffer.from(id)]),
-      metadata,
-      { deadline: Date.now() + deadlineMs },
-      (error, value) => {
-        if (error === null) resolve(value);
-        else reject(error);
-      },
-    );
+    caller.get({ id }, metadata, { deadline: Date.now() + deadlineMs }, (error, value) => {
+      if (error === null) resolve(value);
+      else reject(error);
+    });
   });
 }
 

@@ -1,14 +1,12 @@
 import { Injectable, Module } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
 import {
-  ResilientGrpcServer,
   ResilientGrpcServerModule,
   type ResilientGrpcServerOptions,
   type ResilientGrpcServerOptionsFactory,
 } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
-import { afterAll, expect, it, onTestFinished } from 'vitest';
-import { ordersModule, ordersOf, ordersOptions, ownUrl } from './served-orders.js';
+import { afterAll, expect, it } from 'vitest';
+import { ordersModule, ordersOf, ordersOptions, ownUrl, startMicroservice } from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -38,13 +36,7 @@ it.each<[string, Parameters<typeof ResilientGrpcServerModule.forRootAsync>[0]]>(
   ['a provider', { imports, useExisting: Configuration }],
   ['a class', { useClass: Configuration }],
 ])('reads the server options of a standalone microservice from %s', async (_what, source) => {
-  const app = await NestFactory.createMicroservice(ordersModule(ResilientGrpcServerModule.forRootAsync(source)), {
-    inject: [ResilientGrpcServer],
-    useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-    logger: false,
-  });
-  onTestFinished(() => app.close());
-  await app.listen();
+  const { app } = await startMicroservice(ordersModule(ResilientGrpcServerModule.forRootAsync(source)));
   const { url } = app.get(Configuration, { strict: false });
   expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
 });

@@ -2,24 +2,24 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ServerInterceptingCall, status, type ServerInterceptor, type ServiceError } from '@grpc/grpc-js';
-import { Controller, Module, type Type } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, type AsyncMicroserviceOptions } from '@nestjs/microservices';
+import { Controller, type Type } from '@nestjs/common';
+import { GrpcMethod } from '@nestjs/microservices';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { isGrpcCallError } from 'nestjs-resilient-grpc';
 import {
-  ResilientGrpcServer,
   ResilientGrpcServerModule,
   type GrpcServerEvent,
+  type ResilientGrpcServer,
   type ResilientGrpcServerOptions,
 } from 'nestjs-resilient-grpc/server';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { block } from '../support/block.mjs';
 import { startOrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 import { FLAG, FRAME, PREFACE, frame, headers, settings, settingsAck } from '../unit-support/frames.js';
-import { ordersOptions, ownUrl } from './served-orders.js';
+import { ordersOptions, ownUrl, startMicroservice } from './served-orders.js';
 import { NestServer, type PlainServerOptions } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
@@ -48,9 +48,6 @@ class BusyController {
   }
 }
 
-@Module({ controllers: [BusyController] })
-class BusyModule {}
-
 /** Number of event-loop turns of this process since `countTurns()`. */
 let turns = 0;
 /** Value of `turns` at the start of each call that a controller in this process handles. */
@@ -67,9 +64,6 @@ class WaitingController {
   }
 }
 
-@Module({ controllers: [WaitingController] })
-class WaitingModule {}
-
 @Controller()
 class ShortController {
   @GrpcMethod('Orders', 'Get')
@@ -80,18 +74,11 @@ class ShortController {
   }
 }
 
-@Module({ controllers: [ShortController] })
-class ShortModule {}
-
 /** Starts a server in this process. It is closed at the end of the test. */
-async function serveHere(module: Type, options: ResilientGrpcServerOptions): Promise<ResilientGrpcServer> {
-  const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
-    { module, imports: [ResilientGrpcServerModule.forRoot(options)] },
-    { inject: [ResilientGrpcServer], useFactory: (strategy: ResilientGrpcServer) => ({ strategy }), logger: false },
-  );
-  onTestFinished(() => app.close());
-  await app.listen();
-  return app.get(ResilientGrpcServer);
+async function serveHere(controller: Type, options: ResilientGrpcServerOptions): Promise<ResilientGrpcServer> {
+  const imports = [ResilientGrpcServerModule.forRoot(options)];
+  const { server } = await startMicroservice({ module: class AppModule {}, imports, controllers: [controller] });
+  return server;
 }
 
 /** Counts the turns of the event loop until the end of the test, and the calls that start in each from now on. */
@@ -110,9 +97,7 @@ function mostStartsInOneTurn(): number {
 }
 
 async function start(options: PlainServerOptions = {}): Promise<NestServer> {
-  const server = await NestServer.start(options, [`--busy=${BUSY_MS}`]);
-  onTestFinished(() => server.close());
-  return server;
+  return closedAfterTest(NestServer.start(options, [`--busy=${BUSY_MS}`]));
 }
 
 /** Sends calls one after another, so that the server measures the duration of the method. */
@@ -161,15 +146,14 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
 
   it('serves each of 50 concurrent calls that have no deadline', async () => {
     const server = await start();
-    const app = await startOrdersApp({ url: server.url });
-    onTestFinished(() => app.close());
+    const app = await closedAfterTest(startOrdersApp({ url: server.url }));
     const calls = Array.from({ length: 50 }, () => firstValueFrom(app.orders.get({ id: '1' })));
     expect(await Promise.all(calls)).toHaveLength(50);
   });
 
   it('reads sockets after handlers have run for 10 ms, also while hundreds of calls wait', async () => {
     const url = ownUrl();
-    await serveHere(ShortModule, ordersOptions(url));
+    await serveHere(ShortController, ordersOptions(url));
     const client = new PlainClient(url);
     await warmUp(client);
     countTurns();
@@ -211,8 +195,7 @@ describe('100 clients that send 40 calls each at once and read nothing', { timeo
     'have few of their calls served before that of a client that calls after them, and all of them in the end',
     { tags: ['timed'] },
     async ({ task }) => {
-      const server = await NestServer.start({}, ['--busy=2']);
-      onTestFinished(() => server.close());
+      const server = await closedAfterTest(NestServer.start({}, ['--busy=2']));
       const client = new PlainClient(server.url);
       await warmUp(client);
       await Promise.all(Array.from({ length: 100 }, () => pipeline(server.port, 40)));
@@ -251,7 +234,7 @@ describe('a call that is refused during an overload', { timeout: 60_000 }, () =>
         },
       });
     const url = ownUrl();
-    const server = await serveHere(BusyModule, ordersOptions(url, { channelOptions: { interceptors: [observe] } }));
+    const server = await serveHere(BusyController, ordersOptions(url, { channelOptions: { interceptors: [observe] } }));
     const ended: GrpcServerEvent[] = [];
     server.events$.subscribe((event) => event.type === 'call-end' && ended.push(event));
     const client = new PlainClient(url);
@@ -301,7 +284,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
   it('starts at most 2 * maxConcurrentCalls queued calls in one event-loop turn if their handlers wait and then use the CPU', async () => {
     const url = ownUrl();
     const maxConcurrentCalls = 4;
-    await serveHere(WaitingModule, ordersOptions(url, { methods: { Get: { maxConcurrentCalls } } }));
+    await serveHere(WaitingController, ordersOptions(url, { methods: { Get: { maxConcurrentCalls } } }));
     const client = new PlainClient(url);
     await client.get();
     countTurns();
@@ -311,8 +294,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
   });
 
   it('ends unary calls and streams at maxCallMs if their deadline is later or absent', async () => {
-    const server = await NestServer.start({ maxCallMs: 1_000 });
-    onTestFinished(() => server.close());
+    const server = await closedAfterTest(NestServer.start({ maxCallMs: 1_000 }));
     const client = new PlainClient(server.url);
     const [watch, session] = [client.watch(), client.session()];
     await expect(client.get('held')).rejects.toMatchObject({
@@ -339,8 +321,7 @@ describe('a client of an overloaded server', { timeout: 60_000 }, () => {
       methodConfig: [{ name: [{}], retryPolicy }],
       retryThrottling: { maxTokens: 10, tokenRatio: 0.1 },
     };
-    const app = await startOrdersApp({ url: server.url, serviceConfig });
-    onTestFinished(() => app.close());
+    const app = await closedAfterTest(startOrdersApp({ url: server.url, serviceConfig }));
     const call = () => firstValueFrom(app.orders.get({ id: '1' }, { timeoutMs: TIMEOUT_MS }));
     for (let one = 0; one < WARM_UP_CALLS; one++) await call();
     const results = await Promise.allSettled(Array.from({ length: CALLS }, call));

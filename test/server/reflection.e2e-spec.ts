@@ -7,18 +7,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { loadSync, type Options } from '@grpc/proto-loader';
 import { Controller } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, type AsyncMicroserviceOptions } from '@nestjs/microservices';
-import {
-  ResilientGrpcServer,
-  ResilientGrpcServerModule,
-  type ResilientGrpcServerOptions,
-} from 'nestjs-resilient-grpc/server';
+import { GrpcMethod } from '@nestjs/microservices';
+import { ResilientGrpcServerModule, type ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
 import { PYTHON, skipWithout } from '../support/programs.js';
-import { healthOf, ordersOf, reflectionOf, serveOrders, startServers } from './served-orders.js';
+import { healthOf, reflectionOf, serveOrders, startMicroservice, startServers } from './served-orders.js';
 
 const PROTOS = join(import.meta.dirname, 'protos');
 const FILES = ['shop/v1/shop.proto', 'common/v1/legacy.proto'];
@@ -50,15 +45,8 @@ async function serveShop(options: Partial<ResilientGrpcServerOptions>): Promise<
     ],
     controllers: [ShopController],
   };
-  const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(module, {
-    inject: [ResilientGrpcServer],
-    useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-    logger: false,
-    abortOnError: false,
-  });
-  onTestFinished(() => app.close());
-  await app.listen();
-  return `127.0.0.1:${String(app.get(ResilientGrpcServer).port)}`;
+  const { server } = await startMicroservice(module);
+  return `127.0.0.1:${String(server.port)}`;
 }
 
 /** Reads the services and all files as grpcurl does: the file of each service, then each imported file by its name. */
@@ -106,20 +94,6 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 describe('reflection', () => {
-  it('lists the services of a server by reflection and returns their descriptors', async () => {
-    const { url } = await startServers(await serveOrders({ reflection: true }));
-    const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
-    call.write({ listServices: '*' });
-    call.write({ fileContainingSymbol: 'orders.v1.Orders.Watch' });
-    await waitFor(() => seen.length === 2);
-    call.end();
-    const names = seen[0].listServicesResponse.service.map(({ name }: { name: string }) => name);
-    expect(names.sort()).toEqual(['grpc.health.v1.Health', 'orders.v1.Orders']);
-    const files: Buffer[] = seen[1].fileDescriptorResponse.fileDescriptorProto;
-    expect(files.some((file) => file.includes('WatchRequest'))).toBe(true);
-    expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
-  });
-
   it('does not delay the shutdown for an open reflection stream', async () => {
     const { app, url } = await startServers(await serveOrders({ reflection: true, drain: { timeoutMs: 60_000 } }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');

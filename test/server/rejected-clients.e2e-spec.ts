@@ -1,14 +1,11 @@
 import { Client, ServerCredentials, credentials } from '@grpc/grpc-js';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
-import { serveOrders, startServers } from './served-orders.js';
+import { serveOrders, startServers, warningsOf } from './served-orders.js';
+import { pem } from './parity/places.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
-
-const pem = (name: string) => readFileSync(join(import.meta.dirname, `../fixtures/tls/${name}.pem`));
 
 describe('server that requires client certificates', () => {
   it('logs one warning per rejection reason, with the address, cause, and remedy, and none for an accepted client', async () => {
@@ -35,7 +32,7 @@ describe('server that requires client certificates', () => {
         else reject(error);
       });
     });
-    const warnings = () => log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+    const warnings = () => warningsOf(log);
     expect(warnings()).toEqual([]);
     // Each of these clients reconnects until it is closed, but may cause only one warning.
     for (const certificate of [undefined, 'expired', 'untrusted']) {

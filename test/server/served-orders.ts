@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { credentials, loadPackageDefinition, type ServiceClientConstructor, type ServiceError } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { Controller, Module, type DynamicModule, type INestApplication } from '@nestjs/common';
+import { Controller, Module, type DynamicModule, type INestApplication, type INestMicroservice } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { GrpcMethod } from '@nestjs/microservices';
+import { GrpcMethod, type AsyncMicroserviceOptions } from '@nestjs/microservices';
 import {
   ResilientGrpcServer,
   ResilientGrpcServerModule,
@@ -16,6 +16,7 @@ import { NEVER, startWith, type Observable } from 'rxjs';
 import { onTestFinished } from 'vitest';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
+import { closedAfterTest } from '../support/closed-after-test.js';
 
 @Controller()
 class OrdersController {
@@ -61,15 +62,41 @@ export function ownUrl(): string {
   return `unix:${join(folder, 'grpc.sock')}`;
 }
 
-/** Creates the application without starting it; it is closed after the test. */
-export async function serveOrders(options: Partial<ResilientGrpcServerOptions> = {}): Promise<ServedOrders> {
-  const url = options.url ?? ownUrl();
+/** Creates an application with the given root module without starting it; it is closed after the test. */
+export async function createApplication(module: DynamicModule): Promise<Pick<ServedOrders, 'app' | 'log'>> {
   const log = new CapturedLog();
-  const app = await NestFactory.create(ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, options))), {
+  const app = await closedAfterTest<INestApplication>(NestFactory.create(module, { logger: log, abortOnError: false }));
+  return { app, log };
+}
+
+/** Starts a microservice with `module`, which has one server; it is closed after the test. */
+export async function startMicroservice(
+  module: DynamicModule,
+  prepare: (app: INestMicroservice) => void = () => undefined,
+): Promise<{ readonly app: INestMicroservice; readonly log: CapturedLog; readonly server: ResilientGrpcServer }> {
+  const log = new CapturedLog();
+  const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(module, {
+    inject: [ResilientGrpcServer],
+    useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
     logger: log,
     abortOnError: false,
   });
   onTestFinished(() => app.close());
+  prepare(app);
+  await app.listen();
+  return { app, log, server: app.get(ResilientGrpcServer) };
+}
+
+/** Texts of the warnings in `log`. */
+export function warningsOf({ lines }: CapturedLog): string[] {
+  return lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+}
+
+/** Creates the application without starting it; it is closed after the test. */
+export async function serveOrders(options: Partial<ResilientGrpcServerOptions> = {}): Promise<ServedOrders> {
+  const url = options.url ?? ownUrl();
+  const module = ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, options)));
+  const { app, log } = await createApplication(module);
   const server = app.get(ResilientGrpcServer);
   app.connectMicroservice({ strategy: server }, { inheritAppConfig: true });
   return { app, url, log, server };

@@ -4,6 +4,7 @@ import { get } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { recordTiming } from '../support/timing.js';
 import { HEALTH_PROTO } from './served-orders.js';
@@ -45,15 +46,12 @@ async function startServer(
   options: PlainServerOptions,
   flags: ServerFlag[] = [],
 ): Promise<NestServer> {
-  const server = await NestServer.start(options, flags);
-  onTestFinished(() => server.close());
-  return server;
+  return closedAfterTest(NestServer.start(options, flags), onTestFinished);
 }
 
 /** Starts an orders server that responds immediately, for handlers that call upstream. */
 async function startUpstream(onTestFinished: Cleanup): Promise<ScriptedGrpcServer> {
-  const upstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
-  onTestFinished(() => upstream.close());
+  const upstream = await closedAfterTest(ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO }), onTestFinished);
   upstream.script<{ id: string }>('Get', ({ request: { id } }) => ({ message: { id } }));
   return upstream;
 }

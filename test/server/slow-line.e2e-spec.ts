@@ -1,14 +1,13 @@
 import 'reflect-metadata';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { Controller } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, type AsyncMicroserviceOptions } from '@nestjs/microservices';
-import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { GrpcMethod } from '@nestjs/microservices';
+import { ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { startOrdersApp } from '../support/orders-app.js';
-import { ordersOptions } from './served-orders.js';
+import { ordersOptions, startMicroservice } from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -29,21 +28,12 @@ class LargeOrders {
 /** Starts a server that pings its clients, and returns its port. */
 async function serveLargeOrders(): Promise<number> {
   const options = ordersOptions('127.0.0.1:0', { keepalive: KEEPALIVE });
-  const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
-    {
-      module: class LargeModule {},
-      imports: [ResilientGrpcServerModule.forRoot(options)],
-      controllers: [LargeOrders],
-    },
-    {
-      inject: [ResilientGrpcServer],
-      useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-      logger: false,
-    },
-  );
-  onTestFinished(() => app.close());
-  await app.listen();
-  return app.get(ResilientGrpcServer).port ?? 0;
+  const { server } = await startMicroservice({
+    module: class LargeModule {},
+    imports: [ResilientGrpcServerModule.forRoot(options)],
+    controllers: [LargeOrders],
+  });
+  return server.port ?? 0;
 }
 
 /** Starts a proxy that takes what the server sends, and carries few bytes per second to the client. Returns its address. */

@@ -1,19 +1,18 @@
-import { readFileSync } from 'node:fs';
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { experimental, type ServerCredentials } from '@grpc/grpc-js';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { startOrdersApp } from '../support/orders-app.js';
 import { ordersOf, serveOrders, startServers } from './served-orders.js';
+import { pem } from './parity/places.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-const pem = (name: string): Buffer => readFileSync(join(import.meta.dirname, `../fixtures/tls/${name}.pem`));
 const URL = { url: '127.0.0.1:0' };
 
 function open(port: number | undefined): ClientHttp2Session {
@@ -29,8 +28,7 @@ describe('the transport of a server', () => {
     const { server, log, app: served } = await startServers(await serveOrders({ ...URL, transport: 'grpc-js' }));
     const texts = (): string[] => log.lines.map(({ text }) => text);
     expect(texts()).toContainEqual(expect.stringMatching(/^serving on grpc-js's transport.* Off: connections\.max, /));
-    const app = await startOrdersApp({ url: `127.0.0.1:${String(server.port)}` });
-    onTestFinished(() => app.close());
+    const app = await closedAfterTest(startOrdersApp({ url: `127.0.0.1:${String(server.port)}` }));
     expect(await firstValueFrom(app.orders.get({ id: '7' }))).toMatchObject({ id: '7' });
     await served.close();
     expect(server.port).toBeUndefined();
@@ -39,8 +37,7 @@ describe('the transport of a server', () => {
   it("is the library's by default", async () => {
     const { server, log } = await startServers(await serveOrders(URL));
     expect(log.lines.map(({ text }) => text).join()).not.toContain('transport');
-    const app = await startOrdersApp({ url: `127.0.0.1:${String(server.port)}` });
-    onTestFinished(() => app.close());
+    const app = await closedAfterTest(startOrdersApp({ url: `127.0.0.1:${String(server.port)}` }));
     expect(await firstValueFrom(app.orders.get({ id: '7' }))).toMatchObject({ id: '7' });
   });
 

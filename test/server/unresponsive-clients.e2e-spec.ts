@@ -1,6 +1,7 @@
 import { captureLeaks, FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { connect, type ClientHttp2Session } from 'node:http2';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { recordTiming } from '../support/timing.js';
 import { NestServer } from './support/nest-server.js';
 
@@ -48,10 +49,8 @@ describe('250 clients that stop responding', () => {
     'detects unresponsive clients by keepalive, ends their streams, and closes their sockets',
     { tags: ['timed'], timeout: 60_000 },
     async ({ task }) => {
-      const server = await NestServer.start({ keepalive: KEEPALIVE });
-      onTestFinished(() => server.close());
-      const proxy = await FaultProxy.start(server.url);
-      onTestFinished(() => proxy.close());
+      const server = await closedAfterTest(NestServer.start({ keepalive: KEEPALIVE }));
+      const proxy = await closedAfterTest(FaultProxy.start(server.url));
       await openWatches(proxy.url);
       expect(await server.counts()).toMatchObject({ streams: CLIENTS, sockets: CLIENTS });
       proxy.holdBytes('both');

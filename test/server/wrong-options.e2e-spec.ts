@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { createPrivateKey } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -26,8 +26,20 @@ import {
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
-import { CapturedLog } from '../support/captured-log.js';
-import { ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, startServers } from './served-orders.js';
+import { pem } from './parity/places.js';
+import type { CapturedLog } from '../support/captured-log.js';
+import {
+  createApplication,
+  ordersModule,
+  ordersOf,
+  ordersOptions,
+  ownUrl,
+  serveOrders,
+  startMicroservice,
+  startServers,
+  warningsOf,
+  type ServedOrders,
+} from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -40,6 +52,25 @@ async function failureOf(start: Promise<unknown>): Promise<GrpcConfigurationErro
   if (!(failure instanceof GrpcConfigurationError))
     throw new Error(`expected a GrpcConfigurationError, got ${String(failure)}`);
   return failure;
+}
+
+/** A root module with a server and `controllers`. */
+function controllersModule(options: ResilientGrpcServerOptions, ...controllers: Type[]): DynamicModule {
+  return { module: class AppModule {}, imports: [ResilientGrpcServerModule.forRoot(options)], controllers };
+}
+
+/** Starts a hybrid application with the given root module, and returns its log. */
+async function startHybrid(
+  module: DynamicModule,
+  hybrid: Parameters<ServedOrders['app']['connectMicroservice']>[1] = {},
+  prepare: (app: ServedOrders['app']) => void = () => undefined,
+): Promise<CapturedLog> {
+  const { app, log } = await createApplication(module);
+  prepare(app);
+  app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, hybrid);
+  await app.startAllMicroservices();
+  await app.init();
+  return log;
 }
 
 const FOLDER = mkdtempSync(join(tmpdir(), 'protos-'));
@@ -130,10 +161,8 @@ describe('start without usable protos or address', () => {
   });
 });
 
-const tlsFile = (name: string) => readFileSync(join(import.meta.dirname, '../fixtures/tls', `${name}.pem`));
-
 describe('start with invalid TLS credentials', () => {
-  const [cert, key] = [tlsFile('server'), tlsFile('server-key')];
+  const [cert, key] = [pem('server'), pem('server-key')];
   const encrypted = createPrivateKey(key).export({
     type: 'pkcs8',
     format: 'pem',
@@ -146,7 +175,7 @@ describe('start with invalid TLS credentials', () => {
     [
       'the key of another certificate',
       cert,
-      tlsFile('next-key'),
+      pem('next-key'),
       /\.credentials: expected the private key of the first certificate in `cert_chain`, got another key; write a matching pair$/,
     ],
     ['swapped files', key, cert, rejected],
@@ -193,13 +222,10 @@ describe('start with invalid TLS credentials', () => {
 
 describe('server that is not connected', () => {
   it('logs a warning if the server is not connected when the application starts', async () => {
-    const log = new CapturedLog();
     const url = ownUrl();
-    const module = ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url)));
-    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
-    onTestFinished(() => app.close());
+    const { app, log } = await createApplication(ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url))));
     await app.init();
-    expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
+    expect(warningsOf(log)).toEqual([
       `the server for ${url} is not connected to this application and serves no calls; call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) and await app.startAllMicroservices() before app.listen(); in an application without HTTP, call NestFactory.createMicroservice(AppModule, { inject: [ResilientGrpcServer], useFactory: (strategy) => ({ strategy }) }); or ignore this line if another application starts the server`,
     ]);
   });
@@ -210,7 +236,7 @@ describe('server that is not connected', () => {
     const { app, log, url } = await serveOrders();
     await app.init();
     vi.advanceTimersByTime(5_000);
-    expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
+    expect(warningsOf(log)).toEqual([
       `the server for ${url} has not started 5 s after the application started, so it serves no calls; call app.startAllMicroservices() after app.connectMicroservice(), or app.listen() after NestFactory.createMicroservice(); ignore this line if the application starts the server later`,
     ]);
     vi.useRealTimers();
@@ -218,7 +244,7 @@ describe('server that is not connected', () => {
 
   it('logs no warning if the server is connected before the application starts', async () => {
     const { log } = await startServers(await serveOrders());
-    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
+    expect(warningsOf(log)).toEqual([]);
   });
 });
 
@@ -246,50 +272,31 @@ describe('several calls of forRoot()', () => {
   const warningOf = (url: string) =>
     `the server for ${url} is not connected to this application and serves no calls; the application has 2 servers, one per forRoot() of ResilientGrpcServerModule, and app.get(ResilientGrpcServer) returns only one of them; write one forRoot() with lists in \`package\` and \`protoPath\`, or connect each server by its own token (useExisting: ResilientGrpcServer) if their addresses differ`;
 
-  const warningsOf = (log: CapturedLog) => log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
-
   it.each(['one address', 'two addresses'])(
     'warns only about the unconnected server of two forRoot() calls in a hybrid application (%s), and explains how to serve both contracts',
     async (addresses) => {
-      const log = new CapturedLog();
       const url = ownUrl();
-      const module = rootModule(url, addresses === 'one address' ? url : ownUrl());
-      const app = await NestFactory.create(module, { logger: log, abortOnError: false });
-      onTestFinished(() => app.close());
-      app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
-      await app.startAllMicroservices();
-      await app.init();
+      const log = await startHybrid(rootModule(url, addresses === 'one address' ? url : ownUrl()));
       expect(warningsOf(log)).toEqual([warningOf(`${url} (archive.v1)`)]);
     },
   );
 
   it('warns only about the unconnected server of two forRoot() calls in a microservice, and explains how to serve both contracts', async () => {
-    const log = new CapturedLog();
     const url = ownUrl();
-    const app = await NestFactory.createMicroservice(rootModule(url, url), {
-      inject: [ResilientGrpcServer],
-      useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-      logger: log,
-      abortOnError: false,
-    });
-    onTestFinished(() => app.close());
-    await app.listen();
+    const { log } = await startMicroservice(rootModule(url, url));
     expect(warningsOf(log)).toEqual([warningOf(`${url} (archive.v1)`)]);
   });
 
   it('warns about each server of two forRoot() calls if the application connects none', async () => {
-    const log = new CapturedLog();
     const urls = [ownUrl(), ownUrl()] as const;
-    const app = await NestFactory.create(rootModule(...urls), { logger: log, abortOnError: false });
-    onTestFinished(() => app.close());
+    const { app, log } = await createApplication(rootModule(...urls));
     await app.init();
     const names = [`${urls[0]} (archive.v1)`, `${urls[1]} (orders.v1)`];
     expect(warningsOf(log).toSorted()).toEqual(names.map(warningOf).toSorted());
   });
 
   it('makes startup fail with an error that names the remedy if one of two servers is connected twice', async () => {
-    const app = await NestFactory.create(rootModule(ownUrl(), ownUrl()), { logger: false, abortOnError: false });
-    onTestFinished(() => app.close());
+    const { app } = await createApplication(rootModule(ownUrl(), ownUrl()));
     for (let count = 0; count < 2; count++) app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
     await expect(app.startAllMicroservices()).rejects.toThrow(
       'This ResilientGrpcServer is already listening; start its microservice once; for a second address, call forRoot() again and connect its server by its own token (useExisting: ResilientGrpcServer)',
@@ -297,18 +304,12 @@ describe('several calls of forRoot()', () => {
   });
 
   it('serves calls and logs no warning if a dynamic module with a list of packages is imported twice', async () => {
-    const log = new CapturedLog();
     const url = ownUrl();
     const grpc = ResilientGrpcServerModule.forRoot(
       ordersOptions(url, { package: ['orders.v1', 'archive.v1'], protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }),
     );
     const archiveModule = { module: class ArchiveModule {}, imports: [grpc], controllers: [ArchiveController] };
-    const module = { module: class AppModule {}, imports: [archiveModule, ordersModule(grpc)] };
-    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
-    onTestFinished(() => app.close());
-    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
-    await app.startAllMicroservices();
-    await app.init();
+    const log = await startHybrid({ module: class AppModule {}, imports: [archiveModule, ordersModule(grpc)] });
     expect(warningsOf(log)).toEqual([]);
     expect(await ordersOf(url).unary('Get', { id: '7' })).toMatchObject({ id: '7' });
   });
@@ -341,36 +342,21 @@ describe('global enhancers of a hybrid application', () => {
   ])(
     'warns at startup about global enhancers that Nest omits, and only then: %s',
     async (_case, controller, options, expected) => {
-      const log = new CapturedLog();
       const url = ownUrl();
-      const grpc = ResilientGrpcServerModule.forRoot(ordersOptions(url));
-      const root = { module: class AppModule {}, imports: [grpc], controllers: [controller] };
-      const app = await NestFactory.create(root, { logger: log, abortOnError: false });
-      onTestFinished(() => app.close());
-      app.useGlobalPipes({ transform: (value: unknown) => value });
-      app.useGlobalInterceptors({ intercept: (_context: unknown, next: CallHandler) => next.handle() });
-      app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, options);
-      await app.startAllMicroservices();
-      await app.init();
-      expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual(expected);
+      const log = await startHybrid(controllersModule(ordersOptions(url), controller), options, (app) => {
+        app.useGlobalPipes({ transform: (value: unknown) => value });
+        app.useGlobalInterceptors({ intercept: (_context: unknown, next: CallHandler) => next.handle() });
+      });
+      expect(warningsOf(log)).toEqual(expected);
       expect(await ordersOf(url).unary('Get', { id: '7' })).toMatchObject({ id: '7' });
     },
   );
 
   it('does not warn about the global enhancers of a microservice, which run', async () => {
-    const log = new CapturedLog();
-    const grpc = ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl()));
-    const root = { module: class AppModule {}, imports: [grpc], controllers: [OrdersController] };
-    const app = await NestFactory.createMicroservice(root, {
-      inject: [ResilientGrpcServer],
-      useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
-      logger: log,
-      abortOnError: false,
+    const { log } = await startMicroservice(controllersModule(ordersOptions(ownUrl()), OrdersController), (app) => {
+      app.useGlobalPipes({ transform: (value: unknown) => value });
     });
-    onTestFinished(() => app.close());
-    app.useGlobalPipes({ transform: (value: unknown) => value });
-    await app.listen();
-    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
+    expect(warningsOf(log)).toEqual([]);
   });
 });
 
@@ -378,18 +364,9 @@ describe('several handlers for one method', () => {
   /** Starts an application with `controllers`, calls `Get`, and returns the ID of the response and the warnings. */
   async function run(...controllers: Type[]): Promise<{ id: string; warnings: string[] }> {
     const url = ownUrl();
-    const log = new CapturedLog();
-    const module = {
-      module: class AppModule {},
-      imports: [ResilientGrpcServerModule.forRoot(ordersOptions(url))],
-      controllers,
-    };
-    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
-    onTestFinished(() => app.close());
-    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
-    await app.startAllMicroservices();
+    const log = await startHybrid(controllersModule(ordersOptions(url), ...controllers));
     const { id } = (await ordersOf(url).unary('Get', { id: '7' })) as { id: string };
-    return { id, warnings: log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text) };
+    return { id, warnings: warningsOf(log) };
   }
 
   @Controller()
@@ -465,18 +442,9 @@ describe('several handlers for one method', () => {
     const shop = { nested: { v1: { nested: greeter }, v2: { nested: greeter } } };
     // Cast to never, because the types of protobufjs do not allow nested packages.
     const packageDefinition = fromJSON({ nested: { shop } } as never);
-    const log = new CapturedLog();
     const options = { packageDefinition, package: ['shop.v1', 'shop.v2'], url: ownUrl() };
-    const module = {
-      module: class AppModule {},
-      imports: [ResilientGrpcServerModule.forRoot(options)],
-      controllers: [V1Controller, V2Controller],
-    };
-    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
-    onTestFinished(() => app.close());
-    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
-    await app.startAllMicroservices();
-    expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
+    const log = await startHybrid(controllersModule(options, V1Controller, V2Controller));
+    expect(warningsOf(log)).toEqual([
       expect.stringMatching(
         /keep only one handler, or name the service of each in full: @GrpcMethod\('shop\.v1\.Greeter', 'Greet'\), @GrpcMethod\('shop\.v2\.Greeter', 'Greet'\)$/,
       ),
@@ -534,8 +502,7 @@ describe('handler that serves no method', () => {
   }
 
   /** Starts an application with `OrdersController` and the given servers, and returns its warnings. */
-  async function warningsOf(servers: readonly DynamicModule[], ...others: MicroserviceOptions[]): Promise<string[]> {
-    const log = new CapturedLog();
+  async function warningsBy(servers: readonly DynamicModule[], ...others: MicroserviceOptions[]): Promise<string[]> {
     // Two servers of the same class in one application need their own provider tokens.
     const tokens = servers.map(() => Symbol('server'));
     const imports = servers.map((server, index) => ({
@@ -544,12 +511,11 @@ describe('handler that serves no method', () => {
       providers: [{ provide: tokens[index]!, useExisting: ResilientGrpcServer }],
     }));
     const module = { module: class AppModule {}, imports, controllers: [OrdersController] };
-    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
-    onTestFinished(() => app.close());
+    const { app, log } = await createApplication(module);
     for (const token of tokens) app.connectMicroservice({ strategy: app.get<ResilientGrpcServer>(token) });
     for (const other of others) app.connectMicroservice(other);
     await app.startAllMicroservices();
-    return log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+    return warningsOf(log);
   }
   const server = (options: Partial<ResilientGrpcServerOptions> = {}) =>
     ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), options));
@@ -568,21 +534,21 @@ describe('handler that serves no method', () => {
 
   it('logs each handler that serves no method, with a remedy, when the server starts', async () => {
     const protoPath = [ORDERS_PROTO, ARCHIVE_PROTO];
-    const warnings = await warningsOf([server({ protoPath })]);
+    const warnings = await warningsBy([server({ protoPath })]);
     const indexWarning =
       "@GrpcMethod('Index', 'Find') of OrdersController.ofAnotherPackage receives no calls: package 'archive.v1' of its service is not served; add it to `package`";
     expect(warnings.toSorted()).toEqual([...ORDERS_WARNINGS, ...UNKNOWN_SERVICE_WARNINGS, indexWarning].toSorted());
   });
 
   it('suggests the full name of the service in the log line of a handler if the server has no `package`', async () => {
-    expect(await warningsOf([server({ package: undefined as never })])).toContain(
+    expect(await warningsBy([server({ package: undefined as never })])).toContain(
       "@GrpcMethod('Orders', 'Get') of OrdersController.preferred receives no calls: no service 'Orders' is served; write one of the served services: 'orders.v1.Orders'",
     );
   });
 
   it('suggests the option `package` in the log line of a handler if the server serves no service', async () => {
     expect(
-      await warningsOf([server({ package: 'google.protobuf', protoPath: 'google/protobuf/empty.proto' })]),
+      await warningsBy([server({ package: 'google.protobuf', protoPath: 'google/protobuf/empty.proto' })]),
     ).toContain(
       "@GrpcMethod('Orders', 'Get') of OrdersController.preferred receives no calls: no service 'Orders' is served, because the server has no services; write the package of the service in `package`",
     );
@@ -590,7 +556,7 @@ describe('handler that serves no method', () => {
 
   it('logs a handler once, and only if no server of the application serves it', async () => {
     const archive = server({ package: 'archive.v1', protoPath: ARCHIVE_PROTO });
-    const warnings = await warningsOf([archive, server()]);
+    const warnings = await warningsBy([archive, server()]);
     const expected = [...ORDERS_WARNINGS, ...UNKNOWN_SERVICE_WARNINGS].map((line) =>
       line
         .replace(/services: 'Orders'$/, "services: 'Orders', 'Index'")
@@ -601,7 +567,7 @@ describe('handler that serves no method', () => {
 
   it('logs no handler of an unknown service if the application has a Transport.GRPC server, which might serve that service', async () => {
     const options = { url: ownUrl(), package: 'archive.v1', protoPath: ARCHIVE_PROTO };
-    const warnings = await warningsOf([server()], { transport: Transport.GRPC, options });
+    const warnings = await warningsBy([server()], { transport: Transport.GRPC, options });
     expect(warnings.toSorted()).toEqual(ORDERS_WARNINGS.toSorted());
   });
 });
@@ -639,8 +605,7 @@ describe('channelOptions', () => {
 
   it('logs a warning about a keepalive option that grpc-js servers ignore', async () => {
     const { log } = await serveOrders({ keepalive: { http2MaxPingStrikes: 0 } });
-    const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
-    expect(warnings).toEqual([
+    expect(warningsOf(log)).toEqual([
       expect.stringMatching(/^options ignored by grpc-js servers.*keepalive\.http2MaxPingStrikes/),
     ]);
   });

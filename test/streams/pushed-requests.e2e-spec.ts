@@ -1,6 +1,6 @@
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
-import { Observable, Subject, from, interval, map, mergeAll } from 'rxjs';
+import { Observable, Subject, from, mergeAll } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { IS_FULL } from '../support/full-tables.js';
 import type { EchoRequest } from '../testing/echo-client.js';
@@ -97,13 +97,4 @@ describe.each(METHODS)('request Observable of %s', (method) => {
     await answers;
     expect(server.calls()[0]!.requests).toHaveLength(20_002);
   });
-});
-
-it('sends the messages of a slow request Observable', async () => {
-  const { echo, server } = await scene();
-  let received = 0;
-  const subscription = echo.bidi(interval(5).pipe(map((number) => ({ number })))).subscribe(() => (received += 1));
-  await waitFor(() => received >= 10);
-  subscription.unsubscribe();
-  await waitFor(() => server.counts('Bidi').open === 0);
 });

@@ -3,6 +3,7 @@ import { resumable, type ResumeOptions } from 'nestjs-resilient-grpc/operators';
 import { ScriptedGrpcServer, captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, merge } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../support/closed-after-test.js';
 import { recordTiming } from '../support/timing.js';
 import type { OrderEvent, WatchRequest } from '../../src/gen/orders.pb.js';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
@@ -26,9 +27,7 @@ function sendThreeMore(call: ScriptedCall) {
 }
 
 async function start(settings: object = {}, drain = { timeoutMs: 2_000 }): Promise<OrdersApp> {
-  const app = await startOrdersApp({ url: server.url, ...settings }, { drain });
-  onTestFinished(() => app.close());
-  return app;
+  return closedAfterTest(startOrdersApp({ url: server.url, ...settings }, { drain }));
 }
 
 const FINISHING = { methods: { Watch: { onDrain: 'finish' } } } as const;
@@ -297,22 +296,6 @@ describe('log of a quiet feed whose connection is lost', () => {
 });
 
 describe('resumed stream at shutdown', () => {
-  it.each([
-    ['in one of its calls', {}],
-    ['between two of its calls', { backoff: LONG_BACKOFF }],
-  ])('completes a resumed stream at shutdown if the stream is %s', async (when, options) => {
-    const app = await start();
-    const feed = follow(app, options);
-    await waitFor(() => feed.events.length === 3);
-    if (when !== 'in one of its calls') {
-      await server.restart('kill-connections');
-      await waitFor(() => app.client.activeCalls()[0]?.waiting);
-    }
-    await app.close();
-    expect(feed.end).toBe('completed');
-    await waitFor(() => server.counts('Watch').open === 0);
-  });
-
   it('completes a resumed stream at shutdown if the stream is waiting for the channel during an outage', async () => {
     const app = await start();
     const feed = follow(app);

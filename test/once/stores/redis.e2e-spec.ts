@@ -3,6 +3,7 @@ import { nextOnce, type OnceEvent, type OnceRecord, type OnceReply } from 'nestj
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { closedAfterTest } from '../../support/closed-after-test.js';
 import { RedisOnceStore } from '../../../examples/recipes/redis-once-store.js';
 import { failureOf } from '../../calls/support.js';
 import { skipWithout } from '../../support/programs.js';
@@ -18,9 +19,7 @@ beforeEach(({ skip }) => {
 const TEA = Buffer.from('tea');
 
 async function startRedis(...settings: readonly string[]): Promise<Redis> {
-  const redis = await Redis.start(...settings);
-  onTestFinished(() => redis.close());
-  return redis;
+  return closedAfterTest(Redis.start(...settings));
 }
 
 async function clientTo(port: number): Promise<RedisClient> {
@@ -180,8 +179,7 @@ describe('a store in Redis', () => {
 
   it('never begins a key again that was begun before a replica took over which lags', async () => {
     const primary = await startRedis('--repl-diskless-sync-delay', '0');
-    const proxy = await FaultProxy.start(`127.0.0.1:${String(primary.port)}`);
-    onTestFinished(() => proxy.close());
+    const proxy = await closedAfterTest(FaultProxy.start(`127.0.0.1:${String(primary.port)}`));
     const replica = await startRedis('--replicaof', '127.0.0.1', String(proxy.port));
     const [onPrimary, onReplica] = [await storeAt(primary), await storeAt(replica)];
     const [atPrimary, atReplica] = [await clientTo(primary.port), await clientTo(replica.port)];

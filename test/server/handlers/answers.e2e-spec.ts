@@ -62,17 +62,6 @@ describe('unary handler', () => {
   it.each<[string, Handler]>([
     ['an Observable of a promise', ({ id }) => of(Promise.resolve({ id }))],
     [
-      'an Observable of a promise of a generator',
-      ({ id }) =>
-        of(
-          Promise.resolve(
-            (function* () {
-              yield { id };
-            })(),
-          ),
-        ),
-    ],
-    [
       'an async generator',
       async function* ({ id }) {
         yield { id };
@@ -200,27 +189,6 @@ describe('unary handler', () => {
     // The server has handled the end of the first call when it responds to the second.
     await get();
     expect(signals.map(({ aborted }) => aborted)).toEqual([false, false]);
-  });
-
-  it.each<[string, Handler, string]>([
-    [
-      'is a generator that yields nothing',
-      async function* () {
-        // Yields nothing.
-      },
-      'The handler of /orders.v1.Orders/Get completed without a response',
-    ],
-    [
-      'is a generator that yields two values',
-      async function* () {
-        yield { id: '1' };
-        yield { id: '2' };
-      },
-      'The handler of /orders.v1.Orders/Get emitted a second response',
-    ],
-  ])('fails a call with INTERNAL and the cause if a unary handler %s', async (_what, answer, details) => {
-    handler = answer;
-    await expect(get()).rejects.toMatchObject({ code: status.INTERNAL, details });
   });
 
   it('responds with the first value and logs a warning if a unary handler emits another value later', async () => {

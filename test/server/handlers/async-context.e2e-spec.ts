@@ -61,36 +61,27 @@ const PROMISES: Handlers = {
   session: async (requests) => OPERATORS.session(requests),
   upload: async (requests) => OPERATORS.upload(requests),
 };
+const KINDS = [
+  ['operators', OPERATORS],
+  ['promises of operators', PROMISES],
+  ['for await', LOOPS],
+] as const;
 
-class OrdersController {
+@Controller()
+class InterceptedController {
+  @GrpcStreamMethod('Orders', 'Session')
   session(requests: GrpcRequestStream<Message>): unknown {
     return handlers.session(requests);
   }
 
+  @GrpcStreamMethod('Orders', 'Upload')
   upload(requests: GrpcRequestStream<Message>): unknown {
     return handlers.upload(requests);
   }
 
+  @GrpcMethod('Orders', 'Watch')
   async *watch(): AsyncGenerator<{ sequence: string }> {
     for (;;) yield { sequence: store.getStore() ?? '0' };
-  }
-}
-
-@Controller()
-class InterceptedController extends OrdersController {
-  @GrpcStreamMethod('Orders', 'Session')
-  override session(requests: GrpcRequestStream<Message>): unknown {
-    return super.session(requests);
-  }
-
-  @GrpcStreamMethod('Orders', 'Upload')
-  override upload(requests: GrpcRequestStream<Message>): unknown {
-    return super.upload(requests);
-  }
-
-  @GrpcMethod('Orders', 'Watch')
-  override watch(): AsyncGenerator<{ sequence: string }> {
-    return super.watch();
   }
 }
 
@@ -111,11 +102,7 @@ describe.each([
   });
   afterAll(() => orders.close());
 
-  it.each([
-    ['operators', OPERATORS],
-    ['promises of operators', PROMISES],
-    ['for await', LOOPS],
-  ])('keeps the store of each bidirectional call in %s', async (_kind, kind) => {
+  it.each(KINDS)('keeps the store of each bidirectional call in %s', async (_kind, kind) => {
     handlers = kind;
     const streams = [0, 1, 2].map(() => orders.client.session());
     const received = streams.map(async (stream) => {
@@ -130,11 +117,7 @@ describe.each([
     expect((await Promise.all(received)).sort()).toEqual([1, 2, 3].map((id) => Array<string>(4).fill(String(id))));
   });
 
-  it.each([
-    ['operators', OPERATORS],
-    ['promises of operators', PROMISES],
-    ['for await', LOOPS],
-  ])('keeps the store of each client-streaming call in %s', async (_kind, kind) => {
+  it.each(KINDS)('keeps the store of each client-streaming call in %s', async (_kind, kind) => {
     handlers = kind;
     const counts = [0, 1, 2].map(
       () =>

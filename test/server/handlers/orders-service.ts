@@ -13,6 +13,7 @@ import type {
   ClientReadableStream,
   ClientUnaryCall,
   ClientWritableStream,
+  Metadata,
   ServiceError,
 } from '@grpc/grpc-js';
 import { CapturedLog } from '../../support/captured-log.js';
@@ -23,6 +24,12 @@ type Callback<T> = (error: ServiceError | null, value?: T) => void;
 /** grpc-js's own client of `orders.v1.Orders`. */
 export interface PlainOrders extends Client {
   get(request: { id: string }, options: { deadline?: number }, callback: Callback<{ id: string }>): ClientUnaryCall;
+  get(
+    request: { id: string },
+    metadata: Metadata,
+    options: { deadline?: number },
+    callback: Callback<{ id: string }>,
+  ): ClientUnaryCall;
   watch(request: { from: string }, options?: { deadline?: number }): ClientReadableStream<{ sequence: string }>;
   session(): ClientDuplexStream<{ messageId: string }, { messageId: string }>;
   upload(
@@ -91,4 +98,4 @@ export async function serveOrders(
 const contract = loadPackageDefinition(loadSync(ORDERS_PROTO, { longs: String })) as GrpcObject & {
   orders: { v1: { Orders: new (...args: ConstructorParameters<typeof Client>) => PlainOrders } };
 };
-const OrdersClient = contract.orders.v1.Orders;
+export const OrdersClient = contract.orders.v1.Orders;

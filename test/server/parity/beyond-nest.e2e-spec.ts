@@ -8,7 +8,7 @@ import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { EMPTY, Subject, firstValueFrom, ignoreElements, map, of, toArray, type Observable } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { repeatUntil } from '../../support/repeat-until.js';
-import { ParityClient, notes, numbers, received, type Note } from './client.js';
+import { notes, numbers, received, type Note, type ParityClient } from './client.js';
 import { startServer, type RunningServer } from './servers.js';
 
 const leaks = captureLeaks();
@@ -108,13 +108,10 @@ describe('ResilientGrpcServer, intended differences', () => {
         });
       },
     });
-    client = new ParityClient(server.url);
+    ({ client } = server);
     handlers = server.app.get(BeyondController);
   });
-  afterAll(async () => {
-    client.close();
-    await server.close();
-  });
+  afterAll(() => server.close());
 
   describe('handler that sends a single response', () => {
     it.each([
@@ -218,15 +215,13 @@ it('sends the messages that the handler of a response stream writes to the call 
     }
   }
   const served = await startServer({ serverKind: 'ResilientGrpcServer', controllers: [WritingController] });
-  const caller = new ParityClient(served.url);
-  const ended = await caller.call('parity.v1.Kinds/Watch', {});
+  const ended = await served.client.call('parity.v1.Kinds/Watch', {});
   expect([numbers(ended), ended.status.code]).toEqual([[1, 2, 3], Code.OK]);
-  const { status } = await caller.call('parity.v1.Kinds/Watch', { text: 'open' });
+  const { status } = await served.client.call('parity.v1.Kinds/Watch', { text: 'open' });
   expect(status).toMatchObject({
     code: Code.INTERNAL,
     details: 'The handler of /parity.v1.Kinds/Watch emitted undefined',
   });
-  caller.close();
   await served.close();
 });
 
@@ -252,11 +247,10 @@ it('serves packages with the names `service` and `format` without the option `pa
     serverKind: 'ResilientGrpcServer',
     controllers: [Greeter],
     options: { packageDefinition: definition, package: undefined as never },
+    client: { definition },
   });
-  const caller = new ParityClient(served.url, { definition });
-  const textOf = async (method: string) => (await caller.call(method, { text: 'Ada' })).messages[0]?.text;
+  const textOf = async (method: string) => (await served.client.call(method, { text: 'Ada' })).messages[0]?.text;
   expect(await textOf('acme.service.v1.Greeter/Greet')).toBe('Hello Ada');
   expect(await textOf('acme.format.v1.Greeter/Greet')).toBe('Hi Ada');
-  caller.close();
   await served.close();
 });

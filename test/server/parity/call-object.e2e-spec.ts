@@ -5,7 +5,7 @@ import type { ServerDuplexStream, ServerUnaryCall } from '@grpc/grpc-js';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../../support/free-port.mjs';
-import { ParityClient, type Note } from './client.js';
+import type { Note } from './client.js';
 import { SERVERS, startServer, type RunningServer } from './servers.js';
 
 const leaks = captureLeaks();
@@ -33,21 +33,16 @@ class CallObjectController {
 
 describe.each(SERVERS)('%s: the call that a handler gets', (serverKind) => {
   let server: RunningServer;
-  let client: ParityClient;
 
   async function start(): Promise<void> {
     const options = { url: `127.0.0.1:${String(await freePort())}` };
     server = await startServer({ serverKind, controllers: [CallObjectController], options });
-    client = new ParityClient(server.url);
   }
-  afterEach(async () => {
-    client.close();
-    await server.close();
-  });
+  afterEach(() => server.close());
 
   it('leads to the socket of the client', async () => {
     await start();
-    const { messages } = await client.call('parity.v1.Kinds/Unary');
+    const { messages } = await server.client.call('parity.v1.Kinds/Unary');
     expect(messages).toMatchObject([{ text: '127.0.0.1 true' }]);
   });
 
@@ -63,7 +58,7 @@ describe.each(SERVERS)('%s: the call that a handler gets', (serverKind) => {
       });
     }
     await start();
-    const call = client.open('parity.v1.Calls/Chat');
+    const call = server.client.open('parity.v1.Calls/Chat');
     await call.send({ number: 1 });
     await waitFor(() => seen.length > 0);
     call.cancel();

@@ -11,10 +11,17 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ParityClient } from './client.js';
+import type { ParityClient } from './client.js';
 import { KindsController } from './handlers.js';
 import { ARCHIVE_PROTO, INCLUDES, KINDS_PROTO, SHOP_PROTO } from './places.js';
-import { SERVERS, startServer, type RunningServer, type ServerSettings } from './servers.js';
+import {
+  SERVERS,
+  runWithServer,
+  startServer,
+  type RunningServer,
+  type ServerSettings,
+  type ServerTest,
+} from './servers.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -35,20 +42,9 @@ function createController(name: string, handlers: Record<string, Parameters<type
 }
 
 describe.each(SERVERS)('%s: contracts', (serverKind) => {
-  /** Starts a server for one test, and passes the server and a client of the server to the test. */
-  async function withServer(
-    settings: Omit<ServerSettings, 'serverKind'>,
-    test: (client: ParityClient, server: RunningServer) => Promise<void>,
-  ): Promise<void> {
-    const server = await startServer({ serverKind, ...settings });
-    const client = new ParityClient(server.url, { definition: ALL });
-    try {
-      await test(client, server);
-    } finally {
-      client.close();
-      await server.close();
-    }
-  }
+  const client = { definition: ALL };
+  const withServer = (settings: Omit<ServerSettings, 'serverKind'>, test: ServerTest) =>
+    runWithServer({ serverKind, client, ...settings }, test);
   const finders = async (client: ParityClient, ...methods: string[]) => {
     const found: Record<string, unknown> = {};
     for (const method of methods) {
@@ -160,15 +156,10 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
 
   describe('unhandled calls', () => {
     let server: RunningServer;
-    let client: ParityClient;
     beforeAll(async () => {
-      server = await startServer({ serverKind, controllers: [KindsController] });
-      client = new ParityClient(server.url, { definition: ALL });
+      server = await startServer({ serverKind, client, controllers: [KindsController] });
     });
-    afterAll(async () => {
-      client.close();
-      await server.close();
-    });
+    afterAll(() => server.close());
 
     it.each([
       ['a method without a handler', 'parity.v1.Kinds/Missing'],
@@ -176,7 +167,7 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
       ['a client-streaming method without a handler', 'parity.v1.Calls/Collect'],
       ['a service of another package', 'parity.shop.Prices/Find'],
     ])('fails a call with UNIMPLEMENTED for %s', async (_what, method) => {
-      const { messages, status } = await client.call(method);
+      const { messages, status } = await server.client.call(method);
       expect(messages).toEqual([]);
       expect(status.code).toBe(Code.UNIMPLEMENTED);
       // Not checked for Transport.GRPC: if only the handler is missing, the details that grpc-js sends omit the service.

@@ -34,7 +34,7 @@ import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { catchError, concatMap, count, from, map, Observable, of, range, tap, throwError, timeout } from 'rxjs';
 import { inspect } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ParityClient, notes, numbers } from './client.js';
+import { notes, numbers } from './client.js';
 import { startServer } from './servers.js';
 
 const leaks = captureLeaks();
@@ -268,16 +268,14 @@ async function answersOf(
       app.useGlobalFilters(...(filters as never[]));
     },
   });
-  const client = new ParityClient(server.url);
   try {
     const answers = Object.keys(ANSWERS).map(async (method) => {
       const requests = /Unary|Watch/.test(method) ? { number: 3 } : notes(3);
-      const answer = await client.call(`parity.v1.${method}`, requests);
+      const answer = await server.client.call(`parity.v1.${method}`, requests);
       return [method, answer.status.code === Code.OK ? numbers(answer) : answer.status.code] as const;
     });
     return Object.fromEntries(await Promise.all(answers));
   } finally {
-    client.close();
     await server.close();
   }
 }

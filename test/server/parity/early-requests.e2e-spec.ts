@@ -2,7 +2,7 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { isObservable, type Observable } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ParityClient, notes, numbers, received, type Note } from './client.js';
+import { notes, numbers, received, type Note, type ParityClient } from './client.js';
 import { KindsController } from './handlers.js';
 import { SERVERS, startServer, type RunningServer } from './servers.js';
 
@@ -55,16 +55,13 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (serverKi
         });
       },
     });
-    client = new ParityClient(server.url);
+    ({ client } = server);
   });
   afterEach(() => {
     release = undefined;
     watching = false;
   });
-  afterAll(async () => {
-    client.close();
-    await server.close();
-  });
+  afterAll(() => server.close());
 
   /** Sends five requests and resolves after they have arrived. */
   async function sendEarlyRequests(method: string) {

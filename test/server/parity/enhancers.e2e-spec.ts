@@ -25,9 +25,16 @@ import { IsInt, Min } from 'class-validator';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { count, map, Observable, of, range, tap, throwError } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ParityClient, notes, numbers, type Note } from './client.js';
+import { notes, numbers, type Note, type ParityClient } from './client.js';
 import { KindsController } from './handlers.js';
-import { SERVERS, startServer, type RunningServer, type ServerSettings } from './servers.js';
+import {
+  SERVERS,
+  runWithServer,
+  startServer,
+  type RunningServer,
+  type ServerSettings,
+  type ServerTest,
+} from './servers.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -164,17 +171,17 @@ const UNARY = 'parity.v1.Kinds/Unary';
 const NAMED_CALL = { metadata: { name: 'Ada' } };
 
 describe.each(SERVERS)('%s: enhancers', (serverKind) => {
+  const withServer = (settings: Omit<ServerSettings, 'serverKind'>, test: ServerTest) =>
+    runWithServer({ serverKind, ...settings }, test);
+
   describe('controller enhancers', () => {
     let server: RunningServer;
     let client: ParityClient;
     beforeAll(async () => {
       server = await startServer({ serverKind, controllers: [EnhancedController] });
-      client = new ParityClient(server.url);
+      ({ client } = server);
     });
-    afterAll(async () => {
-      client.close();
-      await server.close();
-    });
+    afterAll(() => server.close());
 
     it("runs guards, interceptors, and pipes around the handler in Nest's order", async () => {
       expect(numbers(await client.call(UNARY, { number: 3 }, NAMED_CALL))).toEqual([6]);
@@ -207,11 +214,9 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
     });
 
     it('passes the requests of a stream through a ValidationPipe', async () => {
-      const piped = await startServer({ serverKind, controllers: [PipedController] });
-      const caller = new ParityClient(piped.url);
-      expect(numbers(await caller.call('parity.v1.Kinds/Collect', notes(3)))).toEqual([3]);
-      caller.close();
-      await piped.close();
+      await withServer({ controllers: [PipedController] }, async (caller) => {
+        expect(numbers(await caller.call('parity.v1.Kinds/Collect', notes(3)))).toEqual([3]);
+      });
     });
 
     const kinds = ['Unary', 'Watch', 'Collect', 'Chat'] as const;
@@ -241,20 +246,6 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
       },
     );
   });
-
-  async function withServer(
-    settings: Omit<ServerSettings, 'serverKind'>,
-    test: (client: ParityClient) => Promise<void>,
-  ): Promise<void> {
-    const server = await startServer({ serverKind, ...settings });
-    const client = new ParityClient(server.url);
-    try {
-      await test(client);
-    } finally {
-      client.close();
-      await server.close();
-    }
-  }
 
   it('applies enhancers that are provided for the whole application and injects their dependencies', async () => {
     @Injectable()

@@ -2,7 +2,7 @@ import { Metadata, status as Code } from '@grpc/grpc-js';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { repeatUntil } from '../../support/repeat-until.js';
-import { ParityClient, notes, numbers, received } from './client.js';
+import { notes, numbers, received, type ParityClient } from './client.js';
 import { CallsController, KindsController } from './handlers.js';
 import { SERVERS, startServer, type RunningServer } from './servers.js';
 
@@ -16,17 +16,14 @@ describe.each(SERVERS)('%s: method kinds', (serverKind) => {
 
   beforeAll(async () => {
     server = await startServer({ serverKind, controllers: [KindsController, CallsController] });
-    client = new ParityClient(server.url);
+    ({ client } = server);
     handlers = server.app.get(KindsController);
   });
   beforeEach(() => {
     handlers.begun = 0;
     handlers.over = 0;
   });
-  afterAll(async () => {
-    client.close();
-    await server.close();
-  });
+  afterAll(() => server.close());
 
   describe('unary method', () => {
     it.each(['plain', 'promise', 'observable', 'promise of an observable'])(

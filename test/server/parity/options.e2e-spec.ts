@@ -13,10 +13,10 @@ import {
 } from '@grpc/grpc-js';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ParityClient, numbers, received, type ClientSettings } from './client.js';
+import { ParityClient, numbers, received } from './client.js';
 import { CallsController, KindsController } from './handlers.js';
 import { pem } from './places.js';
-import { SERVERS, freeAddress, startServer, type RunningServer, type ServerSettings } from './servers.js';
+import { SERVERS, freeAddress, runWithServer, startServer, type ServerSettings, type ServerTest } from './servers.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -24,19 +24,8 @@ afterAll(() => leaks.settled());
 const UNARY = 'parity.v1.Kinds/Unary';
 
 describe.each(SERVERS)('%s', (serverKind) => {
-  async function withServer(
-    settings: Omit<ServerSettings, 'serverKind' | 'controllers'> & { readonly client?: ClientSettings },
-    test: (client: ParityClient, server: RunningServer) => Promise<void>,
-  ): Promise<void> {
-    const server = await startServer({ serverKind, controllers: [KindsController, CallsController], ...settings });
-    const client = new ParityClient(server.url, settings.client);
-    try {
-      await test(client, server);
-    } finally {
-      client.close();
-      await server.close();
-    }
-  }
+  const withServer = (settings: Omit<ServerSettings, 'serverKind' | 'controllers'>, test: ServerTest) =>
+    runWithServer({ serverKind, controllers: [KindsController, CallsController], ...settings }, test);
 
   describe('options', () => {
     it('limits the size of requests and responses as the server options require', async () => {

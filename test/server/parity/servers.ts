@@ -10,6 +10,7 @@ import {
   type ResilientGrpcServerOptions,
 } from 'nestjs-resilient-grpc/server';
 import { freePort } from '../../support/free-port.mjs';
+import { ParityClient, type ClientSettings } from './client.js';
 import { KINDS_PROTO } from './places.js';
 
 /** Nest's own server and its replacement. */
@@ -27,14 +28,16 @@ export interface ServerSettings {
   readonly options?: Partial<ResilientGrpcServerOptions>;
   /** Configures global enhancers of the application before it listens. */
   readonly configure?: (app: Application) => void;
+  readonly client?: ClientSettings;
   /** @defaultValue false, as in Nest */
   readonly inheritAppConfig?: boolean;
   /** True if the server runs in a standalone microservice without an HTTP server. @defaultValue false */
   readonly alone?: boolean;
 }
 
-/** A listening server. */
+/** A listening server, and its client. */
 export interface RunningServer {
+  readonly client: ParityClient;
   /** The address for clients. */
   readonly url: string;
   readonly app: Application;
@@ -59,11 +62,14 @@ export async function startServer(settings: ServerSettings): Promise<RunningServ
   };
   try {
     const { app, microservice } = await (settings.alone ? startAlone : startHybrid)(settings, options);
+    const client = new ParityClient(options.url!, settings.client);
     return {
+      client,
       url: options.url!,
       app,
       microservice,
       close: async () => {
+        client.close();
         await app.close();
         remove();
       },
@@ -71,6 +77,18 @@ export async function startServer(settings: ServerSettings): Promise<RunningServ
   } catch (error) {
     remove();
     throw error;
+  }
+}
+
+export type ServerTest = (client: ParityClient, server: RunningServer) => Promise<void>;
+
+/** Passes a server and its client to `test`, and closes both. */
+export async function runWithServer(settings: ServerSettings, test: ServerTest): Promise<void> {
+  const server = await startServer(settings);
+  try {
+    await test(server.client, server);
+  } finally {
+    await server.close();
   }
 }
 

@@ -88,6 +88,7 @@ describe('reflection', () => {
 
   it.each([
     [ORDERS, 'Upload'],
+    [`${ORDERS}.Watch`, 'Upload'],
     ['shop.v1.Order', 'sequence'],
     ['grpc.health.v1.Health', 'HealthCheckRequest'],
   ])(

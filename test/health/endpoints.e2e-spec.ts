@@ -148,21 +148,6 @@ describe('health of each endpoint', () => {
     expect(await peersOf(app)).toEqual(new Set([servers[0]!.url]));
   });
 
-  it('reads healthCheckConfig from a service config', async () => {
-    const servers = await startServers(2);
-    const { url } = settingsFor(servers);
-    const serviceConfig = { loadBalancingConfig: [{ round_robin: {} }], healthCheckConfig: { serviceName: ORDERS } };
-    const app = await startApp(onTestFinished, { url, serviceConfig });
-    await waitFor(
-      () =>
-        [...healthOf(app).values()].filter((health) => health === 'serving').length === 2 ||
-        peersOf(app, 1).then(() => false),
-    );
-    servers[0]!.setStatus('NOT_SERVING');
-    await waitFor(() => healthOf(app).get(servers[0]!.url) === 'not-serving');
-    expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
-  });
-
   it('applies the healthCheckConfig of a live service config without failing a call', async () => {
     const servers = await startServers(2);
     const { url } = settingsFor(servers);

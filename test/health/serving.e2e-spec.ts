@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { HealthImplementation } from 'grpc-health-check';
@@ -43,12 +44,7 @@ async function standardServer() {
   server.addService(orders as never, { Get: (_call: unknown, answer: any) => answer(null, { id: '1' }) });
   const health = new HealthImplementation({ '': 'SERVING', [ORDERS]: 'SERVING' });
   health.addToServer(server);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) resolve(bound);
-      else reject(error);
-    });
-  });
+  const port = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
   onTestFinished(() => server.forceShutdown());
   const set = (serves: boolean) => health.setStatus(ORDERS, serves ? 'SERVING' : 'NOT_SERVING');
   return { url: `127.0.0.1:${port}`, set, server };

@@ -123,12 +123,8 @@ export class Replicas {
       loadSync(ORDERS_PROTO, { longs: String })['orders.v1.Orders'] as ServiceDefinition,
       this.methods(replica),
     );
-    this.port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(`${address}:${String(this.port)}`, ServerCredentials.createInsecure(), (error, port) => {
-        if (error) reject(error);
-        else resolve(port);
-      });
-    });
+    const bind = promisify(server.bindAsync.bind(server));
+    this.port = await bind(`${address}:${String(this.port)}`, ServerCredentials.createInsecure());
     this.all.push(replica);
     this.servers.push(server);
     return replica;

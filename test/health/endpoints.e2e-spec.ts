@@ -6,7 +6,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, FaultProxy, waitFor, type Reply, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
 import { holdTimers } from '../server/support/held-timers.js';
 import { bundled } from '../support/bundled.js';
@@ -18,10 +18,7 @@ const ORDERS = 'orders.v1.Orders';
 // The cast is safe because the .proto file defines this service.
 const ORDERS_SERVICE = loadSync(ORDERS_PROTO)[ORDERS] as ServiceDefinition;
 
-let leaks: ReturnType<typeof captureLeaks>;
-beforeAll(() => {
-  leaks = captureLeaks();
-});
+const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 /** Starts plain grpc-js servers with the health service of grpc-health-check. */

@@ -5,7 +5,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { HealthImplementation } from 'grpc-health-check';
 import { ChildServer, FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, type Observable } from 'rxjs';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/grpc-js-texts.js';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { serveOrders, startServers } from '../server/served-orders.js';
@@ -31,10 +31,7 @@ const ORDERS = 'orders.v1.Orders';
 const SERVING = { message: { status: 'SERVING' } };
 
 // Some tests mostly wait and run concurrently, so all share one leak check.
-let leaks: ReturnType<typeof captureLeaks>;
-beforeAll(() => {
-  leaks = captureLeaks();
-});
+const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 /** Starts a grpc-js server with the health service of grpc-health-check. */

@@ -39,10 +39,8 @@ export const overallTimeouts: Scenario = {
 
 async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const broken = await FaultProxy.start(upstream.url);
-  run.onEnd(() => broken.close());
-  const unreachable = await FaultProxy.start(upstream.url);
-  run.onEnd(() => unreachable.close());
+  const broken = run.closeAtEnd(await FaultProxy.start(upstream.url));
+  const unreachable = run.closeAtEnd(await FaultProxy.start(upstream.url));
   unreachable.refuse();
   const retryPolicy = {
     maxAttempts: 5,

@@ -55,8 +55,7 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
   let coming = byAge ? undefined : successor();
   const servers = [first];
   // The balancer has one address; a new server replaces the old one behind it.
-  const balancer = await FaultProxy.start(first.url);
-  run.onEnd(() => balancer.close());
+  const balancer = run.closeAtEnd(await FaultProxy.start(first.url));
   const app = await startClientOf(run, first, { url: balancer.url });
   const [gets, creates] = [reads(run, app, PER_SECOND), writes(run, app, PER_SECOND)];
   const events: number[] = [];

@@ -83,8 +83,7 @@ async function startUpstreamServer(run: Run, kind: UpstreamKind): Promise<Server
 async function startNestServer(run: Run, way: Way): Promise<Server> {
   const isTls = way === 'to-client';
   const keepalive = { keepaliveTimeMs: PING_MS, keepaliveTimeoutMs: ANSWER_MS };
-  const server = await NestServer.start({ keepalive }, isTls ? ['--tls'] : []);
-  run.onEnd(() => server.close());
+  const server = run.closeAtEnd(await NestServer.start({ keepalive }, isTls ? ['--tls'] : []));
   return {
     url: server.url,
     settings: isTls ? { tls: { ca: certificate('ca'), serverName: 'localhost' } } : {},
@@ -96,10 +95,8 @@ async function startNestServer(run: Run, way: Way): Promise<Server> {
 
 async function cut(run: Run, way: Way, start: () => Promise<Server>): Promise<Measured> {
   const server = await start();
-  const proxy = await FaultProxy.start(server.url);
-  run.onEnd(() => proxy.close());
-  const app = await startOrdersApp({ ...server.settings, url: proxy.url, outageGraceMs: 60_000 });
-  run.onEnd(() => app.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(server.url));
+  const app = run.closeAtEnd(await startOrdersApp({ ...server.settings, url: proxy.url, outageGraceMs: 60_000 }));
   const lateMs: number[] = [];
   const load = CallLoad.start(10, (number) =>
     timed(app.orders.get({ id: String(number) }, { timeoutMs: DEADLINE_MS }), DEADLINE_MS, (ms) => lateMs.push(ms)),

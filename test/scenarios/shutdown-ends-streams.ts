@@ -36,8 +36,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
   run.onEnd(() => server.close());
   const other = await startUpstream(run, kind);
   // The second address is unreachable at first, because a client that connects slowly to the first address would use the second one.
-  const wayToOther = await FaultProxy.start(other.url);
-  run.onEnd(() => wayToOther.close());
+  const wayToOther = run.closeAtEnd(await FaultProxy.start(other.url));
   wayToOther.refuse();
   const settings = { url: `ipv4:${server.url},${wayToOther.url}`, ...other.settings, outageGraceMs: 60_000 };
   const { client, orders, close } = await startOrdersApp(settings, { drain: { timeoutMs: 200 } });

@@ -100,8 +100,7 @@ async function measureGrpcioLimit(run: Run): Promise<Measured> {
     { implementation: 'grpcio', security: 'plain' },
     { serverOptions, eventsEveryMs: 3_600_000 },
   );
-  const proxy = await FaultProxy.start(upstream.url);
-  run.onEnd(() => proxy.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   const app = await startClientOf(run, upstream, { url: proxy.url, keepalive: { keepaliveTimeMs: KEEPALIVE_TIME_MS } });
   const throttled = intervalsOf(app);
   let broken: string | undefined;

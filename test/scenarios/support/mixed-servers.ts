@@ -38,8 +38,7 @@ export async function startMixedServers(run: Run, options: UpstreamOptions = {})
   const all = [first, ...(await Promise.all([1, 2].map((index) => start(index, first.port))))];
   const name = `mixed-${String(number)}.test`;
   const addresses = (servers: readonly Upstream[]) => servers.map(({ host }) => host);
-  const dnsmasq = await Dnsmasq.start(name, addresses(all));
-  run.onEnd(() => dnsmasq.close());
+  const dnsmasq = run.closeAtEnd(await Dnsmasq.start(name, addresses(all)));
   run.onEnd(resolveAt(name, dnsmasq.url));
   return {
     url: `dns:///${name}:${String(first.port)}`,

@@ -83,7 +83,6 @@ describe('ScriptedGrpcServer', () => {
     });
 
     it.each([
-      ['a number', 25, ['25']],
       ['any string', 'soon', ['soon']],
       ['several values', ['100', 10], ['100, 10']],
     ])('sends %s as the pushback of a script', async (_, pushback, expected) => {
@@ -389,8 +388,6 @@ describe('ScriptedGrpcServer', () => {
 
     it.each([
       [{ message: 'hello' }, '.message: expected an object with fields of EchoMessage, got "hello"'],
-      [{ message: { txt: 'hello' } }, ".message.txt: unknown field of EchoMessage; did you mean 'text'?"],
-      [{ message: { order: 7 } }, '.message.order: unknown field of EchoMessage; known fields: text, number, payload'],
       [{ messages: [{}, { order: 7 }] }, '.messages[1].order: unknown field of EchoMessage; known fields:'],
     ])('rejects the script %o with an error that describes the problem', (wrong, message) => {
       expect(() => setScript(wrong)).toThrow(script + message);

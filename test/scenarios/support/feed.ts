@@ -15,11 +15,11 @@ export class Feed {
   end: unknown;
   private readonly subscription: Subscription;
 
-  private constructor({ orders }: OrdersOf) {
+  private constructor({ orders }: OrdersOf, onComplete: 'complete' | 'resume') {
     let last = 0n;
     const watch = (from: bigint) => orders.watch({ from: String(from) });
     const cursor = ({ sequence }: OrderEvent) => BigInt(sequence);
-    this.subscription = resumable(watch, { cursor, seed: 0n }).subscribe({
+    this.subscription = resumable(watch, { cursor, seed: 0n, onComplete }).subscribe({
       next: ({ sequence }) => {
         const number = BigInt(sequence);
         this.events += 1;
@@ -33,8 +33,8 @@ export class Feed {
   }
 
   /** Subscribes from the first event until the end of the run. */
-  static follow(run: Run, client: OrdersOf): Feed {
-    const feed = new Feed(client);
+  static follow(run: Run, client: OrdersOf, onComplete: 'complete' | 'resume' = 'complete'): Feed {
+    const feed = new Feed(client, onComplete);
     run.onEnd(() => feed.subscription.unsubscribe());
     return feed;
   }

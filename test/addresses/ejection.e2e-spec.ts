@@ -1,7 +1,7 @@
 import type { GrpcClientEvent, GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, ScriptedGrpcServer, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom, Subscription } from 'rxjs';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { AddressSource } from './address-source.js';
 import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
@@ -12,10 +12,7 @@ const WAIT_LIMITS = { timeoutMs: 30_000 };
 
 type EndpointEvent = Extract<GrpcClientEvent, { type: 'endpoint' }>;
 
-let leaks: ReturnType<typeof captureLeaks>;
-beforeAll(() => {
-  leaks = captureLeaks();
-});
+const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 async function startServers(count: number): Promise<readonly ScriptedGrpcServer[]> {

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { promisify } from 'node:util';
 import { Server, ServerCredentials, ServerMetricRecorder, type ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader';
 import { ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
@@ -36,12 +37,7 @@ async function startReportingAside(utilization: number): Promise<Reporting> {
   recorder.setQpsMetric(100);
   recorder.setApplicationUtilizationMetric(utilization);
   recorder.addToServer(server);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
-      if (error) reject(error);
-      else resolve(bound);
-    });
-  });
+  const port = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
   onTestFinished(() => server.forceShutdown());
   return { url: `127.0.0.1:${port}`, calls: () => calls };
 }

@@ -33,7 +33,6 @@ export const APPLICATIONS = {
     http: { ...ORDER, sequence: '0' },
     grpc: { order: ORDER, sequences: ['9007199254740994', '9007199254740995'] },
   },
-  lazy: { before: 0, item: 'tea', names: ['orders'], after: 'SHUTDOWN' },
   'internal-library': {
     copies: true,
     before: ['7', '8'],

@@ -85,9 +85,3 @@ describe.concurrent('failOnLeaks', () => {
     expect(titlesOf('passed')).toHaveLength(6);
   });
 });
-
-describe('package', () => {
-  it('includes README.md in the package', () => {
-    expect(packed.files).toContain('README.md');
-  });
-});

@@ -46,11 +46,8 @@ describe('guarantees', () => {
     await expect(page).toMatchFileSnapshot(PAGE);
   });
 
-  it.each([...scenarios])('runs the scenario %s in a spec with the same name', (name, scenario) => {
+  it.each([...scenarios.keys()])('runs the scenario %s in a spec with the same name', (name) => {
     const spec = readFileSync(join(import.meta.dirname, `../scenarios/${name}.e2e-spec.ts`), 'utf8');
-    const exported = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
-    expect(scenario.name).toBe(name);
-    expect(spec).toContain(`import { ${exported} } from './${name}.js';`);
-    expect(spec).toContain(`itHolds(${exported});`);
+    expect(spec).toContain('await itHolds(import.meta.filename);');
   });
 });

@@ -4,6 +4,7 @@ import { createServer as createHttp2Server } from 'node:http2';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -47,12 +48,7 @@ async function startProxy(): Promise<FaultProxy> {
 /** Starts a grpc-js server and returns its address. */
 async function startGrpcJsServer(options: ServerOptions): Promise<string> {
   const server = new Server(options);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
-      if (error) reject(error);
-      else resolve(bound);
-    });
-  });
+  const port = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
   onTestFinished(() => {
     server.forceShutdown();
   });

@@ -6,7 +6,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, FaultProxy, waitFor, type Reply, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
 import { holdTimers } from '../server/support/held-timers.js';
 import { bundled } from '../support/bundled.js';
@@ -18,10 +18,7 @@ const ORDERS = 'orders.v1.Orders';
 // The cast is safe because the .proto file defines this service.
 const ORDERS_SERVICE = loadSync(ORDERS_PROTO)[ORDERS] as ServiceDefinition;
 
-let leaks: ReturnType<typeof captureLeaks>;
-beforeAll(() => {
-  leaks = captureLeaks();
-});
+const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 /** Starts plain grpc-js servers with the health service of grpc-health-check. */
@@ -146,21 +143,6 @@ describe('health of each endpoint', () => {
     servers[0]!.setStatus('SERVING');
     await waiting;
     expect(await peersOf(app)).toEqual(new Set([servers[0]!.url]));
-  });
-
-  it('reads healthCheckConfig from a service config', async () => {
-    const servers = await startServers(2);
-    const { url } = settingsFor(servers);
-    const serviceConfig = { loadBalancingConfig: [{ round_robin: {} }], healthCheckConfig: { serviceName: ORDERS } };
-    const app = await startApp(onTestFinished, { url, serviceConfig });
-    await waitFor(
-      () =>
-        [...healthOf(app).values()].filter((health) => health === 'serving').length === 2 ||
-        peersOf(app, 1).then(() => false),
-    );
-    servers[0]!.setStatus('NOT_SERVING');
-    await waitFor(() => healthOf(app).get(servers[0]!.url) === 'not-serving');
-    expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
   });
 
   it('applies the healthCheckConfig of a live service config without failing a call', async () => {

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { HealthImplementation } from 'grpc-health-check';
 import { ChildServer, FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, type Observable } from 'rxjs';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/grpc-js-texts.js';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { serveOrders, startServers } from '../server/served-orders.js';
@@ -30,10 +31,7 @@ const ORDERS = 'orders.v1.Orders';
 const SERVING = { message: { status: 'SERVING' } };
 
 // Some tests mostly wait and run concurrently, so all share one leak check.
-let leaks: ReturnType<typeof captureLeaks>;
-beforeAll(() => {
-  leaks = captureLeaks();
-});
+const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 /** Starts a grpc-js server with the health service of grpc-health-check. */
@@ -43,12 +41,7 @@ async function standardServer() {
   server.addService(orders as never, { Get: (_call: unknown, answer: any) => answer(null, { id: '1' }) });
   const health = new HealthImplementation({ '': 'SERVING', [ORDERS]: 'SERVING' });
   health.addToServer(server);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) resolve(bound);
-      else reject(error);
-    });
-  });
+  const port = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
   onTestFinished(() => server.forceShutdown());
   const set = (serves: boolean) => health.setStatus(ORDERS, serves ? 'SERVING' : 'NOT_SERVING');
   return { url: `127.0.0.1:${port}`, set, server };

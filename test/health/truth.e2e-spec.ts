@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { shortLivedPeer } from '../support/peers.js';
@@ -11,10 +11,7 @@ import { channelOf, entryOf, outcomeOf, startApp, startScripted, statusOf, type 
 // Compares the reported health with the outcome of a call that starts in the same turn of the event loop.
 
 // Most tests run concurrently, so all share one leak check.
-let leaks: ReturnType<typeof captureLeaks>;
-beforeAll(() => {
-  leaks = captureLeaks();
-});
+const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 /** The health at one moment, and the outcome of a call that started then. */

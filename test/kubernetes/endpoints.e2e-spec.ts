@@ -97,17 +97,6 @@ describe('kubernetes target', () => {
     expect((await failureOf(echo.unary({}))).message).toContain(reason);
   });
 
-  it.each(['orders', 'orders.shop', 'orders.shop.svc', 'orders.shop.svc.cluster.local'])(
-    'resolves the Kubernetes service name %s with a port number',
-    async (host) => {
-      const api = await startApiServer();
-      const [a] = await startPods(api, 'a');
-      const port = String(a!.server.port);
-      const { call } = await startPodClient({ url: `kubernetes:///${host}:${port}` });
-      expect(await call()).toBe('a');
-    },
-  );
-
   it('uses pick_first for a kubernetes target if loadBalancing is pick_first', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');

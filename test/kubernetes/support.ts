@@ -1,5 +1,5 @@
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
-import { registerKubernetesResolver, type KubernetesResolverOptions } from 'nestjs-resilient-grpc/kubernetes';
+import { registerKubernetesResolver } from 'nestjs-resilient-grpc/kubernetes';
 import { captureLeaks, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { onTestFinished } from 'vitest';
@@ -16,12 +16,12 @@ export interface RunningPod {
 }
 
 /** Starts an API server and registers the resolver for it. Closes the server after the test, and fails the test if resources leak. */
-export async function startApiServer(options: KubernetesResolverOptions = {}): Promise<ApiServerStub> {
+export async function startApiServer(): Promise<ApiServerStub> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const api = await ApiServerStub.start();
   onTestFinished(() => api.close());
-  registerKubernetesResolver({ kubeconfig: api.kubeconfig, ...options });
+  registerKubernetesResolver({ kubeconfig: api.kubeconfig });
   return api;
 }
 

@@ -166,16 +166,6 @@ describe('watch', () => {
     },
   );
 
-  it('fails calls with the cause in the message after the outage grace period if the API server refuses connections', async () => {
-    const api = await startApiServer();
-    await api.kill();
-    const { echo } = await startPodClient({ outageGraceMs: 50 });
-    const error = await failureOf(echo.unary({}));
-    expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reachedServer: 'no' });
-    expect(error.message).toContain(`cannot watch EndpointSlices at ${api.url}: connect ECONNREFUSED`);
-    await api.start();
-  });
-
   it('reports a failing Kubernetes watch at most five times per second, to limit CPU time', async () => {
     const api = await startApiServer();
     await api.kill();

@@ -294,8 +294,9 @@ describe('lazily loaded module', () => {
     const loaded = await context.get(LazyModuleLoader).load(() => feature);
     const client = loaded.get<ResilientGrpcClient>(getGrpcClientToken('orders'));
     await waitFor(() => client.connectivity.state === 'READY');
-    const closing = context.close();
-    await closing;
+    expect([...context.get(GrpcClients)].map(({ name }) => name)).toEqual(['orders']);
+    expect(await firstValueFrom(client.getService<OrdersClient>('Orders').get({ id: '7' }))).toMatchObject({ id: '7' });
+    await context.close();
     expect(client.connectivity.state).toBe('SHUTDOWN');
   });
 

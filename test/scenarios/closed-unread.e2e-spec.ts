@@ -1,4 +1,3 @@
-import { closedUnread } from './closed-unread.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(closedUnread);
+await itHolds(import.meta.filename);

@@ -52,8 +52,7 @@ async function measureRounds(
 ): Promise<Measured> {
   const clientsOf = async (upstream: Upstream) => {
     const settings = { url: upstream.url, ...upstream.settings, ...outageGrace(run) };
-    const app = await startOrdersApp(Array.from({ length: CLIENTS }, () => settings));
-    run.onEnd(() => app.close());
+    const app = run.closeAtEnd(await startOrdersApp(Array.from({ length: CLIENTS }, () => settings)));
     return app.clients;
   };
   const [idle, struck] = [await clientsOf(closing), await clientsOf(killed)];

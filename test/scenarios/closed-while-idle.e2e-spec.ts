@@ -1,4 +1,3 @@
-import { closedWhileIdle } from './closed-while-idle.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(closedWhileIdle);
+await itHolds(import.meta.filename);

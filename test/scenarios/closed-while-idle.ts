@@ -29,11 +29,9 @@ export const closedWhileIdle: Scenario = {
 
 async function closeWhileIdle(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const proxy = await FaultProxy.start(upstream.url);
-  run.onEnd(() => proxy.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   const settings = { url: proxy.url, ...upstream.settings };
-  const app = await startOrdersApp(Array.from({ length: CLIENTS }, () => settings));
-  run.onEnd(() => app.close());
+  const app = run.closeAtEnd(await startOrdersApp(Array.from({ length: CLIENTS }, () => settings)));
   const apps = app.clients;
   const idleCut = async () => {
     proxy.cutIdleAfter(50, 'rst');

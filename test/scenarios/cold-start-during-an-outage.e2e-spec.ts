@@ -1,4 +1,3 @@
-import { coldStartDuringAnOutage } from './cold-start-during-an-outage.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(coldStartDuringAnOutage);
+await itHolds(import.meta.filename);

@@ -1,4 +1,3 @@
-import { connectionLostDuringWrite } from './connection-lost-during-write.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(connectionLostDuringWrite);
+await itHolds(import.meta.filename);

@@ -29,8 +29,7 @@ export const connectionLostDuringWrite: Scenario = {
 
 async function cutConnections(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 10 });
-  const proxy = await FaultProxy.start(upstream.url);
-  run.onEnd(() => proxy.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   const app = await startClientOf(run, upstream, { url: proxy.url, ...outageGrace(run) });
   const creates = load(run, 40, (number) => app.orders.create({ requestId: String(number), item: ITEM, quantity: 1 }));
   // Enough successful reads to refill the retry budget for the reads that are lost.

@@ -1,4 +1,3 @@
-import { cutOffTogether } from './cut-off-together.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(cutOffTogether);
+await itHolds(import.meta.filename);

@@ -1,4 +1,3 @@
-import { drainsUnderLoad } from './drains-under-load.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(drainsUnderLoad);
+await itHolds(import.meta.filename);

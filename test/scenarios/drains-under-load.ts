@@ -123,8 +123,7 @@ async function startSuccessors(run: Run, implementation: 'grpc-js' | 'grpc-go' |
   // Starts while the old server is still serving.
   let coming = start();
   const upstreams = [first];
-  const balancer = await FaultProxy.start(first.url);
-  run.onEnd(() => balancer.close());
+  const balancer = run.closeAtEnd(await FaultProxy.start(first.url));
   const app = await startClientOf(run, first, { url: balancer.url, ...outageGrace(run) });
   const drain = async () => {
     const [old, next] = [upstreams.at(-1), await coming];
@@ -156,10 +155,8 @@ async function startBehindNginx(run: Run): Promise<Drained> {
   const kind: UpstreamKind = { implementation: 'grpc-js', security: 'plain' };
   const upstreams = await Promise.all([1, 2].map(() => startUpstream(run, kind, { delayMs: DELAY_MS })));
   const ports = upstreams.map(({ url }) => Number(url.split(':')[1]));
-  const proxy = await RealProxy.start(NGINX, ports);
-  run.onEnd(() => proxy.close());
-  const app = await startOrdersApp({ url: proxy.url, ...outageGrace(run) });
-  run.onEnd(() => app.close());
+  const proxy = run.closeAtEnd(await RealProxy.start(NGINX, ports));
+  const app = run.closeAtEnd(await startOrdersApp({ url: proxy.url, ...outageGrace(run) }));
   const drain = async () => {
     const ended = () => app.client.snapshot().connections[0]?.ended ?? 0;
     const before = ended();

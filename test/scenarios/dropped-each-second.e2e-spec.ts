@@ -1,4 +1,3 @@
-import { droppedEachSecond } from './dropped-each-second.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(droppedEachSecond);
+await itHolds(import.meta.filename);

@@ -41,8 +41,7 @@ export const droppedEachSecond: Scenario = {
 
 async function drop(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 5 });
-  const proxy = await FaultProxy.start(upstream.url);
-  run.onEnd(() => proxy.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   const app = await startClientOf(run, upstream, { url: proxy.url, ...outageGrace(run) });
   const lostAt = lostConnections(app);
   const seen = watchOpen(run, proxy);

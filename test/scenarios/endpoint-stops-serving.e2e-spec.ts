@@ -1,4 +1,3 @@
-import { endpointStopsServing } from './endpoint-stops-serving.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(endpointStopsServing);
+await itHolds(import.meta.filename);

@@ -1,4 +1,3 @@
-import { flappingServer } from './flapping-server.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(flappingServer);
+await itHolds(import.meta.filename);

@@ -57,10 +57,8 @@ async function measureClosing(run: Run, lengthMs: number): Promise<Measured> {
 }
 
 async function measureShortLivedConnections(run: Run, lengthMs: number) {
-  const peer = await shortLivedPeer(5);
-  run.onEnd(() => peer.close());
-  const app = await startOrdersApp({ url: peer.url, outageGraceMs: GRACE_MS[run.which] });
-  run.onEnd(() => app.close());
+  const peer = run.closeAtEnd(await shortLivedPeer(5));
+  const app = run.closeAtEnd(await startOrdersApp({ url: peer.url, outageGraceMs: GRACE_MS[run.which] }));
   const { client, orders, health } = app;
   let longestLifeMs = 0;
   client.events$.subscribe((event) => {
@@ -106,8 +104,7 @@ function minMsUntil(index: number): number {
 async function measureReturns(run: Run, kind: UpstreamKind, lengthMs: number): Promise<Measured> {
   const endsAt = performance.now() + lengthMs;
   const upstream = await startUpstream(run, kind);
-  const proxy = await FaultProxy.start(upstream.url);
-  run.onEnd(() => proxy.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   const app = await startClientOf(run, upstream, { url: proxy.url });
   reads(run, app, 15);
   writes(run, app, 15);

@@ -1,4 +1,3 @@
-import { hedgingFollowsLatency } from './hedging-follows-latency.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(hedgingFollowsLatency);
+await itHolds(import.meta.filename);

@@ -1,4 +1,3 @@
-import { idleAndWarm } from './idle-and-warm.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(idleAndWarm);
+await itHolds(import.meta.filename);

@@ -24,11 +24,7 @@ export const idleAndWarm: Scenario = {
 
 async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const startProxy = async () => {
-    const proxy = await FaultProxy.start(upstream.url);
-    run.onEnd(() => proxy.close());
-    return proxy;
-  };
+  const startProxy = async () => run.closeAtEnd(await FaultProxy.start(upstream.url));
   const [idleProxy, warmProxy] = [await startProxy(), await startProxy()];
   const idle = await startClientOf(run, upstream, { url: idleProxy.url });
   let endedAt = performance.now();

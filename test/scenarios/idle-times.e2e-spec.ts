@@ -1,4 +1,3 @@
-import { idleTimes } from './idle-times.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(idleTimes);
+await itHolds(import.meta.filename);

@@ -38,8 +38,7 @@ async function measureIdleTimes(run: Run, kind: UpstreamKind): Promise<Measured>
     await startUpstream(run, kind, { serverOptions: { 'grpc.max_connection_idle_ms': 300 } }),
     await startUpstream(run, kind),
   ];
-  const balancer = await FaultProxy.start(patient.url);
-  run.onEnd(() => balancer.close());
+  const balancer = run.closeAtEnd(await FaultProxy.start(patient.url));
   // Both idle timeouts are scaled down: the balancer's from 240 or 350 s, and the client's from 200 s.
   balancer.cutIdleAfter(BALANCER_MS[run.which], 'silent');
   const direct = await Promise.all(
@@ -107,8 +106,7 @@ async function makeCallsWithPauses(
 /** Pauses for 90 s between two calls through a balancer with an idle timeout of 25 s. Pings every 10 s keep the connection open. */
 async function measurePings(run: Run): Promise<Measured> {
   const upstream = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
-  const balancer = await FaultProxy.start(upstream.url);
-  run.onEnd(() => balancer.close());
+  const balancer = run.closeAtEnd(await FaultProxy.start(upstream.url));
   balancer.cutIdleAfter(25_000, 'silent');
   const keepalive = { keepaliveTimeMs: 10_000, keepalivePermitWithoutCalls: true };
   const { orders } = await startClientOf(run, upstream, { url: balancer.url, keepalive });

@@ -1,4 +1,3 @@
-import { killUnderConcurrency } from './kill-under-concurrency.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(killUnderConcurrency);
+await itHolds(import.meta.filename);

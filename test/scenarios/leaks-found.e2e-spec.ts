@@ -1,4 +1,3 @@
-import { leaksFound } from './leaks-found.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(leaksFound);
+await itHolds(import.meta.filename);

@@ -1,4 +1,3 @@
 import { itHolds } from './support/it-holds.js';
-import { limitFollowsCapacity } from './limit-follows-capacity.js';
 
-itHolds(limitFollowsCapacity);
+await itHolds(import.meta.filename);

@@ -84,8 +84,7 @@ async function overload(run: Run, maxConcurrentCalls: number | 'adaptive'): Prom
     next();
     return { message: { id: '1' } };
   };
-  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: serve } });
-  run.onEnd(() => server.close());
+  const server = run.closeAtEnd(await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: serve } }));
   const app = await startOrdersApp({
     url: server.url,
     timeoutMs: TIMEOUT_MS,

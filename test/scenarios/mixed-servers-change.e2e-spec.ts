@@ -1,4 +1,3 @@
-import { mixedServersChange } from './mixed-servers-change.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(mixedServersChange);
+await itHolds(import.meta.filename);

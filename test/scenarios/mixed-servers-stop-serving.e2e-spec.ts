@@ -1,4 +1,3 @@
-import { mixedServersStopServing } from './mixed-servers-stop-serving.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(mixedServersStopServing);
+await itHolds(import.meta.filename);

@@ -1,4 +1,3 @@
-import { mutuallyDependentGateways } from './mutually-dependent-gateways.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(mutuallyDependentGateways);
+await itHolds(import.meta.filename);

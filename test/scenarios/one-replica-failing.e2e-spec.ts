@@ -1,4 +1,3 @@
-import { oneReplicaFailing } from './one-replica-failing.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(oneReplicaFailing);
+await itHolds(import.meta.filename);

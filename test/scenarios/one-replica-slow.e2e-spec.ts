@@ -1,4 +1,3 @@
-import { oneReplicaSlow } from './one-replica-slow.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(oneReplicaSlow);
+await itHolds(import.meta.filename);

@@ -1,4 +1,3 @@
-import { oneUnhealthyEndpoint } from './one-unhealthy-endpoint.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(oneUnhealthyEndpoint);
+await itHolds(import.meta.filename);

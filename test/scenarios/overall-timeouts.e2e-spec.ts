@@ -1,4 +1,3 @@
-import { overallTimeouts } from './overall-timeouts.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(overallTimeouts);
+await itHolds(import.meta.filename);

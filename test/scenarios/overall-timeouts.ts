@@ -2,9 +2,8 @@ import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { resumable } from 'nestjs-resilient-grpc/operators';
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { tap, type Observable } from 'rxjs';
-import { CallLoad } from '../support/call-load.js';
 import { againstEach } from './support/kinds.js';
-import { stop } from './support/load.js';
+import { load, stop } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
@@ -39,10 +38,8 @@ export const overallTimeouts: Scenario = {
 
 async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const broken = await FaultProxy.start(upstream.url);
-  run.onEnd(() => broken.close());
-  const unreachable = await FaultProxy.start(upstream.url);
-  run.onEnd(() => unreachable.close());
+  const broken = run.closeAtEnd(await FaultProxy.start(upstream.url));
+  const unreachable = run.closeAtEnd(await FaultProxy.start(upstream.url));
   unreachable.refuse();
   const retryPolicy = {
     maxAttempts: 5,
@@ -83,12 +80,11 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   ];
   const lateMs: number[] = [];
   const loads = forms.map((form) =>
-    CallLoad.start(CALLS_PER_SECOND, (number) => {
+    load(run, CALLS_PER_SECOND, (number) => {
       const timeoutMs = Math.round(MIN_TIMEOUT_MS + (MAX_TIMEOUT_MS - MIN_TIMEOUT_MS) * run.random());
       return timed(form(number, timeoutMs), timeoutMs, (overMs) => lateMs.push(overMs));
     }),
   );
-  for (const load of loads) run.onEnd(() => load.stop());
   const failuresOf = () => loads.flatMap(({ failed }) => failed.map(({ error }) => error as GrpcCallError));
   const rarest = () => Math.min(...loads.map(({ failed }) => failed.length));
   const mostAttempts = () => Math.max(...failuresOf().map(({ attempts }) => attempts.length));

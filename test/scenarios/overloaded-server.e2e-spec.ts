@@ -1,4 +1,3 @@
 import { itHolds } from './support/it-holds.js';
-import { overloadedServer } from './overloaded-server.js';
 
-itHolds(overloadedServer);
+await itHolds(import.meta.filename);

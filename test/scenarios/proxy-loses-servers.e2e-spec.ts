@@ -1,4 +1,3 @@
-import { proxyLosesServers } from './proxy-loses-servers.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(proxyLosesServers);
+await itHolds(import.meta.filename);

@@ -44,12 +44,9 @@ async function loseServers(run: Run): Promise<Measured> {
     },
   });
   run.onEnd(() => server.close());
-  const backend = await FaultProxy.start(server.url);
-  run.onEnd(() => backend.close());
-  const proxy = await RealProxy.start(HAPROXY, [backend.port, backend.port]);
-  run.onEnd(() => proxy.close());
-  const app = await startOrdersApp({ url: proxy.url });
-  run.onEnd(() => app.close());
+  const backend = run.closeAtEnd(await FaultProxy.start(server.url));
+  const proxy = run.closeAtEnd(await RealProxy.start(HAPROXY, [backend.port, backend.port]));
+  const app = run.closeAtEnd(await startOrdersApp({ url: proxy.url }));
 
   const succeeded: string[] = [];
   const failures: GrpcCallError[] = [];

@@ -1,4 +1,3 @@
-import { quietFeeds } from './quiet-feeds.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(quietFeeds);
+await itHolds(import.meta.filename);

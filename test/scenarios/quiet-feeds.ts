@@ -49,8 +49,7 @@ export const quietFeeds: Scenario = {
 type Way = Pick<GrpcClientSettings, 'url' | 'tls'>;
 
 async function startOurs(run: Run, options: PlainServerOptions): Promise<Way> {
-  const server = await NestServer.start(options);
-  run.onEnd(() => server.close());
+  const server = run.closeAtEnd(await NestServer.start(options));
   return { url: server.url };
 }
 
@@ -58,8 +57,7 @@ const QUIET = { eventsEveryMs: 3_600_000 };
 
 async function startBehindClosingProxy(run: Run, lifeMs: number): Promise<Way> {
   const upstream = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' }, QUIET);
-  const proxy = await FaultProxy.start(upstream.url);
-  run.onEnd(() => proxy.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   proxy.cutIdleAfter(lifeMs);
   return { url: proxy.url };
 }
@@ -73,8 +71,7 @@ async function startWithMaxAge(run: Run, kind: UpstreamKind, lifeMs: number): Pr
 /** Runs a feed and a session, each with its own client, so that neither keeps the connection of the other busy. */
 async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   const settings = { ...way, ...outageGrace(run) };
-  const app = await startOrdersApp([settings, settings]);
-  run.onEnd(() => app.close());
+  const app = run.closeAtEnd(await startOrdersApp([settings, settings]));
   const [feed, session] = app.clients as [OrdersOf, OrdersOf];
   const pace = { minHealthyMs: MIN_HEALTHY_MS[run.which] };
   // Each call starts at 0, so that our server sends exactly one event per call. The event is new only in the first call. The calls are not

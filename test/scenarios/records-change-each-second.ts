@@ -23,10 +23,7 @@ export const recordsChangeEachSecond: Scenario = {
 };
 
 async function changeRecords(run: Run): Promise<Measured> {
-  const replicas = await Replicas.start(REPLICAS);
-  run.onEnd(() => {
-    replicas.close();
-  });
+  const replicas = run.closeAtEnd(await Replicas.start(REPLICAS));
   const { app, ended } = await startReplicaClient(run, replicas, { dnsRefreshMs: 1_000, ...outageGrace(run) });
   const gets = reads(run, app, PER_SECOND[run.which]);
   const creates = writes(run, app, PER_SECOND[run.which]);

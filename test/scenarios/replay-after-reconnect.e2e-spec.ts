@@ -1,4 +1,3 @@
-import { replayAfterReconnect } from './replay-after-reconnect.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(replayAfterReconnect);
+await itHolds(import.meta.filename);

@@ -32,8 +32,7 @@ export const replayAfterReconnect: Scenario = {
 
 async function replayMessages(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const proxy = await FaultProxy.start(upstream.url);
-  run.onEnd(() => proxy.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   const app = await startClientOf(run, upstream, { url: proxy.url, outageGraceMs: 60_000 });
   const gets = reads(run, app, 30);
   await upstream.prepareRestart();

@@ -1,4 +1,3 @@
-import { retryBudgetDuringAnOutage } from './retry-budget-during-an-outage.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(retryBudgetDuringAnOutage);
+await itHolds(import.meta.filename);

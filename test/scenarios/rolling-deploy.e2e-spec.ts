@@ -1,4 +1,3 @@
-import { rollingDeploy } from './rolling-deploy.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(rollingDeploy);
+await itHolds(import.meta.filename);

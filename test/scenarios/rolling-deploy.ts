@@ -56,10 +56,7 @@ export const rollingDeploy: Scenario = {
 };
 
 async function deploy(run: Run, name: keyof typeof DIRECTORIES): Promise<Measured> {
-  const pods = await Replicas.start(PODS);
-  run.onEnd(() => {
-    pods.close();
-  });
+  const pods = run.closeAtEnd(await Replicas.start(PODS));
   pods.latencyMs = LATENCY_MS;
   const directory = await DIRECTORIES[name](run, pods);
   const settings = { url: directory.url, dnsRefreshMs: name === 'dns' ? 1_000 : undefined, ...outageGrace(run) };
@@ -135,8 +132,7 @@ function dnsOf(_: Run, pods: Replicas): Promise<Directory> {
 }
 
 async function kubernetesOf(run: Run, pods: Replicas): Promise<Directory> {
-  const api = await ApiServerStub.start();
-  run.onEnd(() => api.close());
+  const api = run.closeAtEnd(await ApiServerStub.start());
   registerKubernetesResolver({ kubeconfig: api.kubeconfig });
   const slice = ({ address }: Replica) => ({ name: address, address, port: pods.port });
   for (const pod of pods.all) api.set(slice(pod));

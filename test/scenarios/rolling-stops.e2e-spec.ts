@@ -1,4 +1,3 @@
-import { rollingStops } from './rolling-stops.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(rollingStops);
+await itHolds(import.meta.filename);

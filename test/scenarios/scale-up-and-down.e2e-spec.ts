@@ -1,4 +1,3 @@
-import { scaleUpAndDown } from './scale-up-and-down.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(scaleUpAndDown);
+await itHolds(import.meta.filename);

@@ -26,10 +26,7 @@ export const scaleUpAndDown: Scenario = {
 };
 
 async function scales(run: Run): Promise<Measured> {
-  const replicas = await Replicas.start(MIN_REPLICAS);
-  run.onEnd(() => {
-    replicas.close();
-  });
+  const replicas = run.closeAtEnd(await Replicas.start(MIN_REPLICAS));
   const { app, ended } = await startReplicaClient(run, replicas, { dnsRefreshMs: 1_000, ...outageGrace(run) });
   const gets = reads(run, app, PER_SECOND[run.which]);
   const creates = writes(run, app, PER_SECOND[run.which]);

@@ -1,4 +1,3 @@
-import { serverDrains } from './server-drains.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(serverDrains);
+await itHolds(import.meta.filename);

@@ -1,7 +1,6 @@
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
-import { resumable } from 'nestjs-resilient-grpc/operators';
-import type { OrderEvent } from '../../src/gen/orders.pb.js';
 import { otherThanSlow, slowConnections } from '../support/orders-app.js';
+import { Feed } from './support/feed.js';
 import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
@@ -55,19 +54,10 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
   let coming = byAge ? undefined : successor();
   const servers = [first];
   // The balancer has one address; a new server replaces the old one behind it.
-  const balancer = await FaultProxy.start(first.url);
-  run.onEnd(() => balancer.close());
+  const balancer = run.closeAtEnd(await FaultProxy.start(first.url));
   const app = await startClientOf(run, first, { url: balancer.url });
   const [gets, creates] = [reads(run, app, PER_SECOND), writes(run, app, PER_SECOND)];
-  const events: number[] = [];
-  const feed = resumable((from: number) => app.orders.watch({ from: String(from) }), {
-    cursor: ({ sequence }: OrderEvent) => Number(sequence),
-    seed: 0,
-    onComplete: 'resume',
-  }).subscribe(({ sequence }) => events.push(Number(sequence)));
-  run.onEnd(() => {
-    feed.unsubscribe();
-  });
+  const feed = Feed.follow(run, app, 'resume');
   const arrived = (...what: readonly ArrivedWhat[]) => servers.flatMap((one) => one.arrived(...what));
   const connections = () => new Set(arrived('Get', 'Create').map(({ peer }) => peer)).size;
   const sentTwice = (what: ArrivedWhat) => arrived(what).length - new Set(arrived(what).map(({ key }) => key)).size;
@@ -83,7 +73,7 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
     await reach(() => connections() > goaways, {
       intervalMs: 50,
       describe: () =>
-        `more than ${goaways} connections to ${kind.implementation}; ${gets.open.length} reads and ${creates.open.length} writes are open, and ${events.length} events have arrived`,
+        `more than ${goaways} connections to ${kind.implementation}; ${gets.open.length} reads and ${creates.open.length} writes are open, and ${feed.events} events have arrived`,
     });
   }
   await Promise.all([stop(gets), stop(creates)]);
@@ -93,8 +83,8 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
     'reads sent twice': sentTwice('Get'),
     'writes sent twice': sentTwice('Create'),
     'connections that carried calls': connections(),
-    events: events.length,
-    'events missed or repeated': events.filter((sequence, index) => sequence !== index + 1).length,
+    events: feed.events,
+    'events missed or repeated': feed.lost + feed.repeated + Number(feed.end !== undefined),
     'log lines above debug': otherThanSlow(app).length,
     ...(otherThanSlow(app)[0] && { 'first line': otherThanSlow(app)[0] }),
     'log lines about slow connections': slowConnections(app).length,

@@ -1,4 +1,3 @@
-import { serverLeftWaiting } from './server-left-waiting.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(serverLeftWaiting);
+await itHolds(import.meta.filename);

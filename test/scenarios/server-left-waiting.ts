@@ -2,11 +2,10 @@ import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { NEVER, retry, startWith, takeWhile, timer } from 'rxjs';
 import { NestServer } from '../server/support/nest-server.js';
-import { CallLoad } from '../support/call-load.js';
 import { certificate, startOrdersApp } from '../support/orders-app.js';
 import { Feed } from './support/feed.js';
 import { againstEach } from './support/kinds.js';
-import { stop } from './support/load.js';
+import { load, stop } from './support/load.js';
 import { startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
@@ -83,8 +82,7 @@ async function startUpstreamServer(run: Run, kind: UpstreamKind): Promise<Server
 async function startNestServer(run: Run, way: Way): Promise<Server> {
   const isTls = way === 'to-client';
   const keepalive = { keepaliveTimeMs: PING_MS, keepaliveTimeoutMs: ANSWER_MS };
-  const server = await NestServer.start({ keepalive }, isTls ? ['--tls'] : []);
-  run.onEnd(() => server.close());
+  const server = run.closeAtEnd(await NestServer.start({ keepalive }, isTls ? ['--tls'] : []));
   return {
     url: server.url,
     settings: isTls ? { tls: { ca: certificate('ca'), serverName: 'localhost' } } : {},
@@ -96,15 +94,12 @@ async function startNestServer(run: Run, way: Way): Promise<Server> {
 
 async function cut(run: Run, way: Way, start: () => Promise<Server>): Promise<Measured> {
   const server = await start();
-  const proxy = await FaultProxy.start(server.url);
-  run.onEnd(() => proxy.close());
-  const app = await startOrdersApp({ ...server.settings, url: proxy.url, outageGraceMs: 60_000 });
-  run.onEnd(() => app.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(server.url));
+  const app = run.closeAtEnd(await startOrdersApp({ ...server.settings, url: proxy.url, outageGraceMs: 60_000 }));
   const lateMs: number[] = [];
-  const load = CallLoad.start(10, (number) =>
+  const calls = load(run, 10, (number) =>
     timed(app.orders.get({ id: String(number) }, { timeoutMs: DEADLINE_MS }), DEADLINE_MS, (ms) => lateMs.push(ms)),
   );
-  run.onEnd(() => load.stop());
   const feed = server.hasFeed ? Feed.follow(run, app) : undefined;
   let isCut = false;
   for (let id = 1; id <= SESSIONS; id++) {
@@ -120,7 +115,7 @@ async function cut(run: Run, way: Way, start: () => Promise<Server>): Promise<Me
       session.unsubscribe();
     });
   }
-  await reach(async () => (await server.waiting()) === SESSIONS && feed?.events !== 0 && load.succeeded.length > 10);
+  await reach(async () => (await server.waiting()) === SESSIONS && feed?.events !== 0 && calls.succeeded.length > 10);
 
   isCut = true;
   const cutAt = performance.now();
@@ -130,8 +125,8 @@ async function cut(run: Run, way: Way, start: () => Promise<Server>): Promise<Me
   const areCancelled = async () => (notCancelled = await server.waiting()) === 0;
   const isResumed = () => feed === undefined || (feed.events > heldEvents && proxy.counters.accepted > 1);
   const [cancelledMs, resumedMs] = await Promise.all([areCancelled, isResumed].map((one) => timeUntil(cutAt, one)));
-  await stop(load);
-  const failures = load.failed.map(({ error }) => error as GrpcCallError);
+  await stop(calls);
+  const failures = calls.failed.map(({ error }) => error as GrpcCallError);
   return {
     ...((server.isStrict || way === 'to-upstream') && {
       'time until the handlers are cancelled, ms': cancelledMs,

@@ -1,4 +1,3 @@
-import { serverRestarted } from './server-restarted.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(serverRestarted);
+await itHolds(import.meta.filename);

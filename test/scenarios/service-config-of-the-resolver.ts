@@ -33,10 +33,7 @@ export const serviceConfigOfTheResolver: Scenario = {
 
 async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const names = await NameServer.start();
-  run.onEnd(() => {
-    names.close();
-  });
+  const names = run.closeAtEnd(await NameServer.start());
   names.hasRecords = true;
   names.text = record('ABORTED');
   const app = await startClientOf(run, upstream, {

@@ -1,4 +1,3 @@
-import { shortAndLongConnections } from './short-and-long-connections.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(shortAndLongConnections);
+await itHolds(import.meta.filename);

@@ -1,4 +1,3 @@
-import { shutdownEndsStreams } from './shutdown-ends-streams.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(shutdownEndsStreams);
+await itHolds(import.meta.filename);

@@ -1,9 +1,9 @@
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
-import { resumable } from 'nestjs-resilient-grpc/operators';
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { NEVER, startWith, type Observable } from 'rxjs';
 import { NestServer } from '../server/support/nest-server.js';
 import { startOrdersApp } from '../support/orders-app.js';
+import { Feed } from './support/feed.js';
 import { againstEach } from './support/kinds.js';
 import { startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
@@ -36,12 +36,11 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
   run.onEnd(() => server.close());
   const other = await startUpstream(run, kind);
   // The second address is unreachable at first, because a client that connects slowly to the first address would use the second one.
-  const wayToOther = await FaultProxy.start(other.url);
-  run.onEnd(() => wayToOther.close());
+  const wayToOther = run.closeAtEnd(await FaultProxy.start(other.url));
   wayToOther.refuse();
   const settings = { url: `ipv4:${server.url},${wayToOther.url}`, ...other.settings, outageGraceMs: 60_000 };
-  const { client, orders, close } = await startOrdersApp(settings, { drain: { timeoutMs: 200 } });
-  run.onEnd(close);
+  const app = run.closeAtEnd(await startOrdersApp(settings, { drain: { timeoutMs: 200 } }));
+  const { client, orders } = app;
 
   const ends: unknown[] = [];
   const begun = { count: 0 };
@@ -55,19 +54,11 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
     const next = () => (begun.count += 1);
     stream.subscribe({ next, error: (error: unknown) => ends.push(error), complete: () => ends.push('completed') });
   }
-  const feeds = Array.from({ length: STREAMS }, () => ({ events: [] as string[] }));
-  for (const { events } of feeds) {
-    const watch = (from: bigint) => orders.watch({ from: String(from) });
-    const feed = resumable(watch, { cursor: ({ sequence }) => BigInt(sequence), seed: 0n });
-    const subscription = feed.subscribe(({ sequence }) => events.push(sequence));
-    run.onEnd(() => {
-      subscription.unsubscribe();
-    });
-  }
+  const feeds = Array.from({ length: STREAMS }, () => Feed.follow(run, app));
   // Only one message of this stream is read, so that the buffers of the connection fill up.
   const stuck = orders.watch({ from: '1' })[Symbol.asyncIterator]();
   await stuck.next();
-  await reach(() => begun.count === plain.length && feeds.every(({ events }) => events.length === 1));
+  await reach(() => begun.count === plain.length && feeds.every(({ events }) => events === 1));
   await wayToOther.forward();
 
   const signaledAt = performance.now();
@@ -75,20 +66,15 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
   await reach(() => server.exited().then(() => true));
   const exitMs = performance.now() - signaledAt;
   await reach(() => ends.length === plain.length).catch(() => undefined);
-  await reach(() => feeds.every(({ events }) => events.length > 3)).catch(() => undefined);
+  await reach(() => feeds.every(({ events }) => events > 3)).catch(() => undefined);
   const codes = ends.map((end) => (end as GrpcCallError).codeName);
   return {
     streams: plain.length,
     'time until the process exits, ms': exitMs,
     'streams not ended': plain.length - ends.length,
     'streams ended with another status': codes.filter((name) => name !== 'UNAVAILABLE').length,
-    'feeds not resumed': feeds.filter(({ events }) => events.length <= 3).length,
-    'feeds with events lost or repeated': feeds.filter(({ events }) => !isWhole(events)).length,
+    'feeds not resumed': feeds.filter(({ events, end }) => events <= 3 || end !== undefined).length,
+    'feeds with events lost or repeated': feeds.filter(({ lost, repeated }) => lost + repeated > 0).length,
     'calls still active': client.snapshot().active,
   };
-}
-
-/** True if `events` are numbered from 1 without gaps or repeats. */
-function isWhole(events: readonly string[]): boolean {
-  return events.every((sequence, index) => sequence === String(index + 1));
 }

@@ -1,4 +1,3 @@
-import { stalledAndBlackholedPeer } from './stalled-and-blackholed-peer.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(stalledAndBlackholedPeer);
+await itHolds(import.meta.filename);

@@ -46,7 +46,7 @@ export const stalledAndBlackholedPeer: Scenario = {
 
 async function freeze(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const proxy = await startProxy(run, upstream.url);
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   const app = await startClientOf(run, upstream, { url: proxy.url });
   const watched = watch(app);
   const load = await startLoad(run, app);
@@ -66,7 +66,7 @@ async function freeze(run: Run, kind: UpstreamKind): Promise<Measured> {
 
 async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const proxy = await startProxy(run, upstream.url);
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   const app = await startClientOf(run, upstream, { url: proxy.url });
   let open = 0;
   const watched = watch(app, () => (open = proxy.counters.open));
@@ -102,12 +102,6 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
       line.startsWith('warn: dead connection to '),
     ).length,
   };
-}
-
-async function startProxy(run: Run, upstream: string): Promise<FaultProxy> {
-  const proxy = await FaultProxy.start(upstream);
-  run.onEnd(() => proxy.close());
-  return proxy;
 }
 
 /** Starts a stream that is not resumed; counts its events and records its error. */

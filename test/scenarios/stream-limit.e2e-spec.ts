@@ -1,4 +1,3 @@
-import { streamLimit } from './stream-limit.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(streamLimit);
+await itHolds(import.meta.filename);

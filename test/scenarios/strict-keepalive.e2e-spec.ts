@@ -1,4 +1,3 @@
-import { strictKeepalive } from './strict-keepalive.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(strictKeepalive);
+await itHolds(import.meta.filename);

@@ -1,10 +1,9 @@
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { FaultProxy } from 'nestjs-resilient-grpc/testing';
-import { resumable } from 'nestjs-resilient-grpc/operators';
-import type { OrderEvent } from '../../src/gen/orders.pb.js';
 import type { OrdersApp } from '../support/orders-app.js';
 import { isInstalled } from '../support/programs.js';
+import { Feed } from './support/feed.js';
 import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { startHttp2Proxy } from './support/http2-proxy.js';
@@ -100,24 +99,17 @@ async function measureGrpcioLimit(run: Run): Promise<Measured> {
     { implementation: 'grpcio', security: 'plain' },
     { serverOptions, eventsEveryMs: 3_600_000 },
   );
-  const proxy = await FaultProxy.start(upstream.url);
-  run.onEnd(() => proxy.close());
+  const proxy = run.closeAtEnd(await FaultProxy.start(upstream.url));
   const app = await startClientOf(run, upstream, { url: proxy.url, keepalive: { keepaliveTimeMs: KEEPALIVE_TIME_MS } });
   const throttled = intervalsOf(app);
-  let broken: string | undefined;
-  const feed = resumable((from: number) => app.orders.watch({ from: String(from) }), {
-    cursor: ({ sequence }: OrderEvent) => Number(sequence),
-    seed: 0,
-  }).subscribe({ error: (error: unknown) => (broken = String(error)) });
-  run.onEnd(() => {
-    feed.unsubscribe();
-  });
+  const feed = Feed.follow(run, app);
   await reach(() => throttled.length === 1, { timeoutMs: 60_000 + 5 * KEEPALIVE_TIME_MS });
   // Waits for three more intervals, in which grpcio must reject no ping.
   await pass(run, 6 * KEEPALIVE_TIME_MS + 5_000);
   return {
     'accepted interval, times @own limit, grpcio': (throttled.at(-1) ?? KEEPALIVE_TIME_MS) / KEEPALIVE_TIME_MS,
-    'reductions of the ping rate after the last rejection @own limit, grpcio': broken ?? throttled.length - 1,
+    'reductions of the ping rate after the last rejection @own limit, grpcio':
+      feed.end === undefined ? throttled.length - 1 : String(feed.end),
     'connections lost per reduction of the ping rate @own limit, grpcio':
       (proxy.counters.accepted - 1) / throttled.length,
   };

@@ -1,4 +1,3 @@
-import { thunderingHerd } from './thundering-herd.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(thunderingHerd);
+await itHolds(import.meta.filename);

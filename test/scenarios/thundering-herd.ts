@@ -66,8 +66,7 @@ async function measureReconnection(run: Run, kind: UpstreamKind, downMs: number)
   const usualPerSecond = CLIENTS * perSecond;
   const upstream = await startUpstream(run, kind, { perSecond: usualPerSecond * CAPACITY });
   const settings = { url: upstream.url, ...upstream.settings, ...outageGrace(run) };
-  const app = await startOrdersApp(Array.from({ length: CLIENTS }, () => settings));
-  run.onEnd(() => app.close());
+  const app = run.closeAtEnd(await startOrdersApp(Array.from({ length: CLIENTS }, () => settings)));
   const timeoutMs = TIMEOUT_MS[run.which];
   const clients = app.clients.map(({ client, orders }) => {
     const load = CallLoad.start(perSecond, (call) => orders.get({ id: String(call) }, { timeoutMs }));

@@ -1,4 +1,3 @@
-import { transientAndPermanentErrors } from './transient-and-permanent-errors.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(transientAndPermanentErrors);
+await itHolds(import.meta.filename);

@@ -1,4 +1,3 @@
-import { waitingCallsReleased } from './waiting-calls-released.js';
 import { itHolds } from './support/it-holds.js';
 
-itHolds(waitingCallsReleased);
+await itHolds(import.meta.filename);

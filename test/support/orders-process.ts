@@ -3,11 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 
-/** The port of an `OrdersProcess`. */
-interface BoundPort {
-  readonly port: number;
-}
-
 /** A server of `orders.v1.Orders` that runs in its own process and can be restarted. Its log contains the requests of all its processes. */
 export class OrdersProcess {
   private readonly folder = mkdtempSync(join(tmpdir(), 'orders-'));
@@ -70,8 +65,8 @@ export class OrdersProcess {
 
   private spawn(more: readonly string[]): Promise<ChildServer> {
     const { delayMs = 0 } = this.options;
-    const known = this.server === undefined ? undefined : boundBy(this.server)?.[0];
-    const options = ['--ports', String(known?.port ?? 0), '--log', this.log, '--delay', String(delayMs)];
+    const port = this.server === undefined ? 0 : boundBy(this.server);
+    const options = ['--port', String(port ?? 0), '--log', this.log, '--delay', String(delayMs)];
     return ChildServer.start({
       script: new URL('./orders-server.mjs', import.meta.url),
       args: () => [...options, ...more],
@@ -80,7 +75,7 @@ export class OrdersProcess {
   }
 }
 
-function boundBy(server: ChildServer): readonly BoundPort[] | undefined {
+function boundBy(server: ChildServer): number | undefined {
   // The cast is safe because the script sends nothing else.
-  return (server.messages.at(-1) as { readonly bound: readonly BoundPort[] } | undefined)?.bound;
+  return (server.messages.at(-1) as { readonly port: number } | undefined)?.port;
 }

@@ -12,8 +12,6 @@ export interface Replica {
   readonly address: string;
   /** Number of calls that it received. */
   calls: number;
-  /** Client addresses of the connections on which it received calls. */
-  readonly peers: Set<string>;
   /** Sends GOAWAY and rejects new connections; resolves when the last call has ended. */
   shutDown(): Promise<void>;
 }
@@ -118,17 +116,13 @@ export class Replicas {
     const address = `127.1.${String(this.network)}.${String(this.all.length + 1)}`;
     const server = new Server();
     const shutDown = () => promisify(server.tryShutdown.bind(server))();
-    const replica: Replica = { address, calls: 0, peers: new Set(), shutDown };
+    const replica: Replica = { address, calls: 0, shutDown };
     server.addService(
       loadSync(ORDERS_PROTO, { longs: String })['orders.v1.Orders'] as ServiceDefinition,
       this.methods(replica),
     );
-    this.port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(`${address}:${String(this.port)}`, ServerCredentials.createInsecure(), (error, port) => {
-        if (error) reject(error);
-        else resolve(port);
-      });
-    });
+    const bind = promisify(server.bindAsync.bind(server));
+    this.port = await bind(`${address}:${String(this.port)}`, ServerCredentials.createInsecure());
     this.all.push(replica);
     this.servers.push(server);
     return replica;
@@ -144,13 +138,12 @@ export class Replicas {
    * Each Watch ends at `release()`; Session and Upload end with their requests.
    */
   private methods(replica: Replica) {
-    const count = (call: { getPeer(): string }): void => {
+    const count = (): void => {
       replica.calls += 1;
-      replica.peers.add(call.getPeer());
     };
     return {
       Get: (call: ServerUnaryCall<{ id: string }, object>, callback: (error: null, value: object) => void) => {
-        count(call);
+        count();
         const { id } = call.request;
         const respond = () => {
           callback(null, { id, item: replica.address });
@@ -159,7 +152,7 @@ export class Replicas {
         else this.respondLater(respond);
       },
       Watch: (call: WritableCall) => {
-        count(call);
+        count();
         call.write({ sequence: 1, order: { item: replica.address } });
         this.held.add(() => {
           call.write({ sequence: 2, order: { item: replica.address } });
@@ -170,21 +163,21 @@ export class Replicas {
         call: ServerUnaryCall<{ requestId: string }, object>,
         callback: (error: null, value: object) => void,
       ) => {
-        count(call);
+        count();
         this.writes.push(call.request.requestId);
         this.respondLater(() => {
           callback(null, { item: replica.address });
         });
       },
       Session: (call: WritableCall) => {
-        count(call);
+        count();
         call.on('data', ({ messageId }) => call.write({ messageId }));
         call.on('end', () => {
           call.end();
         });
       },
       Upload: (call: ReadableCall, callback: (error: null, value: object) => void) => {
-        count(call);
+        count();
         let messages = 0;
         call.on('data', () => (messages += 1));
         call.on('end', () => {
@@ -197,7 +190,6 @@ export class Replicas {
 
 /** The members of grpc-js's stream calls that the handlers use. */
 interface ReadableCall {
-  getPeer(): string;
   on(event: 'data' | 'end', listener: (message: { readonly messageId: string }) => void): unknown;
 }
 interface WritableCall extends ReadableCall {

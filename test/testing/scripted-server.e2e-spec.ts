@@ -1,15 +1,11 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { readFileSync } from 'node:fs';
 import { connectivityState, credentials, Metadata, status } from '@grpc/grpc-js';
 import { captureLeaks, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import type { ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { settled } from '../calls/support.js';
 import { repeatUntil } from '../support/repeat-until.js';
-import { ORDERS_PROTO } from '../support/orders-app.js';
+import { certificate, ORDERS_PROTO } from '../support/orders-app.js';
 import { ECHO_PROTO, EchoClient } from './echo-client.js';
 import type { EchoRequest } from './echo-client.js';
 
@@ -87,7 +83,6 @@ describe('ScriptedGrpcServer', () => {
     });
 
     it.each([
-      ['a number', 25, ['25']],
       ['any string', 'soon', ['soon']],
       ['several values', ['100', 10], ['100, 10']],
     ])('sends %s as the pushback of a script', async (_, pushback, expected) => {
@@ -371,21 +366,15 @@ describe('ScriptedGrpcServer', () => {
   });
 
   it('serves TLS with a ScriptedGrpcServer, and requires client certificates if the server has a CA', async () => {
-    const dir = await mkdtemp(join(tmpdir(), 'scripted-'));
-    const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
-    const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
-    const files = ['-keyout', join(dir, 'key.pem'), '-out', join(dir, 'cert.pem')];
-    await promisify(execFile)('openssl', [...request, ...names, ...files]);
-    const [key, cert] = await Promise.all(files.filter((file) => file.endsWith('.pem')).map((file) => readFile(file)));
-    await rm(dir, { recursive: true });
+    const pem = (name: string) => readFileSync(certificate(name));
     const secure = await ScriptedGrpcServer.start({
       protoPath: ECHO_PROTO,
-      tls: { key: key!, cert: cert!, ca: cert },
+      tls: { key: pem('server-key'), cert: pem('server'), ca: pem('ca') },
       scripts: { Unary: { message: { text: 'secret' } } },
     });
-    const known = new EchoClient(secure.url, credentials.createSsl(cert, key, cert));
+    const known = new EchoClient(secure.url, credentials.createSsl(pem('ca'), pem('client-key'), pem('client')));
     expect((await known.unary({})).value?.text).toBe('secret');
-    const unknown = new EchoClient(secure.url, credentials.createSsl(cert));
+    const unknown = new EchoClient(secure.url, credentials.createSsl(pem('ca')));
     expect((await unknown.unary({})).status.code).toBe(status.UNAVAILABLE);
     known.close();
     unknown.close();
@@ -399,8 +388,6 @@ describe('ScriptedGrpcServer', () => {
 
     it.each([
       [{ message: 'hello' }, '.message: expected an object with fields of EchoMessage, got "hello"'],
-      [{ message: { txt: 'hello' } }, ".message.txt: unknown field of EchoMessage; did you mean 'text'?"],
-      [{ message: { order: 7 } }, '.message.order: unknown field of EchoMessage; known fields: text, number, payload'],
       [{ messages: [{}, { order: 7 }] }, '.messages[1].order: unknown field of EchoMessage; known fields:'],
     ])('rejects the script %o with an error that describes the problem', (wrong, message) => {
       expect(() => setScript(wrong)).toThrow(script + message);
@@ -484,11 +471,5 @@ describe('ScriptedGrpcServer', () => {
       const { scripts } = { scripts: { Unary: undefined as never } };
       await (await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: undefined, scripts })).close();
     });
-  });
-
-  it('lists the methods of a ScriptedGrpcServer if a method name matches none, and accepts all forms of a method name', async () => {
-    expect(() => server.script('Nothing', {})).toThrow("no method 'Nothing'; known methods: /testing.v1.Echo/Unary,");
-    for (const name of ['unary', 'Echo/Unary', 'testing.v1.Echo/Unary', '/testing.v1.Echo/Unary'])
-      server.script(name, {});
   });
 });

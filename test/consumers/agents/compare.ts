@@ -19,18 +19,13 @@ export interface SeenSpan {
 }
 
 /**
- * Differences from plain Nest. A span, a message, or a parent that plain Nest lacks is better, and so is the status code that the caller
- * got, or caused by cancelling, if plain Nest shows another. Everything else is worse.
+ * Returns the differences from plain Nest for the worse. A span, a message, or a parent that plain Nest lacks is better, and so is the
+ * status code that the caller got, or caused by cancelling, if plain Nest shows another. Everything else is worse.
+ *
+ * @param isCancelled true if the caller has cancelled the call, and so got no status
  */
-export interface Comparison {
-  readonly worse: readonly string[];
-  readonly better: readonly string[];
-}
-
-/** @param isCancelled true if the caller has cancelled the call, and so got no status */
-export function compare(control: Sight, seen: Sight, isCancelled: boolean): Comparison {
+export function compare(control: Sight, seen: Sight, isCancelled: boolean): readonly string[] {
   const worse: string[] = [];
-  const better: string[] = [];
   if (control.results.join() !== seen.results.join())
     worse.push(`the caller gets ${seen.results.join()} instead of ${control.results.join()}`);
   const callerCode = isCancelled ? CANCELLED : /(?<="code":)\d+/.exec(seen.results.join())?.[0];
@@ -49,16 +44,16 @@ export function compare(control: Sight, seen: Sight, isCancelled: boolean): Comp
         (key === 'message' && wanted.message === '') ||
         (key === 'below' && wanted.below === 'none') ||
         (key === 'status' && codeOf(found) === callerCode && codeOf(wanted) !== callerCode);
-      (isNew ? better : worse).push(`${title}: ${key} '${found[key]}' instead of '${wanted[key]}'`);
+      if (!isNew) worse.push(`${title}: ${key} '${found[key]}' instead of '${wanted[key]}'`);
     }
   }
   for (const { process, kind, name } of others) {
     const isSecond = control.spans.some((span) => span.process === process && span.kind === kind);
-    (isSecond ? worse : better).push(`another ${kind} span '${name}' of the ${process}`);
+    if (isSecond) worse.push(`another ${kind} span '${name}' of the ${process}`);
   }
   // More traces than calls are covered by the parents of the spans.
   if (seen.traces < control.traces) worse.push(`${seen.traces} traces instead of ${control.traces}`);
-  return { worse: [...new Set(worse)], better: [...new Set(better)] };
+  return [...new Set(worse)];
 }
 
 const CANCELLED = '1';

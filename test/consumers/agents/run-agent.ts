@@ -1,9 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import ts from 'typescript';
+import { freePort } from '../../support/free-port.mjs';
 import { ROOT } from '../packed-library.js';
 import type { Sight } from './compare.js';
 import { startIntake, type Span } from './intake.js';
@@ -104,15 +104,6 @@ async function get(url: string, crashed: Promise<never>): Promise<string> {
     // The gateway has reset the connection, so it is ending.
     return await crashed;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** One of the two processes, with its agent. */

@@ -88,12 +88,7 @@ function configure(created: string, project: Project, tool: string): void {
       change(created, 'package.json', { jest: config });
     }
   }
-  if (runner === 'vitest' && nest === 11) {
-    const config =
-      "import { defineConfig } from 'vitest/config';\nexport default defineConfig({ test: { globals: true } });\n";
-    writeFileSync(join(created, 'vitest.config.mts'), config);
-  }
-  if (runner === 'vitest' && nest === 12 && type === 'cjs') {
+  if (runner === 'vitest' && (nest === 11 || type === 'cjs')) {
     const config =
       "import { defineConfig } from 'vitest/config';\nexport default defineConfig({ test: { globals: true } });\n";
     writeFileSync(join(created, 'vitest.config.mts'), config);

@@ -4,6 +4,7 @@ import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc
 import { firstValueFrom, lastValueFrom, take, type Observable } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CreateOrderRequest } from '../../../src/gen/orders.pb.js';
+import { CallLoad } from '../../support/call-load.js';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../../support/orders-app.js';
 import { skipWithout } from '../../support/programs.js';
 import type { Changes } from '../shown.js';
@@ -56,45 +57,18 @@ const webPage = (httpStatus: number): string =>
 
 const order = (requestId: string): CreateOrderRequest => ({ requestId, item: 'tea', quantity: 1 });
 
-/** A load that sends calls until it is stopped. */
-interface Load {
-  succeeded: number;
-  readonly failed: unknown[];
-  /** Stops the load. Resolves when the last call has ended. */
-  stop(): Promise<void>;
-}
-
 /**
- * Sends writes in five parallel loops, not at a fixed rate, so that a slow machine sends fewer writes. Writes are not safe to repeat, so
- * the client resends only a write that no server has processed.
+ * Sends at most five writes at a time, so that a slow machine sends fewer. Writes are not safe to repeat, so the client resends only a write
+ * that no server has processed.
  */
-function startWrites({ orders }: OrdersApp): Load {
-  let isOver = false;
-  let number = 0;
-  const write = async () => {
-    while (!isOver) {
-      const failure = await failureOf(orders.create(order(String(++number))));
-      if (failure === undefined) load.succeeded += 1;
-      else load.failed.push(failure);
-      await delay(20);
-    }
-  };
-  const load: Load = {
-    succeeded: 0,
-    failed: [],
-    async stop() {
-      isOver = true;
-      await Promise.all(writers);
-    },
-  };
-  const writers = Array.from({ length: 5 }, write);
-  return load;
+function startWrites({ orders }: OrdersApp): CallLoad {
+  return CallLoad.start(200, (number) => orders.create(order(String(number))), 5);
 }
 
 /** Waits until 30 more calls have succeeded. */
-async function waitForThirtyMore(load: Load): Promise<void> {
-  const before = load.succeeded;
-  await waitFor(() => load.succeeded >= before + 30, { timeoutMs: 20_000 });
+async function waitForThirtyMore(load: CallLoad): Promise<void> {
+  const before = load.succeeded.length;
+  await waitFor(() => load.succeeded.length >= before + 30, { timeoutMs: 20_000 });
 }
 
 async function failureOf(call: Observable<unknown>): Promise<unknown> {

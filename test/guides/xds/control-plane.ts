@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { Server, ServerCredentials, type ServerDuplexStream, type ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { shown } from '../shown.js';
@@ -67,12 +68,8 @@ export class ControlPlane {
         plane.serve(stream);
       },
     });
-    plane.port = await new Promise((resolve, reject) => {
-      plane.server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
-        if (error) reject(error);
-        else resolve(port);
-      });
-    });
+    const bind = promisify(plane.server.bindAsync.bind(plane.server));
+    plane.port = await bind('127.0.0.1:0', ServerCredentials.createInsecure());
     plane.publish(routing);
     return plane;
   }

@@ -11,24 +11,21 @@ export class Feed {
   lost = 0;
   /** Number of events that arrived again or out of order. */
   repeated = 0;
-  /** Time of the last event, by `performance.now()`; NaN before the first event. */
-  lastAt = NaN;
   /** Reason for the end of the feed; `undefined` while it runs. */
   end: unknown;
   private readonly subscription: Subscription;
 
-  private constructor({ orders }: OrdersOf, call: object) {
+  private constructor({ orders }: OrdersOf, onComplete: 'complete' | 'resume') {
     let last = 0n;
-    const watch = (from: bigint) => orders.watch({ from: String(from) }, call);
+    const watch = (from: bigint) => orders.watch({ from: String(from) });
     const cursor = ({ sequence }: OrderEvent) => BigInt(sequence);
-    this.subscription = resumable(watch, { cursor, seed: 0n }).subscribe({
+    this.subscription = resumable(watch, { cursor, seed: 0n, onComplete }).subscribe({
       next: ({ sequence }) => {
         const number = BigInt(sequence);
         this.events += 1;
         if (number > last + 1n) this.lost += Number(number - last) - 1;
         if (number <= last) this.repeated += 1;
         else last = number;
-        this.lastAt = performance.now();
       },
       error: (error: unknown) => (this.end = error),
       complete: () => (this.end = 'completed'),
@@ -36,13 +33,9 @@ export class Feed {
   }
 
   /** Subscribes from the first event until the end of the run. */
-  static follow(run: Run, client: OrdersOf, call: object = {}): Feed {
-    const feed = new Feed(client, call);
-    run.onEnd(() => feed.unsubscribe());
+  static follow(run: Run, client: OrdersOf, onComplete: 'complete' | 'resume' = 'complete'): Feed {
+    const feed = new Feed(client, onComplete);
+    run.onEnd(() => feed.subscription.unsubscribe());
     return feed;
-  }
-
-  unsubscribe(): void {
-    this.subscription.unsubscribe();
   }
 }

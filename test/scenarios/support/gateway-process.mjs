@@ -1,9 +1,9 @@
 // A gateway in its own process, in front of an upstream:
 //   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
 // Over HTTP, it serves GET /orders/:id, GET /peer/:id (calls another gateway), GET /feed (server-sent events), and three health routes.
-// Over gRPC, it serves Get of orders.v1.Orders. It sends three kinds of messages over IPC: { grpc } with its gRPC address, { retried: code
-// } when an attempt to the upstream has failed and will be retried, and { checks } when it has accepted a peer. It accepts { peer }, the
-// gRPC address of the other gateway, to call the other gateway and to check its health.
+// Over gRPC, it serves Get of orders.v1.Orders. It sends two kinds of messages over IPC: { grpc } with its gRPC address, and
+// { retried: code } when an attempt to the upstream has failed and will be retried. It accepts { peer }, the gRPC address of the other
+// gateway, to call the other gateway and to check its health.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -121,7 +121,6 @@ await app.startAllMicroservices();
 await app.listen(Number(values.port), '127.0.0.1');
 process.on('message', ({ peer: url }) => {
   peer = app.get(GrpcClients, { strict: false }).create({ ...contract, name: 'peer', url });
-  process.send({ checks: url });
 });
 app.get(getGrpcClientToken('upstream')).events$.subscribe((event) => {
   if (event.type === 'attempt-end' && event.next === 'retry') process.send({ retried: event.attempt.code });

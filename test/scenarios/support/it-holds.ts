@@ -1,14 +1,16 @@
+import { basename } from 'node:path';
 import { expect, it } from 'vitest';
 import { skipWithout } from '../../support/programs.js';
 import { brokenOf, inOneLine } from './judge.js';
 import { runScenario } from './run-scenario.js';
-import type { Scenario } from './scenario.js';
+import { scenarioIn } from './scenarios.js';
 
 /**
- * Runs `scenario` at its short length and expects its promise to hold; timed bounds are not judged. To repeat a run, set the environment
- * variable SCENARIO_SEED to its seed.
+ * Runs the scenario of the spec `file` at its short length and expects its promise to hold; timed bounds are not judged. To repeat a run,
+ * set the environment variable SCENARIO_SEED to its seed.
  */
-export function itHolds(scenario: Scenario): void {
+export async function itHolds(file: string): Promise<void> {
+  const scenario = await scenarioIn(basename(file).replace('.e2e-spec', ''));
   it(scenario.promise, { timeout: 300_000 }, async ({ skip }) => {
     skip(...skipWithout(...(scenario.needs ?? [])));
     const seed = Number(process.env['SCENARIO_SEED'] ?? Math.trunc(Math.random() * 2 ** 31));

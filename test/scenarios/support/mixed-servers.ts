@@ -38,8 +38,7 @@ export async function startMixedServers(run: Run, options: UpstreamOptions = {})
   const all = [first, ...(await Promise.all([1, 2].map((index) => start(index, first.port))))];
   const name = `mixed-${String(number)}.test`;
   const addresses = (servers: readonly Upstream[]) => servers.map(({ host }) => host);
-  const dnsmasq = await Dnsmasq.start(name, addresses(all));
-  run.onEnd(() => dnsmasq.close());
+  const dnsmasq = run.closeAtEnd(await Dnsmasq.start(name, addresses(all)));
   run.onEnd(resolveAt(name, dnsmasq.url));
   return {
     url: `dns:///${name}:${String(first.port)}`,
@@ -54,14 +53,14 @@ export async function startMixedServers(run: Run, options: UpstreamOptions = {})
 
 /**
  * Starts a client that balances calls across the listed servers and resolves their name once per second. Waits until the client is
- * connected to `count` servers.
+ * connected to all servers.
  */
 export async function startMixedClient(
   run: Run,
   servers: MixedServers,
   settings: Partial<GrpcClientSettings> = {},
-  count: number = servers.all.length,
 ): Promise<OrdersApp> {
+  const { length } = servers.all;
   const app = await startOrdersApp({
     url: servers.url,
     loadBalancing: 'round_robin',
@@ -71,6 +70,6 @@ export async function startMixedClient(
     ...settings,
   });
   run.onEnd(() => app.close());
-  await reach(() => app.client.snapshot().connections.filter(({ state }) => state === 'READY').length === count);
+  await reach(() => app.client.snapshot().connections.filter(({ state }) => state === 'READY').length === length);
   return app;
 }

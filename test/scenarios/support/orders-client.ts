@@ -5,9 +5,7 @@ import { Upstream, type UpstreamOptions } from './upstream.js';
 
 /** Starts an upstream that is closed at the end of the run. */
 export async function startUpstream(run: Run, kind: UpstreamKind, options: UpstreamOptions = {}): Promise<Upstream> {
-  const upstream = await Upstream.start(kind, options);
-  run.onEnd(() => upstream.close());
-  return upstream;
+  return run.closeAtEnd(await Upstream.start(kind, options));
 }
 
 /**
@@ -25,7 +23,5 @@ export async function startClientOf(
   settings: Partial<GrpcClientSettings> = {},
   root?: ResilientGrpcModuleOptions,
 ): Promise<OrdersApp> {
-  const app = await startOrdersApp({ url: upstream.url, ...upstream.settings, ...settings }, root);
-  run.onEnd(() => app.close());
-  return app;
+  return run.closeAtEnd(await startOrdersApp({ url: upstream.url, ...upstream.settings, ...settings }, root));
 }

@@ -64,15 +64,6 @@ const methods = {
     call.once('cancelled', () => write(call, 'ended', 'Session'));
     call.once('end', () => call.end());
   },
-  Upload: (call, callback) => {
-    let count = 0;
-    call.on('data', ({ requestId }) => {
-      count += 1;
-      write(call, 'Upload', requestId);
-    });
-    call.once('cancelled', () => write(call, 'ended', 'Upload'));
-    call.once('end', () => callback(null, { count, lastSequence: ++sequence }));
-  },
 };
 
 const healthWatches = new Set();

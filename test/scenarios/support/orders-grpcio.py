@@ -138,18 +138,6 @@ async def session(requests, context):
         write(context, "ended", "Session")
 
 
-async def upload(requests, context):
-    count = 0
-    try:
-        async for request in requests:
-            count += 1
-            write(context, "Upload", request.get(1, ""))
-    except asyncio.CancelledError:
-        write(context, "ended", "Upload")
-        raise
-    return {1: count, 2: next_sequence()}
-
-
 STATUSES = {"SERVING": 1, "NOT_SERVING": 2}
 HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 health_changed = asyncio.Event()
@@ -187,7 +175,6 @@ METHODS = {
     "Create": grpc.unary_unary_rpc_method_handler(unary("Create", 1), **CODEC),
     "Watch": grpc.unary_stream_rpc_method_handler(watch, **CODEC),
     "Session": grpc.stream_stream_rpc_method_handler(session, **CODEC),
-    "Upload": grpc.stream_unary_rpc_method_handler(upload, **CODEC),
 }
 
 

@@ -43,6 +43,10 @@ export async function runScenario(
       signal: abort,
       report,
       onEnd: (cleanUp) => void ending.push(cleanUp),
+      closeAtEnd: (resource) => {
+        ending.push(() => resource.close());
+        return resource;
+      },
     });
     measured = await Promise.race([measuring, aborted(abort)]);
   } catch (error) {

@@ -29,6 +29,8 @@ export interface Run {
   report(line: string): void;
   /** Registers a cleanup. Cleanups are called after the run, the last one first. */
   onEnd(cleanUp: () => unknown): void;
+  /** Registers a cleanup that closes `resource`. Returns `resource`. */
+  closeAtEnd<T extends { close(): unknown }>(resource: T): T;
 }
 
 /** Figures by their names. A name may end in ' @' and the upstream or the variant that was measured, such as ' @down 3 s'. */

@@ -49,14 +49,14 @@ export type ServingStatus = 'SERVING' | 'NOT_SERVING';
  * logs the end of each call, and logs 'Health' only if it has a health service. The grpcio and grpc-go servers log the end of each
  * cancelled call, and grpcio also logs the end of each Session. The server of this library logs no ends.
  */
-export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'Upload' | 'ended' | 'Health';
+export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'ended' | 'Health';
 
 /** A line of the log of an upstream. */
 export interface Arrival {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly what: ArrivedWhat;
-  /** `id` of Get, `requestId` of Create and Upload, `from` of Watch, `messageId` of Session; the method if a call ended; '-' for Health. */
+  /** `id` of Get, `requestId` of Create, `from` of Watch, `messageId` of Session; the method if a call ended; '-' for Health. */
   readonly key: string;
   readonly previousAttempts: number;
   /** Address of the client's connection; '-' for Health on grpcio. */
@@ -86,7 +86,7 @@ const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => st
  * A server of `orders.v1.Orders` in its own process that logs each request before it responds and keeps its port across restarts. A request
  * whose id or requestId is 'any/CODE/2' fails with that code in its first two attempts; with 'any/CODE', it fails in each attempt. With
  * 'any/NEVER', it gets no response; with 'any/NEVER/1', its first attempt gets no response. The `item` of an order is the pid of its
- * server. A feed continues until its server shuts down cleanly. The grpc-go server does not serve Session and Upload; the server of this
+ * server. A feed continues until its server shuts down cleanly. The grpc-go server does not serve Session; the server of this
  * library serves only Get and Create.
  */
 export class Upstream {

@@ -11,9 +11,8 @@ process.env.GRPC_NODE_USE_ALTERNATIVE_RESOLVER = 'true';
  */
 export async function startNameServer() {
   const socket = createSocket('udp4');
-  const state = { resolves: false, queries: 0, target: '' };
+  const state = { resolves: false, target: '' };
   socket.on('message', (query, { port, address }) => {
-    state.queries += 1;
     socket.send(answerTo(query, state.resolves), port, address);
   });
   socket.bind(0, '127.0.0.1');

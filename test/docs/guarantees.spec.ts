@@ -46,8 +46,11 @@ describe('guarantees', () => {
     await expect(page).toMatchFileSnapshot(PAGE);
   });
 
-  it.each([...scenarios.keys()])('runs the scenario %s in a spec with the same name', (name) => {
+  it.each([...scenarios])('runs the scenario %s in a spec with the same name', (name, scenario) => {
     const spec = readFileSync(join(import.meta.dirname, `../scenarios/${name}.e2e-spec.ts`), 'utf8');
-    expect(spec).toContain('await itHolds(import.meta.filename);');
+    const exported = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+    expect(scenario.name).toBe(name);
+    expect(spec).toContain(`import { ${exported} } from './${name}.js';`);
+    expect(spec).toContain(`itHolds(${exported});`);
   });
 });

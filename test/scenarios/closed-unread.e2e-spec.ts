@@ -1,3 +1,4 @@
+import { closedUnread } from './closed-unread.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(closedUnread);

@@ -1,3 +1,4 @@
+import { closedWhileIdle } from './closed-while-idle.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(closedWhileIdle);

@@ -1,3 +1,4 @@
+import { coldStartDuringAnOutage } from './cold-start-during-an-outage.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(coldStartDuringAnOutage);

@@ -1,3 +1,4 @@
+import { connectionLostDuringWrite } from './connection-lost-during-write.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(connectionLostDuringWrite);

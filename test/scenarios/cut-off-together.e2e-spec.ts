@@ -1,3 +1,4 @@
+import { cutOffTogether } from './cut-off-together.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(cutOffTogether);

@@ -1,3 +1,4 @@
+import { drainsUnderLoad } from './drains-under-load.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(drainsUnderLoad);

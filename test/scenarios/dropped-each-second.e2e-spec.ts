@@ -1,3 +1,4 @@
+import { droppedEachSecond } from './dropped-each-second.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(droppedEachSecond);

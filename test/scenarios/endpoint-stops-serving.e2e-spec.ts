@@ -1,3 +1,4 @@
+import { endpointStopsServing } from './endpoint-stops-serving.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(endpointStopsServing);

@@ -1,3 +1,4 @@
+import { flappingServer } from './flapping-server.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(flappingServer);

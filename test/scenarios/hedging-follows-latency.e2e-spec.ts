@@ -1,3 +1,4 @@
+import { hedgingFollowsLatency } from './hedging-follows-latency.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(hedgingFollowsLatency);

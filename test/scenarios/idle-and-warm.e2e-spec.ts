@@ -1,3 +1,4 @@
+import { idleAndWarm } from './idle-and-warm.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(idleAndWarm);

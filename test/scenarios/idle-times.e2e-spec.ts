@@ -1,3 +1,4 @@
+import { idleTimes } from './idle-times.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(idleTimes);

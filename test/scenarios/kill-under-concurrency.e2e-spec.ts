@@ -1,3 +1,4 @@
+import { killUnderConcurrency } from './kill-under-concurrency.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(killUnderConcurrency);

@@ -1,3 +1,4 @@
+import { leaksFound } from './leaks-found.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(leaksFound);

@@ -1,3 +1,4 @@
 import { itHolds } from './support/it-holds.js';
+import { limitFollowsCapacity } from './limit-follows-capacity.js';
 
-await itHolds(import.meta.filename);
+itHolds(limitFollowsCapacity);

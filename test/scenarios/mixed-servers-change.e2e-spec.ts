@@ -1,3 +1,4 @@
+import { mixedServersChange } from './mixed-servers-change.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(mixedServersChange);

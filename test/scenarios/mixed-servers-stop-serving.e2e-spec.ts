@@ -1,3 +1,4 @@
+import { mixedServersStopServing } from './mixed-servers-stop-serving.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(mixedServersStopServing);

@@ -1,3 +1,4 @@
+import { mutuallyDependentGateways } from './mutually-dependent-gateways.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(mutuallyDependentGateways);

@@ -1,3 +1,4 @@
+import { oneReplicaFailing } from './one-replica-failing.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(oneReplicaFailing);

@@ -1,3 +1,4 @@
+import { oneReplicaSlow } from './one-replica-slow.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(oneReplicaSlow);

@@ -1,3 +1,4 @@
+import { oneUnhealthyEndpoint } from './one-unhealthy-endpoint.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(oneUnhealthyEndpoint);

@@ -1,3 +1,4 @@
+import { overallTimeouts } from './overall-timeouts.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(overallTimeouts);

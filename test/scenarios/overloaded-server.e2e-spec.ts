@@ -1,3 +1,4 @@
 import { itHolds } from './support/it-holds.js';
+import { overloadedServer } from './overloaded-server.js';
 
-await itHolds(import.meta.filename);
+itHolds(overloadedServer);

@@ -1,3 +1,4 @@
+import { proxyLosesServers } from './proxy-loses-servers.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(proxyLosesServers);

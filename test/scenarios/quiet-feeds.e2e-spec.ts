@@ -1,3 +1,4 @@
+import { quietFeeds } from './quiet-feeds.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(quietFeeds);

@@ -1,3 +1,4 @@
+import { recordsChangeEachSecond } from './records-change-each-second.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(recordsChangeEachSecond);

@@ -1,3 +1,4 @@
+import { replayAfterReconnect } from './replay-after-reconnect.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(replayAfterReconnect);

@@ -1,3 +1,4 @@
+import { retryBudgetDuringAnOutage } from './retry-budget-during-an-outage.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(retryBudgetDuringAnOutage);

@@ -1,3 +1,4 @@
+import { rollingDeploy } from './rolling-deploy.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(rollingDeploy);

@@ -1,3 +1,4 @@
+import { rollingStops } from './rolling-stops.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(rollingStops);

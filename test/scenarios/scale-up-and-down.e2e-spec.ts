@@ -1,3 +1,4 @@
+import { scaleUpAndDown } from './scale-up-and-down.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(scaleUpAndDown);

@@ -1,3 +1,4 @@
+import { serverDrains } from './server-drains.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(serverDrains);

@@ -1,3 +1,4 @@
+import { serverLeftWaiting } from './server-left-waiting.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(serverLeftWaiting);

@@ -1,3 +1,4 @@
+import { serverRestarted } from './server-restarted.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(serverRestarted);

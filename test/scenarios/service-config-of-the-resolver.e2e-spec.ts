@@ -1,3 +1,4 @@
+import { serviceConfigOfTheResolver } from './service-config-of-the-resolver.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(serviceConfigOfTheResolver);

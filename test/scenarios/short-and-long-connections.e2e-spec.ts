@@ -1,3 +1,4 @@
+import { shortAndLongConnections } from './short-and-long-connections.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(shortAndLongConnections);

@@ -1,3 +1,4 @@
+import { shutdownEndsStreams } from './shutdown-ends-streams.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(shutdownEndsStreams);

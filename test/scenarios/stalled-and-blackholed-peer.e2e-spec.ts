@@ -1,3 +1,4 @@
+import { stalledAndBlackholedPeer } from './stalled-and-blackholed-peer.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(stalledAndBlackholedPeer);

@@ -1,3 +1,4 @@
+import { streamLimit } from './stream-limit.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(streamLimit);

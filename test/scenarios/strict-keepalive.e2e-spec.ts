@@ -1,3 +1,4 @@
+import { strictKeepalive } from './strict-keepalive.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(strictKeepalive);

@@ -1,3 +1,4 @@
+import { thunderingHerd } from './thundering-herd.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(thunderingHerd);

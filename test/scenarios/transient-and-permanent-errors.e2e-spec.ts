@@ -1,3 +1,4 @@
+import { transientAndPermanentErrors } from './transient-and-permanent-errors.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(transientAndPermanentErrors);

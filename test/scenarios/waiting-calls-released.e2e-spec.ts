@@ -1,3 +1,4 @@
+import { waitingCallsReleased } from './waiting-calls-released.js';
 import { itHolds } from './support/it-holds.js';
 
-await itHolds(import.meta.filename);
+itHolds(waitingCallsReleased);

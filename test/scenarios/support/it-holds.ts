@@ -1,16 +1,14 @@
-import { basename } from 'node:path';
 import { expect, it } from 'vitest';
 import { skipWithout } from '../../support/programs.js';
 import { brokenOf, inOneLine } from './judge.js';
 import { runScenario } from './run-scenario.js';
-import { scenarioIn } from './scenarios.js';
+import type { Scenario } from './scenario.js';
 
 /**
- * Runs the scenario of the spec `file` at its short length and expects its promise to hold; timed bounds are not judged. To repeat a run,
- * set the environment variable SCENARIO_SEED to its seed.
+ * Runs `scenario` at its short length and expects its promise to hold; timed bounds are not judged. To repeat a run, set the environment
+ * variable SCENARIO_SEED to its seed.
  */
-export async function itHolds(file: string): Promise<void> {
-  const scenario = await scenarioIn(basename(file).replace('.e2e-spec', ''));
+export function itHolds(scenario: Scenario): void {
   it(scenario.promise, { timeout: 300_000 }, async ({ skip }) => {
     skip(...skipWithout(...(scenario.needs ?? [])));
     const seed = Number(process.env['SCENARIO_SEED'] ?? Math.trunc(Math.random() * 2 ** 31));

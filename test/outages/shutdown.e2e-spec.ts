@@ -1,7 +1,7 @@
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, toArray, type Observable } from 'rxjs';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { closedAfterTest } from '../support/closed-after-test.js';
 import { turns } from '../calls/support.js';
 import { holdTimers } from '../server/support/held-timers.js';

@@ -108,8 +108,7 @@ async function measureGrpcioLimit(run: Run): Promise<Measured> {
   await pass(run, 6 * KEEPALIVE_TIME_MS + 5_000);
   return {
     'accepted interval, times @own limit, grpcio': (throttled.at(-1) ?? KEEPALIVE_TIME_MS) / KEEPALIVE_TIME_MS,
-    'reductions of the ping rate after the last rejection @own limit, grpcio':
-      feed.end === undefined ? throttled.length - 1 : String(feed.end),
+    'reductions of the ping rate after the last rejection @own limit, grpcio': feed.end ?? throttled.length - 1,
     'connections lost per reduction of the ping rate @own limit, grpcio':
       (proxy.counters.accepted - 1) / throttled.length,
   };

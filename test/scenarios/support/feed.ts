@@ -12,7 +12,7 @@ export class Feed {
   /** Number of events that arrived again or out of order. */
   repeated = 0;
   /** Reason for the end of the feed; `undefined` while it runs. */
-  end: unknown;
+  end: string | undefined;
   private readonly subscription: Subscription;
 
   private constructor({ orders }: OrdersOf, onComplete: 'complete' | 'resume') {
@@ -27,7 +27,7 @@ export class Feed {
         if (number <= last) this.repeated += 1;
         else last = number;
       },
-      error: (error: unknown) => (this.end = error),
+      error: (error: unknown) => (this.end = String(error)),
       complete: () => (this.end = 'completed'),
     });
   }

@@ -12,16 +12,24 @@ import { serveOrders, type OrdersService } from './orders-service.js';
 
 const leaks = captureLeaks();
 
+interface Message {
+  readonly messageId: string;
+}
 const handlers: {
   watch: (request: { from: string }, signal: AbortSignal) => unknown;
+  session: (requests: GrpcRequestStream<Message>, signal: AbortSignal) => unknown;
   upload: (requests: GrpcRequestStream<{ requestId: string }>) => unknown;
-} = { watch: () => of(), upload: () => of() };
+} = { watch: () => of(), session: () => of(), upload: () => of() };
 
 @Controller()
 class OrdersController {
   @GrpcMethod('Orders', 'Watch')
   watch(@Payload() request: { from: string }, @CallSignal() signal: AbortSignal): unknown {
     return handlers.watch(request, signal);
+  }
+  @GrpcStreamMethod('Orders', 'Session')
+  session(@Payload() requests: GrpcRequestStream<Message>, @CallSignal() signal: AbortSignal): unknown {
+    return handlers.session(requests, signal);
   }
   @GrpcStreamMethod('Orders', 'Upload')
   upload(requests: GrpcRequestStream<{ requestId: string }>): unknown {
@@ -59,10 +67,10 @@ const event = (sequence: number, length = 1_000) => ({
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => String(index + 1));
 
 /** Reads a stream to its end, and resolves to its messages and its status. */
-async function read(stream: AsyncIterable<{ sequence?: string }>) {
+async function read(stream: AsyncIterable<{ sequence?: string; messageId?: string }>) {
   const got: (string | undefined)[] = [];
   try {
-    for await (const { sequence } of stream) got.push(sequence);
+    for await (const { sequence, messageId } of stream) got.push(sequence ?? messageId);
     return { got, code: status.OK };
   } catch (error) {
     const { code, details } = error as { code: status; details: string };
@@ -196,6 +204,16 @@ describe('response stream', () => {
 });
 
 describe('request stream', () => {
+  it('sends each response that a handler yields while it iterates over its requests', async () => {
+    handlers.session = async function* (requests) {
+      for await (const { messageId } of requests) yield { messageId };
+    };
+    const call = orders.client.session();
+    for (const messageId of numbers(200)) call.write({ messageId });
+    call.end();
+    expect(await read(call)).toEqual({ got: numbers(200), code: status.OK });
+  });
+
   it('reads requests no faster than the handler iterates over them', async () => {
     let resume: () => void = () => undefined;
     let first: string | undefined;

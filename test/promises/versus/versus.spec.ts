@@ -147,6 +147,16 @@ describe('drawSchedule', () => {
       }
   });
 
+  it('freezes one of several servers only when the clients of both sides have reconnected to it', () => {
+    for (const { faults, servers } of Array.from({ length: 200 }, (_, seed) => drawSchedule(seed)))
+      for (const [index, { kind, atMs, on }] of faults.entries()) {
+        if (kind !== 'freeze' || on.length === servers) continue;
+        // gRPC's backoff of 1 s grows by 1.6, so it is at most 60% of the time away longer, and 20% of jitter.
+        for (const before of faults.slice(0, index))
+          expect(atMs - before.atMs - before.forMs).toBeGreaterThan(1_500 + 0.7 * before.forMs);
+      }
+  });
+
   it('draws each kind of fault at least 10 times in an hour', () => {
     const kinds = hour.flatMap(({ faults }) => faults.map(kindOf));
     expect(new Set(kinds).size).toBe(10);

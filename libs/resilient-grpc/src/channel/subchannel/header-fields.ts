@@ -120,16 +120,18 @@ export interface WireStatus extends StatusObject {
 export function statusOf(block: HeaderBlock, httpStatus: number): WireStatus {
   const { grpcStatus, grpcMessage = '' } = block;
   if (grpcStatus !== undefined) {
-    // An empty value is no 0, which would be a success (gRPC over HTTP/2, Status: decimal digits).
-    const code = DIGITS.test(grpcStatus) ? Number(grpcStatus) : NaN;
-    return new ReceivedStatus(code, decoded(grpcMessage), block);
+    return new ReceivedStatus(grpcStatus === '0' ? 0 : codeOf(grpcStatus), decoded(grpcMessage), block);
   }
   const code = BY_HTTP_STATUS[httpStatus] ?? StatusCode.UNKNOWN;
   const details = `Received HTTP status code ${String(httpStatus).padStart(3, '0')}`;
   return { code, details, metadata: metadataOf(block), failure: 'http' };
 }
 
-const DIGITS = /^\d+$/;
+/** Returns NaN for what is no decimal number (gRPC over HTTP/2, Status): `Number` takes an empty value for 0, a success. */
+function codeOf(grpcStatus: string): number {
+  return /^\d+$/.test(grpcStatus) ? Number(grpcStatus) : NaN;
+}
+
 const ENCODED = /(?:%[0-9a-f]{2})+/gi;
 
 /** Decodes a `grpc-message` (gRPC over HTTP/2, Status-Message). What is malformed stays as it is, and what is no UTF-8 becomes U+FFFD. */

@@ -56,6 +56,11 @@ const STATUSES = [401, 404, 429, 502] as const;
 /** Longest time from the return of a server until clients with gRPC's backoff (1 s, 1.6 times longer each time, ±20%) are connected to it again. */
 const reconnectedMs = (awayMs: number): number => 2_000 + 0.8 * awayMs;
 
+/** Time for which `fault` keeps clients from the servers. A slow connection that was begun while the fault lasted takes its delay after it. */
+function lastsMs({ kind, forMs, everyMs = 0 }: Pick<Fault, 'kind' | 'forMs' | 'everyMs'>): number {
+  return kind === 'slow' ? forMs + everyMs : forMs;
+}
+
 /** Kinds to draw from; answers have four statuses. */
 const FAULTS = ['kill', 'freeze', 'refuse', 'reset', 'slow', 'goaway', 'answer', 'answer'] as const;
 
@@ -129,10 +134,11 @@ function drawFaults(
     const drawn = drawFault(random, storm, kinds);
     // Only the side that has reconnected would notice that one of several servers freezes again; the other side's calls go to the others.
     if (drawn.kind === 'freeze' && on.length < servers)
-      for (const { atMs: from, forMs } of faults) atMs = Math.max(atMs, from + forMs + reconnectedMs(forMs));
+      for (const earlier of faults)
+        atMs = Math.max(atMs, earlier.atMs + lastsMs(earlier) + reconnectedMs(lastsMs(earlier)));
     const fault: Fault = { ...drawn, atMs: Math.round(atMs), on };
     if (fault.kind === 'kill') kills += on.length;
-    const endsAt = atMs + fault.forMs;
+    const endsAt = atMs + lastsMs(fault);
     if (endsAt > seconds * 1_000 - LAST_MS || kills > MAX_KILLS) return faults;
     faults.push(fault);
     atMs = endsAt + between(random, 1_000, longestGapMs);

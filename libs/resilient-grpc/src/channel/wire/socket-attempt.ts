@@ -254,7 +254,7 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
     try {
       if (shared === undefined && deadline !== Infinity) headers.remove('grpc-timeout');
       const own = shared ?? fieldsOf(headers);
-      const timed = deadline === Infinity ? own : [...own, 'grpc-timeout', formatGrpcTimeout(deadline - now)];
+      const timed = deadline === Infinity ? own : withTimeout(own, deadline - now);
       const { fields: further } = this.request;
       const fields = further === undefined ? timed : timed.concat(further);
       // Safe: the policy of this library creates all subchannels of the channel.
@@ -496,4 +496,14 @@ function serviceUrl(authority: string, path: string): string {
   const [, bracketed, plain] = /^\[(.+)\](?::\d+)?$|^([^:]*)(?::\d+)?$/.exec(authority) ?? [];
   const [, service = ''] = path.split('/');
   return `https://${bracketed ?? plain ?? authority}/${service}`;
+}
+
+/** Copied field by field: a spread array has room for 16 more, and `concat()` is slower. */
+function withTimeout(fields: readonly string[], timeoutMs: number): readonly string[] {
+  const { length } = fields;
+  const timed = Array<string>(length + 2);
+  for (let at = 0; at < length; at += 1) timed[at] = fields[at] ?? '';
+  timed[length] = 'grpc-timeout';
+  timed[length + 1] = formatGrpcTimeout(timeoutMs);
+  return timed;
 }

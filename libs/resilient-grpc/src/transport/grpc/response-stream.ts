@@ -101,7 +101,9 @@ export class ResponseStream implements StreamReceiver, MessageSink {
   }
 
   private firstHeaders(block: HeaderBlock, isEnd: boolean): void {
-    const status = /^\d{3}$/.test(block.status ?? '') ? Number(block.status) : NaN;
+    const { status: text = '' } = block;
+    // Patterns allocate.
+    const status = text === '200' || /^\d{3}$/.test(text) ? Number(text) : NaN;
     const isInformational = status >= 100 && status < 200;
     if (block.isTooLarge) this.rejectSize('headers', block);
     else if (Number.isNaN(status) || status === 101 || (isInformational && isEnd)) {

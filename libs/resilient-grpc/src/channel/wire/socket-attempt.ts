@@ -3,7 +3,6 @@ import { CallCredentials, Metadata, propagate, type experimental } from '@grpc/g
 import type { Attempt } from '../../call/attempt.js';
 import { OWN_SERIALIZERS } from '../../call/method.js';
 import { errorMessage } from '../../errors/error-message.js';
-import { formatGrpcTimeout } from '../../policy/deadline/deadline.js';
 import type { WireEvidence } from '../../policy/evidence/classify.js';
 import type { LocalFailure } from '../../policy/evidence/local-failure.js';
 import { REQUEST_CODES, StatusCode, statusName } from '../../status/status-code.js';
@@ -14,7 +13,7 @@ import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import { MAX_BURST_BYTES, MESSAGE_BYTES, type SendObstacle } from '../../transport/http2/http2-stream.js';
 import type { ChannelCalls } from '../quirks/channel-internals.js';
 import { COMPLETE, DROP, TRANSIENT_FAILURE } from '../quirks/experimental.js';
-import { fieldsOf, ReceivedHeaders, statusOf, type WireStatus } from '../subchannel/header-fields.js';
+import { fieldsOf, ReceivedHeaders, statusOf, withTimeout, type WireStatus } from '../subchannel/header-fields.js';
 import { statusOfFailure } from '../subchannel/response-failure.js';
 import type { SocketSubchannel } from '../subchannel/socket-subchannel.js';
 import type { SubchannelConnection } from '../subchannel/subchannel-connection.js';
@@ -496,14 +495,4 @@ function serviceUrl(authority: string, path: string): string {
   const [, bracketed, plain] = /^\[(.+)\](?::\d+)?$|^([^:]*)(?::\d+)?$/.exec(authority) ?? [];
   const [, service = ''] = path.split('/');
   return `https://${bracketed ?? plain ?? authority}/${service}`;
-}
-
-/** Copied field by field: a spread array has room for 16 more, and `concat()` is slower. */
-function withTimeout(fields: readonly string[], timeoutMs: number): readonly string[] {
-  const { length } = fields;
-  const timed = Array<string>(length + 2);
-  for (let at = 0; at < length; at += 1) timed[at] = fields[at] ?? '';
-  timed[length] = 'grpc-timeout';
-  timed[length + 1] = formatGrpcTimeout(timeoutMs);
-  return timed;
 }

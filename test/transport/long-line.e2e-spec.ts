@@ -10,8 +10,9 @@ import { grpcGoFarAway, Peer } from './peers.js';
 const DELAY_MS = 50;
 const SIZE = 65_536;
 const COUNT = 512;
-/** The windows grow during the first rounds. */
-const ROUNDS = 6;
+/** The windows of a connection grow during its first round. How fast is chance: grpc-go's estimates of the same line differ by a tenth. */
+const CONNECTIONS = 5;
+const ROUNDS = 3;
 
 const kind = grpcGoFarAway(DELAY_MS);
 const missing = kind.missing();
@@ -30,6 +31,12 @@ function* messages(): Generator<{ payload: Buffer }> {
   for (let sent = 0; sent < COUNT; sent++) yield message;
 }
 
+function add(times: { first: number; fastest: number }, seconds: readonly number[]): void {
+  expect(seconds).toHaveLength(ROUNDS);
+  times.first += seconds[0]!;
+  times.fastest = Math.min(times.fastest, ...seconds);
+}
+
 describe('a line with 100 ms for a round trip', () => {
   let peer: Peer;
   beforeAll(async () => {
@@ -46,20 +53,26 @@ describe('a line with 100 ms for a round trip', () => {
       skip(missing !== undefined, `not run: ${missing}`);
       const client = await goProgram(new URL('servers/rate-grpc-go.go', import.meta.url).pathname);
       const args = [peer.url, name, ...[COUNT, SIZE, ROUNDS].map(String)];
-      const { stdout } = await promisify(execFile)(client, args);
-      const theirs = stdout.trim().split('\n').map(Number);
-      const echo = (await startClient({ url: peer.url })).getService<EchoService>('Echo');
-      const ours: number[] = [];
-      for (let round = 0; round < ROUNDS; round++) {
-        const begunAt = performance.now();
-        await firstValueFrom(transfer(echo));
-        ours.push((performance.now() - begunAt) / 1_000);
+      const theirs = { first: 0, fastest: Infinity };
+      const ours = { first: 0, fastest: Infinity };
+      for (let connection = 0; connection < CONNECTIONS; connection++) {
+        const { stdout } = await promisify(execFile)(client, args);
+        add(theirs, stdout.trim().split('\n').map(Number));
+        const echo = (await startClient({ url: peer.url })).getService<EchoService>('Echo');
+        const seconds: number[] = [];
+        for (let round = 0; round < ROUNDS; round++) {
+          const begunAt = performance.now();
+          await firstValueFrom(transfer(echo));
+          seconds.push((performance.now() - begunAt) / 1_000);
+        }
+        add(ours, seconds);
       }
-      expect(ours).toHaveLength(theirs.length);
-      recordTiming(task, 'rate in the fastest round relative to grpc-go', Math.min(...theirs) / Math.min(...ours), {
+      recordTiming(task, 'rate in the fastest round relative to grpc-go', theirs.fastest / ours.fastest, {
         atLeast: 0.9,
       });
-      recordTiming(task, 'rate in the first round relative to grpc-go', theirs[0]! / ours[0]!, { atLeast: 0.9 });
+      recordTiming(task, 'rate in the first rounds of 5 connections relative to grpc-go', theirs.first / ours.first, {
+        atLeast: 0.9,
+      });
     },
   );
 });

@@ -34,7 +34,7 @@ function make({
       return next;
     },
     pick: (tried?: string[]) => {
-      const args = { metadata: new Metadata(), extraPickInfo: pickInfo(tried) };
+      const args = { metadata: new Metadata(), extraPickInfo: pickInfo(tried, true) };
       const { subchannel: picked, pickResultType } = picker.pick(args);
       return pickResultType === (0 as number) ? picked?.getAddress() : 'none';
     },

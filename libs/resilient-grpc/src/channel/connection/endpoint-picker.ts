@@ -15,17 +15,24 @@ const MAX_FURTHER_PICKS = 3;
 
 type PickInfo = PickArgs['extraPickInfo'];
 
+// The casts are safe: grpc-js does not read the values, and `triedEndpoints()` and `isUnary()` return them.
 const NO_INFO: PickInfo = {};
+const UNARY_INFO = { isUnary: true } as unknown as PickInfo;
 
 /** Returns the pick information of an attempt that should avoid the endpoints in `tried`. */
-export function pickInfo(tried: string[] | undefined): PickInfo {
-  // Safe: grpc-js does not read it, and `triedEndpoints()` returns it.
-  return tried === undefined ? NO_INFO : ({ tried } as unknown as PickInfo);
+export function pickInfo(tried: string[] | undefined, isUnary: boolean): PickInfo {
+  if (tried !== undefined) return { tried, isUnary } as unknown as PickInfo;
+  return isUnary ? UNARY_INFO : NO_INFO;
 }
 
 /** Returns the endpoints that an attempt should avoid; `undefined` if there is no list. */
 export function triedEndpoints({ extraPickInfo }: Pick<PickArgs, 'extraPickInfo'>): string[] | undefined {
   return (extraPickInfo as { readonly tried?: unknown }).tried as string[] | undefined;
+}
+
+/** Returns true for an attempt of a unary method. */
+export function isUnary({ extraPickInfo }: Pick<PickArgs, 'extraPickInfo'>): boolean {
+  return (extraPickInfo as { readonly isUnary?: unknown }).isUnary === true;
 }
 
 export interface PickableEndpoints {

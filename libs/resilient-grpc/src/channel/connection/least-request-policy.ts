@@ -4,7 +4,7 @@ import { COMPLETE, type Experimental } from '../quirks/experimental.js';
 import { endpointKeys } from './address-key.js';
 import type { AddressUpdate } from './address-updates.js';
 import { EndpointLoads } from './endpoint-loads.js';
-import { triedEndpoints } from './endpoint-picker.js';
+import { isUnary, triedEndpoints } from './endpoint-picker.js';
 
 type ChannelControlHelper = experimental.ChannelControlHelper;
 type Picker = experimental.Picker;
@@ -185,14 +185,15 @@ class LeastRequestPicker implements Picker {
     const pick = leaf.getPicker().pick(args);
     if ((pick.pickResultType as number) !== COMPLETE) return pick;
     const { clock } = this.loads;
+    const unary = isUnary(args);
     return {
       ...pick,
       onCallStarted: () => {
-        load.started(clock.now());
+        load.started(clock.now(), unary);
         pick.onCallStarted?.();
       },
       onCallEnded: (...end) => {
-        load.ended(clock.now());
+        load.ended(clock.now(), unary);
         pick.onCallEnded?.(...end);
       },
     };

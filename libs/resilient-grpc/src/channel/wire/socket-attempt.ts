@@ -47,7 +47,7 @@ interface PickingWire extends AttemptWire {
   /** Adds a call that waits for a connection or for call credentials. */
   addUnsent(call: UnsentCall): void;
   /** Picks the connection of a call; returns `undefined` while there is no load-balancing policy. */
-  pick(metadata: Metadata, tried: string[] | undefined): PickResult | undefined;
+  pick(metadata: Metadata, tried: string[] | undefined, isUnary: boolean): PickResult | undefined;
   /** `undefined` if requests are not compressed. */
   readonly compression: RequestCompression | undefined;
   /** Maximum size of a response, in bytes. */
@@ -174,7 +174,8 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
   /** Opens the call on the connection that the load-balancing policy picks, or waits for the next picker. */
   private pick(headers: Metadata, now: number): void {
     const { owner, request } = this;
-    const picked = owner.pick(headers, request.tried);
+    const { requestStream, responseStream } = request.method;
+    const picked = owner.pick(headers, request.tried, !requestStream && !responseStream);
     // Safe: a number in all releases.
     const type = picked?.pickResultType as number | undefined;
     if (picked === undefined) this.wait();

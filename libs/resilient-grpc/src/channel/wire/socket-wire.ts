@@ -124,8 +124,8 @@ export class SocketWire extends ChannelWire {
   }
 
   /** Picks the connection of a call; returns `undefined` while there is no load-balancing policy. */
-  pick(metadata: Metadata, tried: string[] | undefined): experimental.PickResult | undefined {
-    return this.policy.control?.picker?.pick({ metadata, extraPickInfo: pickInfo(tried) });
+  pick(metadata: Metadata, tried: string[] | undefined, isUnary: boolean): experimental.PickResult | undefined {
+    return this.policy.control?.picker?.pick({ metadata, extraPickInfo: pickInfo(tried, isUnary) });
   }
 
   /** Adds a call that waits for a connection or for call credentials. */

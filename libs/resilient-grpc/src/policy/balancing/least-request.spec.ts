@@ -87,12 +87,12 @@ describe('chooseLeastLoaded', () => {
     for (let now = 0; now < 60_000; now += 2) {
       for (const call of running.filter(({ endsAt }) => endsAt <= now)) {
         running.splice(running.indexOf(call), 1);
-        loads[call.index]!.ended(call.endsAt);
+        loads[call.index]!.ended(call.endsAt, true);
         loads[call.index]!.measured(latencies[call.index]!, 'succeeded', call.endsAt);
       }
       const index = chooseLeastLoaded(loads, 2, random, now);
       counts[index]! += 1;
-      loads[index]!.started(now);
+      loads[index]!.started(now, true);
       running.push({ index, endsAt: now + latencies[index]! });
     }
     const total = counts.reduce((sum, count) => sum + count, 0);
@@ -107,8 +107,8 @@ describe('chooseLeastLoaded', () => {
     let failed = 0;
     for (let now = 0; now < 60_000; now += 10) {
       const index = chooseLeastLoaded(loads, 2, random, now);
-      loads[index]!.started(now);
-      loads[index]!.ended(now + 5);
+      loads[index]!.started(now, true);
+      loads[index]!.ended(now + 5, true);
       loads[index]!.measured(index === 0 ? 1 : 5, index === 0 ? 'failed' : 'succeeded', now + 5);
       if (index === 0 && now > 10_000) failed += 1;
     }
@@ -142,7 +142,7 @@ function makeMeasuredLoad(
   ...samples: [latencyMs: number, outcome: 'succeeded' | 'failed' | 'cancelled', at: number][]
 ) {
   const load = new EndpointLoad();
-  load.started(0);
+  load.started(0, false);
   for (const [latencyMs, outcome, at] of samples) load.measured(latencyMs, outcome, at);
   return load;
 }
@@ -220,15 +220,41 @@ describe('EndpointLoad', () => {
   it('keeps the average latency while an attempt is running, and decreases it afterward', () => {
     const load = makeMeasuredLoad([100, 'succeeded', 0]);
     expect(load.latencyMs(60_000)).toBe(100);
-    load.ended(60_000);
+    load.ended(60_000, false);
     expect(load.latencyMs(62_000)).toBeCloseTo(36.8, 1);
-    load.started(62_000);
+    load.started(62_000, false);
     expect(load.latencyMs(90_000)).toBeCloseTo(36.8, 1);
+  });
+
+  it('takes the time without an ended attempt as the latency while unary attempts are running', () => {
+    const load = makeMeasuredLoad([5, 'succeeded', 0]);
+    expect(load.latencyMs(1_000)).toBe(5);
+    load.started(1_000, true);
+    load.started(1_050, true);
+    expect([1_004, 1_100].map((now) => load.latencyMs(now))).toEqual([5, 100]);
+    load.ended(1_100, true);
+    expect([1_100, 1_130].map((now) => load.latencyMs(now))).toEqual([5, 30]);
+    load.ended(1_130, true);
+    expect(load.latencyMs(9_000)).toBe(5);
+  });
+
+  it('counts attempts that fail together once, so that the endpoint is tested again after 2.8 s', () => {
+    const load = new EndpointLoad();
+    load.started(0, true);
+    load.measured(5, 'succeeded', 5);
+    for (let calls = 0; calls < 50; calls++) load.started(100, true);
+    for (let calls = 0; calls < 51; calls++) load.ended(110, true);
+    for (let calls = 0; calls < 50; calls++) load.measured(10, 'failed', 110);
+    expect(load.latencyMs(110)).toBe(20);
+    expect(load.latencyMs(2_910)).toBeLessThan(5);
+    load.started(2_910, true);
+    load.measured(10, 'failed', 2_920);
+    expect(load.latencyMs(2_920)).toBeGreaterThan(15);
   });
 
   it('weights a measurement by the time since the previous one, even if the end of the attempt was recorded before the measurement', () => {
     const load = makeMeasuredLoad([100, 'succeeded', 0]);
-    load.ended(2_000);
+    load.ended(2_000, false);
     load.measured(10, 'succeeded', 2_000);
     expect(load.latencyMs(2_000)).toBeCloseTo(100 * Math.exp(-1) + 10 * (1 - Math.exp(-1)), 3);
   });

@@ -24,7 +24,9 @@ const MIN_LATENCY_MS = 0.01;
 /**
  * Load of one endpoint, as one client observes it: its running attempts and its average latency. The average follows a higher latency
  * immediately and a lower one gradually ("peak EWMA", Finagle), so that a server receives fewer calls as soon as it becomes slow. While no
- * attempt is running, the average decreases, so that a slow endpoint is tested again. Times are monotonic milliseconds.
+ * attempt is running, the average decreases, so that a slow endpoint is tested again. While unary attempts are running and none ends, the
+ * latency is at least that time: otherwise a frozen server would receive calls until the first of them times out. Times are monotonic
+ * milliseconds.
  */
 export class EndpointLoad {
   inFlight = 0;
@@ -32,18 +34,29 @@ export class EndpointLoad {
   private averageMs: number | undefined;
   private measuredAt = 0;
   private idleSince = 0;
+  /** Running unary attempts, and the time since when none of them has ended. */
+  private unary = 0;
+  private silentSince = 0;
+  /** Time of the latest failure. */
+  private failedAt = -Infinity;
 
-  started(now: number): void {
+  started(now: number, isUnary: boolean): void {
     if (this.inFlight === 0) {
       this.averageMs = this.latencyMs(now);
       this.measuredAt = now;
     }
     this.inFlight += 1;
+    if (!isUnary) return;
+    if (this.unary === 0) this.silentSince = now;
+    this.unary += 1;
   }
 
-  ended(now: number): void {
+  ended(now: number, isUnary: boolean): void {
     this.inFlight -= 1;
     this.idleSince = now;
+    if (!isUnary) return;
+    this.unary -= 1;
+    this.silentSince = now;
   }
 
   measured(latencyMs: number, outcome: MeasuredOutcome, now: number): void {
@@ -53,7 +66,12 @@ export class EndpointLoad {
 
   private nextAverageMs(sampleMs: number, outcome: MeasuredOutcome, now: number): number {
     const { averageMs = sampleMs } = this;
-    if (outcome === 'failed') return Math.max(sampleMs, averageMs * FAILURE_FACTOR);
+    if (outcome === 'failed') {
+      // Attempts that fail together are one failure: 50 calls lost with a connection would keep calls away for two minutes.
+      const isNew = now - sampleMs >= this.failedAt;
+      this.failedAt = now;
+      return Math.max(sampleMs, isNew ? averageMs * FAILURE_FACTOR : averageMs);
+    }
     if (sampleMs >= averageMs) return sampleMs;
     if (outcome === 'cancelled') return averageMs;
     const weight = weightAfter(now - this.measuredAt);
@@ -62,7 +80,9 @@ export class EndpointLoad {
 
   /** Returns the average latency at `now` in milliseconds; `undefined` before the first measurement. */
   latencyMs(now: number): number | undefined {
-    if (this.averageMs === undefined || this.inFlight > 0) return this.averageMs;
+    if (this.averageMs === undefined) return undefined;
+    if (this.unary > 0) return Math.max(this.averageMs, now - this.silentSince);
+    if (this.inFlight > 0) return this.averageMs;
     return this.averageMs * weightAfter(now - this.idleSince);
   }
 }

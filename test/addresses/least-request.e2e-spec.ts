@@ -42,6 +42,28 @@ describe('least_request', () => {
     expect(callsOf(slow) - measured).toBeLessThan(40);
   });
 
+  it('sends no further call to a server that has not answered for three seconds, before a call times out', async () => {
+    const { servers, echo } = await startPair();
+    const [frozen, other] = servers;
+    // Before its first answer, an endpoint has no latency.
+    while (servers.some((server) => callsOf(server) === 0)) await firstValueFrom(echo.unary({}));
+    frozen.script('Unary', { never: true });
+    const call = (): Promise<unknown> => firstValueFrom(echo.unary({}, { timeoutMs: 60_000 })).catch(() => undefined);
+    let made = callsOf(frozen) + callsOf(other);
+    const callTogether = async (count: number): Promise<void> => {
+      for (let calls = 0; calls < count; calls++) void call();
+      made += count;
+      await waitFor(() => callsOf(frozen) + callsOf(other) === made);
+    };
+    const before = callsOf(frozen);
+    while (callsOf(frozen) === before) await callTogether(4);
+    const heldAt = performance.now();
+    await waitFor(() => performance.now() - heldAt > 3_000);
+    const held = callsOf(frozen);
+    for (let round = 0; round < 5; round++) await callTogether(10);
+    expect(callsOf(frozen) - held).toBe(0);
+  });
+
   it('distributes streams under least_request by the number of running streams', async () => {
     const servers = [await startServer(), await startServer()];
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;

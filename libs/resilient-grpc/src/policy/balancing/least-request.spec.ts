@@ -252,6 +252,12 @@ describe('EndpointLoad', () => {
     expect(load.latencyMs(2_920)).toBeGreaterThan(15);
   });
 
+  it('raises the average latency again and again while overlapping attempts fail', () => {
+    const load = makeMeasuredLoad([5, 'succeeded', 0]);
+    for (let now = 100; now < 150; now++) load.measured(10, 'failed', now);
+    expect(load.latencyMs(150)).toBe(5 * 4 ** 5);
+  });
+
   it('weights a measurement by the time since the previous one, even if the end of the attempt was recorded before the measurement', () => {
     const load = makeMeasuredLoad([100, 'succeeded', 0]);
     load.ended(2_000, false);

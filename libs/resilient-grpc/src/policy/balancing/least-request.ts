@@ -37,8 +37,8 @@ export class EndpointLoad {
   /** Running unary attempts, and the time since when none of them has ended. */
   private unary = 0;
   private silentSince = 0;
-  /** Time of the latest failure. */
-  private failedAt = -Infinity;
+  /** Time of the latest failure that raised the average. */
+  private raisedAt = -Infinity;
 
   started(now: number, isUnary: boolean): void {
     if (this.inFlight === 0) {
@@ -68,9 +68,9 @@ export class EndpointLoad {
     const { averageMs = sampleMs } = this;
     if (outcome === 'failed') {
       // Attempts that fail together are one failure: 50 calls lost with a connection would keep calls away for two minutes.
-      const isNew = now - sampleMs >= this.failedAt;
-      this.failedAt = now;
-      return Math.max(sampleMs, isNew ? averageMs * FAILURE_FACTOR : averageMs);
+      if (now - sampleMs < this.raisedAt) return Math.max(sampleMs, averageMs);
+      this.raisedAt = now;
+      return Math.max(sampleMs, averageMs * FAILURE_FACTOR);
     }
     if (sampleMs >= averageMs) return sampleMs;
     if (outcome === 'cancelled') return averageMs;

@@ -13,6 +13,8 @@ const LOADER = fileURLToPath(new URL('../../support/typescript.mjs', import.meta
 /** Time within which a process must answer. */
 const ANSWER_MS = 60_000;
 
+/** Number of calls before the first figures. */
+const WARMING_CALLS = 10_000;
 /** Growth of the heap that may remain: compiled code, and counters of what happened. */
 export const KEPT_BYTES = 8 * 1_048_576;
 /** Number of samples in a churn: minutes of an hour. */
@@ -205,7 +207,7 @@ export class Attacked {
     const plan = planOf(attack);
     const earlier = await this.hear();
     // Calls cost more before their code is compiled.
-    await pause(aloneMs);
+    if (aloneMs > 0) await ask(this.canary, { warms: WARMING_CALLS });
     await this.hear();
     const before = await this.report(true);
     await pause(aloneMs);

@@ -2,7 +2,8 @@
 //   node --expose-gc canary.mjs --port 50051 --tls --streams 300 --client theirs --hostile 50052
 // With a hostile server, it also keeps 20 calls and 5 watches of it open. On an IPC message, it reports the latencies in milliseconds of the
 // calls since the previous one, also of those that are not answered, the failures, the number of calls that were refused and of writes that
-// were answered, and the number of streams that have ended; on { collects }, it reports what its process holds.
+// were answered, and the number of streams that have ended; on { collects }, it reports what its process holds; on { warms }, it makes so many
+// calls that it does not report.
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -104,7 +105,17 @@ if (values.hostile !== undefined) {
   for (let call = 0; call < 5; call++) again((ended) => hostile.watch(ended));
 }
 
-process.on('message', async ({ collects }) => {
+async function warm(calls) {
+  const get = () => new Promise((resolve) => orders.unary('get', { id: 'canary' }, resolve));
+  for (let made = 0; made < calls; made += 20) await Promise.all(Array.from({ length: 20 }, get));
+}
+
+process.on('message', async ({ collects, warms }) => {
+  if (warms !== undefined) {
+    await warm(warms);
+    process.send({});
+    return;
+  }
   if (collects !== undefined) {
     process.send({ ...(await processReport(collects)), streams: 0, lingering: 0, created: 0, written, mostRunning: 0 });
     return;

@@ -46,6 +46,8 @@ export class HpackDecoder {
   private end = 0;
   /** Length of the name in the table of the latest field that was not wanted. */
   private nameLength = 0;
+  /** True if the latest string has no control characters except tabs. */
+  private isText = true;
 
   /**
    * @param maxTableSize upper limit of the dynamic table in bytes, which this side announces
@@ -126,7 +128,7 @@ export class HpackDecoder {
     const value = this.string(nameEnd);
     // A name in the table of the peer was checked when it was inserted: it may be long, and a reference to it short.
     const nameProblem = index > STATIC_COUNT ? named?.nameProblem : problemOfName(name);
-    const problem = nameProblem ?? problemOfValue(name, value);
+    const problem = nameProblem ?? (this.isText ? undefined : problemOfValue(name));
     const field: Field = problem === undefined ? { name, value } : { name, value, problem, nameProblem };
     if (isInserted) this.table.insert(field);
     if (isKept) this.kept[slot] = { bytes: Uint8Array.prototype.slice.call(bytes, from, end), field };
@@ -161,18 +163,23 @@ export class HpackDecoder {
     return this.at + length;
   }
 
-  /** Decodes the string at `at`, which is complete. */
+  /** Decodes the string at `at`, which is complete, and sets `isText`. */
   private string(at: number): string {
     const { bytes, at: before } = this;
     this.at = at;
     const length = this.integer(LENGTH_MASK);
     const from = this.at;
     this.at = before;
-    if (!(bytes[at]! & HUFFMAN)) return bytes.toString('latin1', from, from + length);
+    if (!(bytes[at]! & HUFFMAN)) {
+      this.isText = hasNoControls(bytes, from, from + length);
+      return bytes.toString('latin1', from, from + length);
+    }
     const bound = decodedBound(length);
     const target = bound > scratch.length ? Buffer.allocUnsafeSlow(bound) : scratch;
     if (bound <= MAX_SCRATCH_BYTES) scratch = target;
-    return target.toString('latin1', 0, decodeHuffman(bytes, from, from + length, target));
+    const end = decodeHuffman(bytes, from, from + length, target);
+    this.isText = hasNoControls(target, 0, end);
+    return target.toString('latin1', 0, end);
   }
 }
 
@@ -197,8 +204,8 @@ function problemOfName(name: string): string | undefined {
   return CONNECTION_FIELDS.has(name) ? `field ${name}` : undefined;
 }
 
-function problemOfValue(name: string, value: string): string | undefined {
-  if (isValidValue(value)) return undefined;
+/** A value with control characters makes a pseudo-header field malformed; other fields are ignored then. */
+function problemOfValue(name: string): string {
   return name.startsWith(':') ? `value of ${name}` : IGNORED;
 }
 
@@ -211,11 +218,14 @@ function isValidName(name: string): boolean {
   return name.length > 0;
 }
 
-/** No control characters except tabs. HTTP forbids white space at either end, but gRPC's status messages may have it. */
-function isValidValue(value: string): boolean {
-  for (let i = 0; i < value.length; i++) {
-    const code = value.charCodeAt(i);
-    if ((code < 0x20 && code !== 0x09) || code === 0x7f) return false;
-  }
-  return true;
+/** By byte: 1 for the control characters except tabs. */
+const CONTROLS = Uint8Array.from({ length: 256 }, (_, code) =>
+  (code < 0x20 && code !== 0x09) || code === 0x7f ? 1 : 0,
+);
+
+/** HTTP also forbids white space at either end of a value, but gRPC's status messages may have it. */
+function hasNoControls(bytes: Uint8Array, at: number, end: number): boolean {
+  let found = 0;
+  for (let from = at; from < end; from++) found |= CONTROLS[bytes[from]!]!;
+  return found === 0;
 }

@@ -927,3 +927,42 @@ it('reserves no more for an incomplete frame than what has arrived justifies', (
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000);
   expect(readers.every((reader) => reader.incompleteFrame === 1)).toBe(true);
 });
+
+it('reads the header blocks of several connections, however their pieces arrive in turn', () => {
+  const size = fc.oneof(fc.integer({ min: 1, max: 20_000 }), fc.integer({ min: 20_000, max: 250_000 }));
+  const peers = fc.array(fc.array(size, { maxLength: 4 }), { minLength: 2, maxLength: 4 });
+  const steps = fc.array(fc.record({ peer: fc.nat(3), bytes: fc.integer({ min: 1, max: 70_000 }) }), { maxLength: 60 });
+  fc.assert(
+    fc.property(peers, steps, (sizes, schedule) => {
+      const connections = sizes.map((lengths, peer) => {
+        const texts = lengths.map((length, at) => String.fromCharCode(0x61 + 4 * peer + at).repeat(length));
+        const writer = new FrameWriter();
+        writer.settings([]);
+        for (const [at, text] of texts.entries()) {
+          const fields = [':status', '200', 'x', text];
+          writer.headers(2 * at + 1, true, encodedBound(fields), (target, from) => encodeFields(target, from, fields));
+        }
+        const got: (string | undefined)[] = [];
+        const handler = Object.assign(new Scene(), {
+          headers: (_id: number, _isEnd: boolean, { fields }: HeaderBlock) => void got.push(fields[1]),
+        });
+        const reader = new FrameReader(handler, new HpackDecoder(0, 1_000_000), 262_144);
+        return { texts, got, reader, bytes: Buffer.concat(writer.take()), at: 0 };
+      });
+      const rest = connections.map((_, peer) => ({ peer, bytes: Infinity }));
+      for (const { peer, bytes } of [...schedule, ...rest]) {
+        const connection = connections[peer % connections.length]!;
+        // The memory of what arrives is used again.
+        const piece = Buffer.from(connection.bytes.subarray(connection.at, connection.at + bytes));
+        connection.at += piece.length;
+        connection.reader.read(piece, 0, piece.length);
+        piece.fill(0);
+      }
+      // Compared as they are: a difference would be printed in full.
+      const areRead = connections.map(
+        ({ texts, got }) => texts.length === got.length && texts.every((text, at) => text === got[at]),
+      );
+      expect(areRead).toEqual(connections.map(() => true));
+    }),
+  );
+});

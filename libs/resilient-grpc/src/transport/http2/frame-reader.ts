@@ -31,6 +31,11 @@ export interface FrameHandler {
 const MAX_BLOCK_FRAMES = 8;
 const MIN_MEAN_FRAME_BYTES = 4_096;
 const MAX_DEBUG_BYTES = 256;
+const NONE = Buffer.alloc(0);
+/** Memory of the latest large header block, for the next one of any connection: memory outside of V8's heap makes it collect more often. */
+let spare = NONE;
+const MIN_SPARE_BYTES = 4_096;
+const MAX_SPARE_BYTES = 262_144;
 
 /** Splits the bytes of a connection into frames, and checks all that does not depend on the state of a stream. */
 export class FrameReader {
@@ -49,9 +54,10 @@ export class FrameReader {
   private blockId = 0;
   private blockIsEnd = false;
   private blockFrame = 0;
-  private blockParts: Buffer[] = [];
-  /** Bytes of the incomplete header block. */
-  blockBytes = 0;
+  /** The incomplete header block, the number of its bytes that have arrived, and that of their frames. */
+  private block = NONE;
+  private blockLength = 0;
+  private blockFrames = 0;
 
   constructor(
     private readonly handler: FrameHandler,
@@ -67,6 +73,11 @@ export class FrameReader {
 
   resume(): void {
     this.isStopped = false;
+  }
+
+  /** Memory of the incomplete header block. */
+  get blockBytes(): number {
+    return this.block.length;
   }
 
   /** Number of the frame or header block that the peer has begun and not completed; not of DATA, which may be of any length. */
@@ -253,26 +264,43 @@ export class FrameReader {
     this.blockId = id;
     this.blockIsEnd = isEnd;
     this.blockFrame = this.frames;
-    this.blockParts = [Buffer.from(bytes.subarray(at, end))];
-    this.blockBytes = end - at;
+    this.keepFragment(bytes, at, end);
   }
 
   private readContinuation(flags: number, bytes: Buffer, at: number, length: number): void {
     const id = this.blockId;
     if (id === 0) violation('CONTINUATION without HEADERS');
-    this.blockBytes += length;
-    this.blockParts.push(Buffer.from(bytes.subarray(at, at + length)));
-    const frames = this.blockParts.length;
+    this.keepFragment(bytes, at, at + length);
+    const { blockLength, blockFrames } = this;
     // Many small frames are an attack (CVE-2024-27983): they cost more than their bytes show.
-    if (this.blockBytes > this.maxBlockBytes || frames > MAX_BLOCK_FRAMES + this.blockBytes / MIN_MEAN_FRAME_BYTES) {
-      excess('header-block', `a header block of ${String(this.blockBytes)} bytes in ${String(frames)} frames`);
+    if (blockLength > this.maxBlockBytes || blockFrames > MAX_BLOCK_FRAMES + blockLength / MIN_MEAN_FRAME_BYTES) {
+      excess('header-block', `a header block of ${String(blockLength)} bytes in ${String(blockFrames)} frames`);
     }
     if (!(flags & Flag.END_HEADERS)) return;
-    const block = Buffer.concat(this.blockParts, this.blockBytes);
+    const { block } = this;
     this.blockId = 0;
-    this.blockParts = [];
-    this.blockBytes = 0;
-    this.handler.headers(id, this.blockIsEnd, this.decoder.decode(block, 0, block.length));
+    this.block = NONE;
+    this.blockLength = 0;
+    this.blockFrames = 0;
+    const decoded = this.decoder.decode(block, 0, blockLength);
+    if (block.length > spare.length && block.length <= MAX_SPARE_BYTES) spare = block;
+    this.handler.headers(id, this.blockIsEnd, decoded);
+  }
+
+  /** Adds `bytes[at..end)` to the header block. */
+  private keepFragment(bytes: Buffer, at: number, end: number): void {
+    const { block, blockLength } = this;
+    const length = blockLength + end - at;
+    if (length > block.length) {
+      if (length > MIN_SPARE_BYTES && length <= spare.length) {
+        this.block = spare;
+        spare = NONE;
+      } else this.block = Buffer.allocUnsafe(Math.max(length, 2 * block.length));
+      block.copy(this.block, 0, 0, blockLength);
+    }
+    bytes.copy(this.block, blockLength, at, end);
+    this.blockLength = length;
+    this.blockFrames += 1;
   }
 
   private readSettings(id: number, flags: number, bytes: Buffer, at: number, length: number): void {

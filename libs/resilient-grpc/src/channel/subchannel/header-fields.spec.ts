@@ -15,7 +15,7 @@ type Pairs = readonly (readonly [name: string, value: string])[];
 
 function blockOf(pairs: Pairs): HeaderBlock {
   const block = new HeaderBlock(1_000_000);
-  for (const [name, value] of pairs) block.add({ name, value });
+  for (const [name, value] of pairs) block.add({ name, value, isUnusual: !/^[ -~]*$/.test(value) });
   return block;
 }
 

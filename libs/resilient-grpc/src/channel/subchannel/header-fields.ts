@@ -165,7 +165,7 @@ const MAX_COMPARED = 32;
  * Returns the metadata of a header block, except the fields in `omitted`. Repeated fields are joined, as in `node:http2`. What metadata cannot
  * contain is dropped, as in `Metadata.fromHttp2Headers()`, which also logs it: it may be a credential.
  */
-export function metadataOf({ fields }: HeaderBlock, omitted?: ReadonlySet<string>): Metadata {
+export function metadataOf({ fields, hasUnusual }: HeaderBlock, omitted?: ReadonlySet<string>): Metadata {
   const metadata = new Metadata();
   let joined: Map<string, string | string[]> | undefined;
   for (let i = 0; i + 1 < fields.length; i += 2) {
@@ -173,7 +173,7 @@ export function metadataOf({ fields }: HeaderBlock, omitted?: ReadonlySet<string
     const value = fields[i + 1] ?? '';
     if (omitted?.has(name) === true) continue;
     if (name !== 'set-cookie' && !mayBeRepeated(fields, name, i)) {
-      addField(metadata, name, value);
+      addField(metadata, name, value, hasUnusual);
       continue;
     }
     joined ??= new Map();
@@ -182,7 +182,7 @@ export function metadataOf({ fields }: HeaderBlock, omitted?: ReadonlySet<string
     else if (typeof earlier !== 'string') earlier.push(value);
     else if (!SINGLE_FIELDS.has(name)) joined.set(name, `${earlier}${name === 'cookie' ? ';' : ','} ${value}`);
   }
-  if (joined !== undefined) for (const [name, value] of joined) addField(metadata, name, value);
+  if (joined !== undefined) for (const [name, value] of joined) addField(metadata, name, value, hasUnusual);
   return metadata;
 }
 
@@ -192,7 +192,7 @@ function mayBeRepeated(fields: readonly string[], name: string, at: number): boo
   return false;
 }
 
-function addField(metadata: Metadata, name: string, value: string | readonly string[]): void {
+function addField(metadata: Metadata, name: string, value: string | readonly string[], mayBeIllegal: boolean): void {
   if (!LEGAL_NAME.test(name)) return;
   if (typeof value !== 'string') {
     const end = value.findIndex((one) => !LEGAL_TEXT.test(one));
@@ -200,5 +200,5 @@ function addField(metadata: Metadata, name: string, value: string | readonly str
   } else if (name.endsWith('-bin')) {
     const parts = name.startsWith('grpc-') ? [value] : value.split(',');
     for (const part of parts) metadata.add(name, Buffer.from(part, 'base64'));
-  } else if (LEGAL_TEXT.test(value)) metadata.set(name, value);
+  } else if (!mayBeIllegal || LEGAL_TEXT.test(value)) metadata.set(name, value);
 }

@@ -38,6 +38,8 @@ export class HeaderBlock {
   count = 0;
   /** Reason why the block is malformed (RFC 9113, section 8.2 and 8.3); `undefined` if it is not. */
   malformed: string | undefined = undefined;
+  /** True if a field `isUnusual`. */
+  hasUnusual = false;
 
   /** @param maxSize limit of the size */
   constructor(readonly maxSize: number) {}
@@ -60,6 +62,7 @@ export class HeaderBlock {
     if (field.problem === IGNORED) return;
     if (name.endsWith('-bin')) this.countParts(value);
     if (field.problem !== undefined) this.malformed = field.problem;
+    if (field.isUnusual === true) this.hasUnusual = true;
     if (name.charCodeAt(0) === 0x3a) {
       this.addPseudo(name, value);
       return;

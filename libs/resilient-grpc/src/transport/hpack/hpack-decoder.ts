@@ -46,8 +46,8 @@ export class HpackDecoder {
   private end = 0;
   /** Length of the name in the table of the latest field that was not wanted. */
   private nameLength = 0;
-  /** True if the latest string has no control characters except tabs. */
-  private isText = true;
+  /** What the latest string contains besides printable ASCII: `CONTROL`, `UNUSUAL`, or both. */
+  private contents = 0;
 
   /**
    * @param maxTableSize upper limit of the dynamic table in bytes, which this side announces
@@ -128,8 +128,9 @@ export class HpackDecoder {
     const value = this.string(nameEnd);
     // A name in the table of the peer was checked when it was inserted: it may be long, and a reference to it short.
     const nameProblem = index > STATIC_COUNT ? named?.nameProblem : problemOfName(name);
-    const problem = nameProblem ?? (this.isText ? undefined : problemOfValue(name));
-    const field: Field = problem === undefined ? { name, value } : { name, value, problem, nameProblem };
+    const problem = nameProblem ?? (this.contents & CONTROL ? problemOfValue(name) : undefined);
+    const isUsual = problem === undefined && this.contents === 0;
+    const field: Field = isUsual ? { name, value } : { name, value, problem, nameProblem, isUnusual: true };
     if (isInserted) this.table.insert(field);
     if (isKept) this.kept[slot] = { bytes: Uint8Array.prototype.slice.call(bytes, from, end), field };
     return field;
@@ -163,7 +164,7 @@ export class HpackDecoder {
     return this.at + length;
   }
 
-  /** Decodes the string at `at`, which is complete, and sets `isText`. */
+  /** Decodes the string at `at`, which is complete, and sets `contents`. */
   private string(at: number): string {
     const { bytes, at: before } = this;
     this.at = at;
@@ -171,14 +172,14 @@ export class HpackDecoder {
     const from = this.at;
     this.at = before;
     if (!(bytes[at]! & HUFFMAN)) {
-      this.isText = hasNoControls(bytes, from, from + length);
+      this.contents = contentsOf(bytes, from, from + length);
       return bytes.toString('latin1', from, from + length);
     }
     const bound = decodedBound(length);
     const target = bound > scratch.length ? Buffer.allocUnsafeSlow(bound) : scratch;
     if (bound <= MAX_SCRATCH_BYTES) scratch = target;
     const end = decodeHuffman(bytes, from, from + length, target);
-    this.isText = hasNoControls(target, 0, end);
+    this.contents = contentsOf(target, 0, end);
     return target.toString('latin1', 0, end);
   }
 }
@@ -204,7 +205,10 @@ function problemOfName(name: string): string | undefined {
   return CONNECTION_FIELDS.has(name) ? `field ${name}` : undefined;
 }
 
-/** A value with control characters makes a pseudo-header field malformed; other fields are ignored then. */
+/**
+ * A value with control characters makes a pseudo-header field malformed; other fields are ignored then. HTTP also forbids white space at either
+ * end, but gRPC's status messages may have it.
+ */
 function problemOfValue(name: string): string {
   return name.startsWith(':') ? `value of ${name}` : IGNORED;
 }
@@ -218,14 +222,17 @@ function isValidName(name: string): boolean {
   return name.length > 0;
 }
 
-/** By byte: 1 for the control characters except tabs. */
-const CONTROLS = Uint8Array.from({ length: 256 }, (_, code) =>
-  (code < 0x20 && code !== 0x09) || code === 0x7f ? 1 : 0,
-);
+/** A control character other than a tab. */
+const CONTROL = 1;
+/** A tab or a byte above ASCII. */
+const UNUSUAL = 2;
+const CONTENTS = Uint8Array.from({ length: 256 }, (_, code) => {
+  if (code === 0x09 || code >= 0x80) return UNUSUAL;
+  return code < 0x20 || code === 0x7f ? CONTROL : 0;
+});
 
-/** HTTP also forbids white space at either end of a value, but gRPC's status messages may have it. */
-function hasNoControls(bytes: Uint8Array, at: number, end: number): boolean {
-  let found = 0;
-  for (let from = at; from < end; from++) found |= CONTROLS[bytes[from]!]!;
-  return found === 0;
+function contentsOf(bytes: Uint8Array, at: number, end: number): number {
+  let contents = 0;
+  for (let from = at; from < end; from++) contents |= CONTENTS[bytes[from]!]!;
+  return contents;
 }

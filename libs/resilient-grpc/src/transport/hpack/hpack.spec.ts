@@ -178,6 +178,26 @@ describe('decoder', () => {
     expect(blockOf('x-bin', ','.repeat(5_000)).isTooLarge).toBe(true);
   });
 
+  it('tells values that are not printable ASCII, also of fields from the table and of those that it has kept', () => {
+    const decoder = decoderOf();
+    const isUnusual = (hex: string) => {
+      const bytes = bytesOf(hex);
+      return decoder.decode(bytes, 0, bytes.length).hasUnusual;
+    };
+    // Without Huffman code: 'x' with the values '~', ' ', a tab, 0x80, and 0xff; and the one of 0x80 in the table.
+    expect(['7e', '20', '09', '80', 'ff'].map((value) => isUnusual(`00 01 78 01 ${value}`))).toEqual([
+      false,
+      false,
+      true,
+      true,
+      true,
+    ]);
+    expect([isUnusual('40 01 78 01 80'), isUnusual('be')]).toEqual([true, true]);
+    expect([isUnusual('00 01 78 01 80'), isUnusual('00 01 78 01 20'), isUnusual('82')]).toEqual([true, false, false]);
+    // With it: '~' is 0x1ffd in 13 bits, and 0xff is 0x3ffffee in 26.
+    expect([isUnusual('00 01 78 82 ff ef'), isUnusual('00 01 78 84 ff ff fb bf')]).toEqual([false, true]);
+  });
+
   it('finds fields malformed whose names in the table are, however often they are referred to', () => {
     const decoder = decoderOf();
     const blockOf = (hex: string) => {

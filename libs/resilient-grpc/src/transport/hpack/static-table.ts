@@ -72,6 +72,8 @@ export interface Field {
   readonly problem?: string | undefined;
   /** The part of it that concerns the name. */
   readonly nameProblem?: string | undefined;
+  /** True if the value is not only printable ASCII, as metadata must be; few are not. */
+  readonly isUnusual?: boolean;
 }
 
 /** The static fields by index; index 0 is unused. */

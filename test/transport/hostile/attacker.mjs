@@ -45,6 +45,7 @@ class Attack {
     this.plan = {
       connections: 4,
       settings: [],
+      window: 2 ** 30,
       ids: 0,
       everyMs: 10,
       reads: true,
@@ -125,7 +126,7 @@ class Attack {
       await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), closed, this.ends.promise]);
     };
     if (!plan.isSilent)
-      await write(Buffer.concat([PREFACE, settings(...plan.settings), settingsAck(), windowUpdate(0, 2 ** 30)]));
+      await write(Buffer.concat([PREFACE, settings(...plan.settings), settingsAck(), windowUpdate(0, plan.window)]));
     if (plan.setup) await write(plan.setup(this.streams));
     if (plan.reads && !plan.isSilent) await write(ping(Buffer.alloc(8)));
     else isReady();

@@ -18,6 +18,8 @@ export interface ServerAttack {
   /** Default: 4. */
   readonly connections?: number;
   readonly settings?: readonly (readonly [id: number, value: number])[];
+  /** By how much it raises the window of its connection. Default: 1 GiB. */
+  readonly window?: number;
   /** What it sends first, which is not measured: on so many streams, or fewer in a short form. */
   readonly setup?: (streams: number) => Buffer;
   readonly opens?: number;
@@ -338,6 +340,7 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     ids: 1,
     bytes: (id) => call(id, 'Watch', WATCH),
   },
+  'responses beyond the connection': { window: 1, ids: 1, bytes: (id) => call(id, 'Watch', WATCH) },
   'tiny window updates': {
     settings: [[SETTING.initialWindowSize, 0]],
     setup: () => call(1, 'Watch', Buffer.from([8, 100])),

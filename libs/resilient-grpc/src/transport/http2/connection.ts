@@ -31,8 +31,12 @@ const { COMPRESSION_ERROR, FLOW_CONTROL_ERROR, INTERNAL_ERROR, NO_ERROR, PROTOCO
 const MAX_OUTPUT_BYTES = 131_072;
 /** Bytes of unsent output above which senders should wait. */
 const HIGH_WATER_BYTES = 65_536;
-/** Bytes that wait for the window of a stream above which its sender should wait, too: with fewer, each message would cost a frame and a turn. */
+/**
+ * Bytes that wait for the window of a stream above which its sender should wait, too: with fewer, each message would cost a frame and a turn. A
+ * peer that gives smaller windows, or opens many streams, has less prepared for it, but always a message: what it does not take costs time.
+ */
 const MAX_QUEUED_BYTES = 32_768;
+const MAX_QUEUED_BYTES_OF_ALL = 2_097_152;
 /** Number of acknowledgements that may wait for the socket: a peer that sends more than it reads would fill the memory. */
 const MAX_UNSENT_ACKNOWLEDGEMENTS = 1_000;
 /** Number of frames without an effect that are tolerated at once, and that are forgotten per second. */
@@ -277,7 +281,8 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
 
   /** Bytes that may wait for the window of a stream before its sender should wait, too. */
   protected get maxQueuedBytes(): number {
-    return MAX_QUEUED_BYTES;
+    const share = MAX_QUEUED_BYTES_OF_ALL / this.openStreams;
+    return Math.max(1, Math.min(MAX_QUEUED_BYTES, this.initialSendWindow, share));
   }
 
   awaitDrain(stream: Http2Stream): void {

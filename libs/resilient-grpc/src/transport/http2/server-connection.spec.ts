@@ -1021,23 +1021,34 @@ describe('memory', () => {
     expect(scene.calls).toHaveLength(200);
   });
 
-  it('tells a sender that ignores the socket to wait', () => {
-    const scene = Scene.started({}, [[SETTING.initialWindowSize, 0]]);
+  // Fewer than 32 KiB would cost a frame and a turn for each message. What a client has no window for costs memory and time.
+  it.each([
+    ['32 KiB', 65_535, 1, 33],
+    ['the window of a stream', 8_000, 1, 8],
+    ['one message without a window', 0, 1, 1],
+    ['a share of 2 MiB among many streams', 65_535, 1_000, 3],
+  ])('of unsent messages is bounded per stream: %s', (_, initialWindow, streams, messages) => {
+    const limits = { maxConcurrentStreams: 1_000 };
+    const scene = Scene.started(limits, [[SETTING.initialWindowSize, initialWindow]], new MemoryBudget(1_024 * MiB));
     scene.onEnded = (call) => call.head();
-    scene.send(request(1));
-    const { stream, events } = scene.call(0);
-    // With 32 KiB in its queue; fewer would cost a frame and a turn for each message.
-    for (let sent = 0; sent < 32; sent++) expect(stream.send(Buffer.alloc(1_000))).toBe(true);
-    expect(stream.send(Buffer.alloc(1_000))).toBe(false);
-    scene.send(windowUpdate(1, 40_000));
+    for (let index = 0; index < streams; index++) scene.send(request(2 * index + 1));
+    const { stream, events } = scene.call(streams - 1);
+    if (initialWindow > 0) stream.send(Buffer.alloc(initialWindow - 5));
+    scene.take();
+    let sent = 1;
+    while (stream.send(Buffer.alloc(1_000))) sent += 1;
+    expect(sent).toBe(messages);
+    scene.send(windowUpdate(2 * streams - 1, 40_000), windowUpdate(0, 40_000));
     expect(events.at(-1)).toBe('drained');
   });
 
   it('lets senders of a connection that holds much wait with one message each', () => {
-    const scene = Scene.started({}, [[SETTING.initialWindowSize, 0]], new MemoryBudget(64 * 1_024));
+    const scene = Scene.started({}, [[SETTING.initialWindowSize, 65_535]], new MemoryBudget(64 * 1_024));
     scene.onEnded = (call) => call.head();
     scene.send(request(1), request(3));
     const [first, second] = scene.calls.map(({ stream }) => stream);
+    first!.send(Buffer.alloc(65_530));
+    scene.take();
     let sent = 0;
     while (first!.send(Buffer.alloc(1_000))) sent += 1;
     expect([sent > 8, sent < 16, second!.send(Buffer.alloc(1_000))]).toEqual([true, true, false]);

@@ -64,15 +64,16 @@ export class HpackDecoder {
   /**
    * Decodes the block `bytes[at..end)`.
    *
+   * @param isRead false if only its size and what it changes in the table matter; then it has no fields
    * @throws HpackError if the peer's encoder does not follow RFC 7541, so that the tables of both sides may differ
    */
-  decode(bytes: Buffer, at: number, end: number): HeaderBlock {
+  decode(bytes: Buffer, at: number, end: number, isRead = true): HeaderBlock {
     const block = new HeaderBlock(this.maxListSize);
     this.bytes = bytes;
     this.at = at;
     this.end = end;
     let mayUpdate = true;
-    let isWanted = true;
+    let isWanted = isRead;
     while (this.at < end) {
       const first = bytes[this.at]!;
       if ((first & 0xe0) === SIZE_UPDATE) {

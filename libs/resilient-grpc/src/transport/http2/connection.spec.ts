@@ -152,6 +152,9 @@ class Scene implements ClientOwner, FrameHandler {
   dataEnds(isEnd: boolean): void {
     if (isEnd) this.frames.push(`END ${String(this.dataId)}`);
   }
+  readsHeaders(): boolean {
+    return true;
+  }
   headers(id: number, isEnd: boolean, { path }: HeaderBlock): void {
     this.frames.push(`HEADERS ${String(id)} ${String(path)}${isEnd ? ' END' : ''}`);
   }
@@ -463,6 +466,18 @@ describe('flow control', () => {
     ]);
   });
 
+  it('sends one frame in window that arrives in many small parts', () => {
+    const scene = Scene.started();
+    const { stream } = new Call(scene.connection).response;
+    stream.send(Buffer.alloc(70_000));
+    scene.exchange();
+    scene.frames.length = 0;
+    scene.server.windowUpdate(0, 1_000);
+    for (let part = 0; part < 500; part++) scene.server.windowUpdate(1, 1);
+    scene.exchange();
+    expect(scene.frames).toEqual(['DATA 1 500']);
+  });
+
   it('sends nothing in a window that the peer has made negative, until it is positive again', () => {
     const scene = Scene.started();
     const { stream } = new Call(scene.connection).response;
@@ -716,6 +731,18 @@ describe('peers that violate the protocol', () => {
     scene.block(1, [...HEADERS, ...TRAILERS], true);
     scene.exchange();
     expect([scene.end, calls[0]!.events]).toEqual([undefined, ['trailers 0 only']]);
+  });
+
+  it('of cancelled calls keep the header table in step', () => {
+    const scene = Scene.started();
+    const [cancelled, other] = [new Call(scene.connection), new Call(scene.connection)];
+    scene.exchange();
+    cancelled.response.cancel();
+    // The first one inserts `grpc-status: 13`, to which the second one refers.
+    scene.server.raw(frame(1, 4, 1, '88400b677270632d737461747573023133'));
+    scene.server.raw(frame(1, 5, 3, '88be'));
+    scene.exchange();
+    expect(other.events).toEqual(['trailers 13 only']);
   });
 
   it.each<[what: string, honest: (scene: Scene, call: Call) => void]>([

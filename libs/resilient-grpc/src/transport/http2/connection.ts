@@ -322,6 +322,10 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
 
   /** A message was queued. */
   queued(stream: Http2Stream): void {
+    this.sendQueued(stream);
+  }
+
+  private sendQueued(stream: Http2Stream): void {
     if (stream.sendWindow <= 0 || stream.id === 0) return;
     this.startPumping(stream);
     this.pump();
@@ -379,8 +383,9 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.nextPumping = undefined;
   }
 
-  /** Writes queued messages, one frame per stream and turn, while the windows and the socket allow. */
+  /** Writes queued messages, one frame per stream and turn, while the windows and the socket allow; with all the window that arrives together. */
   protected pump(): void {
+    if (this.isReceiving) return;
     while (this.firstPumping !== undefined && this.sendWindow > 0 && this.mayWriteData) {
       const stream = this.firstPumping;
       this.stopPumping(stream);
@@ -400,6 +405,8 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     let next = end;
     try {
       next = this.reader.read(bytes, at, end);
+      this.isReceiving = false;
+      this.pump();
       this.notifyDrained();
     } catch (error) {
       if (error instanceof ConnectionError) this.endForViolation(error.protection, error.code, error.message);
@@ -465,6 +472,10 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     if (stream === undefined || stream.isClosed) return;
     if (isEnd) this.remoteEnded(stream);
     stream.receiver.dataEnds(isEnd);
+  }
+
+  readsHeaders(id: number): boolean {
+    return this.streams.get(id) !== undefined;
   }
 
   abstract headers(id: number, isEnd: boolean, block: HeaderBlock): void;
@@ -592,7 +603,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.sendWindow += bytes;
     if (bytes === 0) this.reject(stream, PROTOCOL_ERROR, 'WINDOW_UPDATE of 0');
     else if (stream.sendWindow > MAX_WINDOW) this.reject(stream, FLOW_CONTROL_ERROR, 'WINDOW_UPDATE');
-    else if (stream.isQueued) this.queued(stream);
+    else if (stream.isQueued) this.sendQueued(stream);
   }
 
   useless(frame: string, count = 1): void {

@@ -14,6 +14,8 @@ export interface FrameHandler {
   data(bytes: Buffer, at: number, end: number): void;
   /** The DATA frame is complete. */
   dataEnds(isEnd: boolean): void;
+  /** False if the fields of a header block for this stream are not needed. */
+  readsHeaders(id: number): boolean;
   headers(id: number, isEnd: boolean, block: HeaderBlock): void;
   reset(id: number, code: number): void;
   /** Settings: six bytes each in `bytes[at..end)`. */
@@ -258,7 +260,7 @@ export class FrameReader {
     if (flags & Flag.PRIORITY && readStreamId(bytes, at - 5) === id) violation('a stream that depends on itself');
     const isEnd = (flags & Flag.END_STREAM) !== 0;
     if (flags & Flag.END_HEADERS) {
-      this.handler.headers(id, isEnd, this.decoder.decode(bytes, at, end));
+      this.handler.headers(id, isEnd, this.decoder.decode(bytes, at, end, this.handler.readsHeaders(id)));
       return;
     }
     this.blockId = id;
@@ -282,7 +284,7 @@ export class FrameReader {
     this.block = NONE;
     this.blockLength = 0;
     this.blockFrames = 0;
-    const decoded = this.decoder.decode(block, 0, blockLength);
+    const decoded = this.decoder.decode(block, 0, blockLength, this.handler.readsHeaders(id));
     if (block.length > spare.length && block.length <= MAX_SPARE_BYTES) spare = block;
     this.handler.headers(id, this.blockIsEnd, decoded);
   }

@@ -568,6 +568,18 @@ describe('the limit of streams', () => {
     expect([scene.calls.length, scene.connection.openStreams]).toEqual([101, 1]);
   });
 
+  it('reads of the header block of a refused call only what later ones refer to, and trailers of others as usual', () => {
+    const scene = Scene.started({ maxConcurrentStreams: 1 });
+    const insertsPath = Buffer.concat([Buffer.from([0x40]), fieldBlock({ ':path': '/inserted' }).subarray(1)]);
+    const rest = fieldBlock({ ':method': 'POST', ':scheme': 'http', ':authority': 'x', te: 'trailers' });
+    const block = (path: Buffer): Buffer => Buffer.concat([path, rest]);
+    scene.send(begin(1), frame(FRAME.headers, FLAG.endHeaders, 3, block(insertsPath)));
+    scene.send(headers(1, { ':path': '/' }, FLAG.endStream));
+    scene.send(frame(FRAME.headers, FLAG.endHeaders, 5, block(Buffer.from([0x80 | 62]))));
+    expect(scene.frames).toEqual(['RST 3 7', 'RST 1 1']);
+    expect(scene.call(1).block.path).toBe('/inserted');
+  });
+
   it('hands out no more requests per turn than are wanted, and reads nothing while none is', () => {
     const scene = Scene.started();
     scene.wanted = () => 3;

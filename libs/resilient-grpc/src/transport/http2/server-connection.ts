@@ -283,6 +283,16 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     super.settings(bytes, from, end);
   }
 
+  /** The limit because of which a request is refused, however small it is, also before the client knows it. */
+  private get refusal(): TransportProtection | undefined {
+    if (this.streams.size >= this.limits.maxConcurrentStreams) return 'concurrent-streams';
+    return this.working > this.limits.maxConcurrentStreams ? 'cancelled-streams' : undefined;
+  }
+
+  override readsHeaders(id: number): boolean {
+    return this.refusal === undefined || super.readsHeaders(id);
+  }
+
   headers(id: number, isEnd: boolean, block: HeaderBlock): void {
     if (block.size > MAX_DECODED_BYTES) excess('header-list', `a header list of ${String(block.size)} bytes`);
     const stream = this.streams.get(id);
@@ -305,11 +315,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     const { limits, memory } = this;
     const callBytes = memory.heapFactor * (STREAM_BYTES + block.size + (FIELD_BYTES * block.fields.length) / 2);
     const isReserved = !memory.admits(callBytes);
-    let protection: TransportProtection | undefined;
-    // Also before the client knows the limit.
-    if (this.streams.size >= limits.maxConcurrentStreams) protection = 'concurrent-streams';
-    else if (this.working > limits.maxConcurrentStreams) protection = 'cancelled-streams';
-    else if (isReserved && !memory.takeReserve(this, callBytes)) protection = 'memory-refused';
+    let protection = this.refusal;
+    if (protection === undefined && isReserved && !memory.takeReserve(this, callBytes)) protection = 'memory-refused';
     if (protection !== undefined) {
       // The client may send it again.
       this.writeReset(id, REFUSED_STREAM);

@@ -85,6 +85,10 @@ export class HpackDecoder {
         continue;
       }
       mayUpdate = false;
+      if (!isWanted && first & INDEXED && first < (INDEXED | INDEXED_MASK)) {
+        this.countIndexed(block);
+        continue;
+      }
       const { at: from } = this;
       const field = first & INDEXED ? this.fieldAt(this.integer(INDEXED_MASK)) : this.literal(first, isWanted);
       const length = field === UNWANTED ? this.nameLength + this.at - from : field.name.length + field.value.length;
@@ -97,6 +101,28 @@ export class HpackDecoder {
     }
     this.bytes = NONE;
     return block;
+  }
+
+  /** Counts fields of the tables that are not wanted: a block may repeat one of them thousands of times, in a byte each. */
+  private countIndexed(block: HeaderBlock): void {
+    const { bytes, end, at: from } = this;
+    let { at } = this;
+    let size = 0;
+    let latest = -1;
+    let length = 0;
+    for (; at < end; at++) {
+      const index = bytes[at]! - INDEXED;
+      if (index < 0 || index === INDEXED_MASK) break;
+      if (index !== latest) {
+        const { name, value } = this.fieldAt(index);
+        latest = index;
+        length = name.length + value.length + ENTRY_OVERHEAD;
+      }
+      size += length;
+    }
+    this.at = at;
+    block.size += size;
+    block.count += at - from;
   }
 
   private literal(first: number, isWanted: boolean): Field {

@@ -210,6 +210,29 @@ describe('decoder', () => {
     expect(blockOf('0f 2a 01 31').malformed).toMatch('transfer-encoding');
   });
 
+  it.each([
+    '82 82 88 88 82',
+    '82 be bf 40 01 63 01 64 be c0',
+    '88 ff 00',
+    '82 80',
+    '80',
+    '82 c0',
+    'be 40 01 63 01 64 c0',
+  ])('counts and checks fields that are not needed like others: %s', (hex) => {
+    const bytes = bytesOf(hex);
+    const [needed, unneeded] = [true, false].map((isRead) => {
+      const decoder = decoderOf();
+      decoded(decoder, '40 01 61 01 62 40 03 78 79 7a 01 62');
+      try {
+        const { size, count } = decoder.decode(bytes, 0, bytes.length, isRead);
+        return [size, count, decoded(decoder, 'be bf')];
+      } catch (error) {
+        return String(error);
+      }
+    });
+    expect(unneeded).toEqual(needed);
+  });
+
   it('counts fields beyond the limit with the length of their names in the table', () => {
     const decoder = decoderOf(4_096, 5_000);
     const name = Buffer.concat([Buffer.from([0x40, 0x7f, 0xa1, 0x1e]), Buffer.alloc(4_000, 'a'), Buffer.from([0])]);

@@ -322,10 +322,6 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
 
   /** A message was queued. */
   queued(stream: Http2Stream): void {
-    this.sendQueued(stream);
-  }
-
-  private sendQueued(stream: Http2Stream): void {
     if (stream.sendWindow <= 0 || stream.id === 0) return;
     this.startPumping(stream);
     this.pump();
@@ -383,8 +379,9 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.nextPumping = undefined;
   }
 
-  /** Writes queued messages, one frame per stream and turn, while the windows and the socket allow; with all the window that arrives together. */
+  /** Writes queued messages, one frame per stream and turn, while the windows and the socket allow. */
   protected pump(): void {
+    // `receive()` does it once for all the window that arrives together.
     if (this.isReceiving) return;
     while (this.firstPumping !== undefined && this.sendWindow > 0 && this.mayWriteData) {
       const stream = this.firstPumping;
@@ -526,17 +523,11 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     this.initialSendWindow = window;
     const isFirst = !this.hasSettings;
     this.hasSettings = true;
-    if (!isFirst) this.useless('SETTINGS', this.costOfAllStreams);
+    if (!isFirst) this.useless('SETTINGS', costOf(this.streams));
     this.countAcknowledgement();
     this.writer.settingsAcknowledgement();
-    this.pump();
     this.placeFreed();
     this.owner.settingsReceived(isFirst);
-  }
-
-  /** Number of frames that cost as much as one that concerns all streams. */
-  private get costOfAllStreams(): number {
-    return 1 + Math.floor(this.streams.size / STREAMS_PER_FRAME);
   }
 
   private changeSendWindows(delta: number): void {
@@ -580,7 +571,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
   goawayReceived(lastId: number, code: number, debug: string): void {
     const { goaway: previous } = this;
     if (previous !== undefined && lastId > previous.lastId) violation('GOAWAY with a higher stream id');
-    if (previous !== undefined) this.useless('GOAWAY', this.costOfAllStreams);
+    if (previous !== undefined) this.useless('GOAWAY', costOf(this.streams));
     this.goaway = { lastId, code, debug };
     this.owner.goawayReceived(this.goaway);
   }
@@ -590,7 +581,6 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
       if (bytes === 0) violation('WINDOW_UPDATE of 0');
       this.sendWindow += bytes;
       if (this.sendWindow > MAX_WINDOW) violation('WINDOW_UPDATE', FLOW_CONTROL_ERROR);
-      this.pump();
       return;
     }
     const stream = this.streams.get(id);
@@ -603,7 +593,7 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     stream.sendWindow += bytes;
     if (bytes === 0) this.reject(stream, PROTOCOL_ERROR, 'WINDOW_UPDATE of 0');
     else if (stream.sendWindow > MAX_WINDOW) this.reject(stream, FLOW_CONTROL_ERROR, 'WINDOW_UPDATE');
-    else if (stream.isQueued) this.sendQueued(stream);
+    else if (stream.isQueued && stream.sendWindow > 0) this.startPumping(stream);
   }
 
   useless(frame: string, count = 1): void {
@@ -665,6 +655,11 @@ export abstract class Http2Connection<S extends Http2Stream = Http2Stream> imple
     this.extraWindow -= stream.window - streamWindow;
     if (stream.kind !== undefined && stream.receivedBytes > streamWindow) stream.kind.window = stream.window;
   }
+}
+
+/** Number of frames that cost as much as one that concerns all streams. */
+function costOf({ size }: { readonly size: number }): number {
+  return 1 + Math.floor(size / STREAMS_PER_FRAME);
 }
 
 /** The first block of a connection starts with an update of the table size. */

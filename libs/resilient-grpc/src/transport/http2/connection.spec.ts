@@ -466,16 +466,17 @@ describe('flow control', () => {
     ]);
   });
 
-  it('sends one frame in window that arrives in many small parts', () => {
+  it('sends one frame per stream in window that arrives in many small parts', () => {
     const scene = Scene.started();
-    const { stream } = new Call(scene.connection).response;
-    stream.send(Buffer.alloc(70_000));
+    const streams = [1, 2].map(() => new Call(scene.connection).response.stream);
+    for (const stream of streams) stream.send(Buffer.alloc(70_000));
+    scene.server.windowUpdate(0, 65_535);
     scene.exchange();
     scene.frames.length = 0;
     scene.server.windowUpdate(0, 1_000);
-    for (let part = 0; part < 500; part++) scene.server.windowUpdate(1, 1);
+    for (let part = 0; part < 500; part++) scene.server.windowUpdate(part % 2 === 0 ? 1 : 3, 1);
     scene.exchange();
-    expect(scene.frames).toEqual(['DATA 1 500']);
+    expect(scene.frames).toEqual(['DATA 1 250', 'DATA 3 250']);
   });
 
   it('sends nothing in a window that the peer has made negative, until it is positive again', () => {

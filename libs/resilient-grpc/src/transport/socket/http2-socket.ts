@@ -27,8 +27,8 @@ export interface SocketEnd extends ConnectionEnd {
  */
 export const CLOSE_TIMEOUT_MS = 2_000;
 /**
- * Milliseconds for which the connection of a client that has violated the protocol or a limit stays open and is not read: the client would open
- * another one at once, which costs more than what was wrong with this one.
+ * Milliseconds for which the socket of a client that has violated the protocol or a limit is not read after it has been ended: what floods would
+ * otherwise be read to be discarded, or sent again on another connection.
  */
 const LINGER_MS = 5_000;
 /**
@@ -51,7 +51,7 @@ export abstract class Http2Socket {
   protected readonly trace: FrameTrace | undefined;
   protected socket: Socket | undefined;
   protected closeTimer: Timer | undefined;
-  /** The socket, while it is open only so that its client does not connect again. */
+  /** The socket that has been ended, and is not read. */
   private lingering: Socket | undefined;
   private error: NodeJS.ErrnoException | undefined;
   private isSecure = false;
@@ -79,7 +79,7 @@ export abstract class Http2Socket {
 
   /** Is told of the end of the connection; `undefined` until the connection has a user. */
   protected abstract readonly owner: { ended(end: SocketEnd): void } | undefined;
-  /** True if the connection of a peer that is at fault is closed a while later. */
+  /** True if a peer that is at fault is not read to its end. */
   protected get lingers(): boolean {
     return false;
   }
@@ -209,7 +209,6 @@ export abstract class Http2Socket {
   // ── of the connection ──
 
   private close(socket: Socket): void {
-    socket.end();
     // A socket that is destroyed while there is input to read resets the connection, and the peer might not see the GOAWAY.
     socket.resume();
     this.closeTimer = new PeerTimer(this.clock, CLOSE_TIMEOUT_MS, () => socket.destroy());
@@ -230,6 +229,8 @@ export abstract class Http2Socket {
     if (socket?.writable === true && this.http2.hasOutput) {
       this.flush();
       this.closeTimer?.clear();
+      // At once: until it sees the end, the peer's calls may wait (RFC 9113, section 5.4.1).
+      socket.end();
       if (end.isPeersFault && this.lingers) {
         socket.pause();
         this.lingering = socket;

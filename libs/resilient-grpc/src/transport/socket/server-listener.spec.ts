@@ -309,15 +309,16 @@ it.each([
   ['five seconds later', (scene: Scene) => scene.clock.advanceAsync(1)],
   ['with the server', (scene: Scene) => void scene.listener.drain()],
 ])(
-  'tells a client that is at fault why, and closes its connection %s, even if its input is unread',
+  'tells a client that is at fault why, ends its connection at once, and closes it %s, even if its input is unread',
   async (_, close) => {
     const scene = await Scene.start();
     const client = scene.connect();
+    const ended = once(client.socket, 'end');
     client.socket.write(Buffer.concat([GREETING, frame(FRAME.pushPromise, 4, 1, numbers(2)), Buffer.alloc(3_000_000)]));
     await client.got('GOAWAY PUSH_PROMISE');
-    client.socket.end();
+    await ended;
     await scene.clock.advanceAsync(4_999);
-    expect(scene.sockets[0]?.writableEnded).toBe(false);
+    expect([scene.sockets[0]?.destroyed, scene.sockets[0]?.isPaused()]).toEqual([false, true]);
     await close(scene);
     await client.closed();
     expect(client.error).toBeUndefined();

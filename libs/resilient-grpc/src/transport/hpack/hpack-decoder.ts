@@ -19,7 +19,7 @@ const LENGTH_MASK = 0x7f;
 /** Maximum shift of an integer's continuation: integers are below 2^28. */
 const MAX_SHIFT = 21;
 /** Number of encoded fields that are kept. Peers repeat most fields of their header blocks byte by byte. */
-const KEPT_FIELDS = 128;
+const KEPT_FIELDS = 1_024;
 /** Maximum size of a kept encoded field. Longer ones mostly differ from call to call. */
 const MAX_KEPT_BYTES = 48;
 
@@ -36,11 +36,12 @@ interface KeptField {
   readonly field: Field;
 }
 
+/** Latest encoded literals of all connections by the hash of their bytes: per connection, a client could have thousands of times as many kept. */
+const kept: (KeptField | undefined)[] = Array<undefined>(KEPT_FIELDS).fill(undefined);
+
 /** Decodes the header blocks of one connection (RFC 7541). */
 export class HpackDecoder {
   private readonly table: DynamicTable;
-  /** Latest encoded literals by the hash of their bytes. */
-  private readonly kept: (KeptField | undefined)[] = Array<undefined>(KEPT_FIELDS).fill(undefined);
   private bytes: Buffer = NONE;
   private at = 0;
   private end = 0;
@@ -145,7 +146,7 @@ export class HpackDecoder {
     let slot = 0;
     if (isKept) {
       slot = hashOf(bytes, from, end) % KEPT_FIELDS;
-      const known = this.kept[slot];
+      const known = kept[slot];
       if (known !== undefined && areEqual(known.bytes, bytes, from, end)) {
         if (isInserted) this.table.insert(known.field);
         return known.field;
@@ -159,7 +160,7 @@ export class HpackDecoder {
     const isUsual = problem === undefined && this.contents === 0;
     const field: Field = isUsual ? { name, value } : { name, value, problem, nameProblem, isUnusual: true };
     if (isInserted) this.table.insert(field);
-    if (isKept) this.kept[slot] = { bytes: Uint8Array.prototype.slice.call(bytes, from, end), field };
+    if (isKept) kept[slot] = { bytes: Uint8Array.prototype.slice.call(bytes, from, end), field };
     return field;
   }
 

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { HpackDecoder } from './hpack-decoder.js';
@@ -246,6 +248,27 @@ describe('decoder', () => {
     expect(decoded(decoder, '0f 2f 01 32')).toEqual(['a', '2']);
     expect(decoded(decoder, '40 01 62 01 31')).toEqual(['b', '1']);
     expect(decoded(decoder, '0f 2f 01 32')).toEqual(['b', '2']);
+  });
+
+  it('holds little for a client that sends many fields once', () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const held = () => {
+      collect();
+      const { heapUsed, external } = process.memoryUsage();
+      return heapUsed + external;
+    };
+    const before = held();
+    const decoders = Array.from({ length: 300 }, (_, client) => {
+      const decoder = decoderOf();
+      for (let index = 0; index < 200; index++) {
+        const name = `x-${String(client)}-${String(index)}`.padEnd(20, 'a');
+        const bytes = Buffer.from(`\x00\x14${name}\x18${name}aaaa`, 'latin1');
+        decoder.decode(bytes, 0, bytes.length);
+      }
+      return decoder;
+    });
+    expect((held() - before) / decoders.length).toBeLessThan(2_000);
   });
 
   it('returns what a decoder without kept fields returns, for random blocks with repeated and inserted fields', () => {

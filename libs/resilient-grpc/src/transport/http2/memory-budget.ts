@@ -27,6 +27,8 @@ const RELIEVED_BELOW = 7 / 8;
 const DELIVERED = 1 / 2;
 /** Share above which one response per stream waits for its client. */
 const AMPLE = 1 / 2;
+/** Bytes that connections may take beside the budget, as a share of it. What they take above that counts. */
+const CONNECTIONS = 1 / 2;
 /** Share above which messages are received one at a time per connection. */
 const ROOM = 1 / 4;
 
@@ -40,6 +42,8 @@ export class MemoryBudget {
   usedBytes = 0;
   private reservedBytes = 0;
   private deliveredBytes = 0;
+  private connectionBytes = 0;
+  private countedBytes = 0;
   /** Bytes below which there is nothing to find. */
   private searchAbove = 0;
   private readonly holders = new Set<Holder>();
@@ -62,6 +66,24 @@ export class MemoryBudget {
   /** Nothing more of the holder can be shed. */
   leave(holder: Holder): void {
     this.holders.delete(holder);
+  }
+
+  /** A connection takes `bytes` apart from its calls, until `disconnect()`. Returns false if there is no room for it. */
+  connect(bytes: number): boolean {
+    if (this.connectionBytes + bytes > CONNECTIONS * this.maxBytes && !this.admits(bytes)) return false;
+    this.addConnection(bytes);
+    return true;
+  }
+
+  disconnect(bytes: number): void {
+    this.addConnection(-bytes);
+  }
+
+  private addConnection(bytes: number): void {
+    this.connectionBytes += bytes;
+    const counted = Math.max(this.connectionBytes - CONNECTIONS * this.maxBytes, 0);
+    this.add(counted - this.countedBytes);
+    this.countedBytes = counted;
   }
 
   /** A connection has its first open stream (1), or none any more (−1). */

@@ -39,6 +39,9 @@ export interface ListenerOptions extends ServerSocketOptions {
   readonly maxConnections: number;
 }
 
+/** Memory of a TLS connection outside V8's heap, apart from its calls. */
+const TLS_BYTES = 57_344;
+
 /** Accepts connections at one address. */
 export class ServerListener {
   private readonly server: Server;
@@ -58,16 +61,21 @@ export class ServerListener {
   ) {
     this.server = options.tls === undefined ? this.createTcp() : this.createTls(options.tls);
     this.server.maxConnections = options.maxConnections;
-    this.server.prependListener('connection', (socket: Socket) => this.connected(socket));
+    const handlers = this.server.rawListeners('connection');
+    this.server.removeAllListeners('connection').on('connection', (socket: Socket) => {
+      if (this.connected(socket)) for (const handle of handlers) handle.call(this.server, socket);
+    });
     this.server.on('drop', (data) => {
       const { remoteAddress, remotePort, remoteFamily } = data ?? {};
-      const details = `more than ${String(options.maxConnections)} connections`;
-      owner.refused({
-        peer: peerOf({ remoteAddress, remotePort, remoteFamily }),
-        protection: 'max-connections',
-        details,
-      });
+      this.refuse(
+        peerOf({ remoteAddress, remotePort, remoteFamily }),
+        `more than ${String(options.maxConnections)} connections`,
+      );
     });
+  }
+
+  private refuse(peer: string, details: string): void {
+    this.owner.refused({ peer, protection: 'max-connections', details });
   }
 
   private createTcp(): Server {
@@ -169,15 +177,24 @@ export class ServerListener {
     for (const socket of this.sockets) socket.destroy();
   }
 
-  private connected(socket: Socket): void {
+  /** Returns false if the socket gets no TLS connection. */
+  private connected(socket: Socket): boolean {
     // Read now, because a socket that has closed tells its addresses only if they were read before.
-    peerOf(socket);
-    if (!this.hasSecureContext) socket.destroy();
+    const peer = peerOf(socket);
+    const { tls, memory } = this.options;
+    const isTls = tls !== undefined;
+    const isAccepted = this.hasSecureContext && (!isTls || memory.connect(TLS_BYTES));
+    if (!isAccepted) {
+      socket.destroy();
+      if (this.hasSecureContext) this.refuse(peer, 'the TLS connections of this process have used up their memory');
+    }
     this.sockets.add(socket);
     socket.once('close', () => {
       this.sockets.delete(socket);
+      if (isTls && isAccepted) memory.disconnect(TLS_BYTES);
       if (this.sockets.size === 0) this.closed?.();
     });
+    return isAccepted;
   }
 
   private accept(socket: Socket): void {

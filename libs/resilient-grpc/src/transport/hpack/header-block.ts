@@ -15,6 +15,9 @@ const PSEUDO_FIELDS = {
 const MAX_FIELDS = 256;
 /** Cost of a further value in a binary field, in fields: clients may send hundreds, and a value that the table repeats costs a byte. */
 const COST_OF_VALUE = 1 / 16;
+/** Memory in V8's heap of a field, apart from its characters, and of a further value in a binary field, which becomes a Buffer. */
+const FIELD_BYTES = 96;
+const VALUE_BYTES = 200;
 
 /** A decoded header block. Fields that gRPC reads in every block have properties of their own. */
 export class HeaderBlock {
@@ -33,9 +36,10 @@ export class HeaderBlock {
   contentLength: string | undefined = undefined;
   /** Names and values of all fields except pseudo-header fields, in turn and in their order. */
   readonly fields: string[] = [];
-  /** Size of the list (RFC 9113, section 6.5.2), and number of its fields, with the cost of the further values in them. */
+  /** Size of the list (RFC 9113, section 6.5.2), number of its fields, and number of further values in its binary fields. */
   size = 0;
   count = 0;
+  values = 0;
   /** Reason why the block is malformed (RFC 9113, section 8.2 and 8.3); `undefined` if it is not. */
   malformed: string | undefined = undefined;
   /** True if a field `isUnusual`. */
@@ -46,15 +50,24 @@ export class HeaderBlock {
 
   /** True if the size or the number of fields exceeds its limit; then the fields beyond the limit are missing. */
   get isTooLarge(): boolean {
-    return this.size > this.maxSize || this.count > MAX_FIELDS;
+    return this.size > this.maxSize || this.cost > MAX_FIELDS;
+  }
+
+  /** Memory in V8's heap that the block and its metadata take, in bytes. */
+  get heapBytes(): number {
+    return this.size + (FIELD_BYTES * this.fields.length) / 2 + VALUE_BYTES * this.values;
+  }
+
+  private get cost(): number {
+    return this.count + COST_OF_VALUE * this.values;
   }
 
   /** What exceeds which limit, if `isTooLarge`. */
   get excess(): string {
-    const { size, maxSize, count } = this;
+    const { size, maxSize, cost } = this;
     return size > maxSize
       ? `${String(size)} vs ${String(maxSize)}`
-      : `${String(Math.ceil(count))} vs ${String(MAX_FIELDS)} fields`;
+      : `${String(Math.ceil(cost))} vs ${String(MAX_FIELDS)} fields`;
   }
 
   add(field: Field): void {
@@ -101,8 +114,7 @@ export class HeaderBlock {
 
   /** Each part of a binary value is a value of its own. */
   private countParts(value: string): void {
-    for (let at = value.indexOf(','); at >= 0 && !this.isTooLarge; at = value.indexOf(',', at + 1))
-      this.count += COST_OF_VALUE;
+    for (let at = value.indexOf(','); at >= 0 && !this.isTooLarge; at = value.indexOf(',', at + 1)) this.values += 1;
   }
 
   private addPseudo(name: string, value: string): void {

@@ -41,11 +41,12 @@ export interface Goaway {
   readonly debug: string;
 }
 
-/** End of a connection. `isPeersFault` is true if the peer violated the protocol, or a limit. */
+/** End of a connection. `isPeersFault` is true if the peer violated the protocol, or a limit; `isPlanned`, if its calls had ended before. */
 export interface ConnectionEnd {
   readonly code: number;
   readonly details: string;
   readonly isPeersFault: boolean;
+  readonly isPlanned?: boolean;
   /** What this side has ended the connection for; `undefined` if the peer or the network has, or if its user needs it no more. */
   readonly protection: TransportProtection | undefined;
 }

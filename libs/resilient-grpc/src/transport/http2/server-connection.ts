@@ -36,8 +36,6 @@ const MAX_BLOCK_BYTES = 262_144;
 export const STREAM_BYTES = 10_240;
 /** Memory of a queued message, apart from its bytes. */
 const QUEUED_MESSAGE_BYTES = 256;
-/** Memory of a field of a header list, apart from its characters. */
-const FIELD_BYTES = 96;
 /** Time in milliseconds after which a message that does not go on is one that the client has given up. */
 const STALLED_MS = 1_000;
 /** Time in milliseconds after which a request that its user has got, and that has not ended, is given up. */
@@ -188,8 +186,8 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
 
   protected placeFreed(): void {
     if (this.finalId === undefined || this.streams.size > 0 || this.isEnded) return;
-    const { drainedFor: protection } = this;
-    this.finish({ code: NO_ERROR, details: 'the server has closed the connection', isPeersFault: false, protection });
+    const details = 'the server has closed the connection';
+    this.finish({ code: NO_ERROR, details, isPeersFault: false, isPlanned: true, protection: this.drainedFor });
     this.wake();
   }
 
@@ -313,7 +311,7 @@ export class ServerConnection extends Http2Connection<ServerStream> implements S
     if (id > this.nextId) this.skippedUpTo = id - 2;
     this.nextId = id + 2;
     const { limits, memory } = this;
-    const callBytes = memory.heapFactor * (STREAM_BYTES + block.size + (FIELD_BYTES * block.fields.length) / 2);
+    const callBytes = memory.heapFactor * (STREAM_BYTES + block.heapBytes);
     const isReserved = !memory.admits(callBytes);
     let protection = this.refusal;
     if (protection === undefined && isReserved && !memory.takeReserve(this, callBytes)) protection = 'memory-refused';

@@ -32,6 +32,11 @@ export const CLOSE_TIMEOUT_MS = 2_000;
  */
 const LINGER_MS = 5_000;
 /**
+ * Milliseconds that a client has to close the connection after the last GOAWAY of a drain before this side closes it: nginx loses the end of a
+ * response that arrives together with the end of the connection.
+ */
+const FAREWELL_MS = 500;
+/**
  * Bytes per millisecond of a slow line, and bytes that a line and the buffers on its way may hold: a ping waits behind what was sent before
  * it.
  */
@@ -51,7 +56,7 @@ export abstract class Http2Socket {
   protected readonly trace: FrameTrace | undefined;
   protected socket: Socket | undefined;
   protected closeTimer: Timer | undefined;
-  /** The socket that has been ended, and is not read. */
+  /** The socket that is closed a while later. */
   private lingering: Socket | undefined;
   private error: NodeJS.ErrnoException | undefined;
   private isSecure = false;
@@ -209,9 +214,15 @@ export abstract class Http2Socket {
   // ── of the connection ──
 
   private close(socket: Socket): void {
+    socket.end();
     // A socket that is destroyed while there is input to read resets the connection, and the peer might not see the GOAWAY.
     socket.resume();
     this.closeTimer = new PeerTimer(this.clock, CLOSE_TIMEOUT_MS, () => socket.destroy());
+  }
+
+  private linger(socket: Socket, ms: number): void {
+    this.lingering = socket;
+    this.closeTimer = this.clock.setTimer(() => this.stopLingering(), ms);
   }
 
   /** Closes a connection that lingers. */
@@ -226,15 +237,17 @@ export abstract class Http2Socket {
     const { socket, error } = this;
     this.pingTimer?.clear();
     // Without output, the socket has ended, or the peer is gone.
-    if (socket?.writable === true && this.http2.hasOutput) {
+    if (socket?.writable === true && (this.http2.hasOutput || end.isPlanned === true)) {
       this.flush();
       this.closeTimer?.clear();
-      // At once: until it sees the end, the peer's calls may wait (RFC 9113, section 5.4.1).
-      socket.end();
-      if (end.isPeersFault && this.lingers) {
+      if (end.isPlanned === true) {
+        socket.resume();
+        this.linger(socket, FAREWELL_MS);
+      } else if (end.isPeersFault && this.lingers) {
+        // Ended at once: until it sees that, the peer's other calls may wait (RFC 9113, section 5.4.1).
+        socket.end();
         socket.pause();
-        this.lingering = socket;
-        this.closeTimer = this.clock.setTimer(() => this.stopLingering(), LINGER_MS);
+        this.linger(socket, LINGER_MS);
       } else this.close(socket);
     } else socket?.destroy();
     this.owner?.ended({ ...end, error });

@@ -189,6 +189,28 @@ it('closes connections above the limit, and says so', async () => {
   first.socket.destroy();
 });
 
+it('closes TLS connections for which there is no memory, and says so', async () => {
+  const memory = new MemoryBudget(300_000);
+  const scene = await Scene.start({ tls: identity('server'), memory });
+  const clients: Client[] = [];
+  const connectOne = async () => {
+    const client = scene.connectTls();
+    clients.push(client);
+    await Promise.race([new Promise((resolve) => client.socket.once('secureConnect', resolve)), client.closed()]);
+  };
+  // Half of the budget beside it, and three quarters of it.
+  for (let count = 0; count < 7; count++) await connectOne();
+  await waitFor(() => scene.refusals.length === 1);
+  expect(scene.refusals).toMatchObject([{ protection: 'max-connections', details: /TLS connections of this process/ }]);
+  expect([scene.connections.length, memory.usedBytes > 150_000]).toEqual([6, true]);
+  clients[0]?.socket.destroy();
+  await waitFor(() => memory.usedBytes < 150_000);
+  await connectOne();
+  await waitFor(() => scene.connections.length === 7);
+  for (const { socket } of clients) socket.destroy();
+  await waitFor(() => memory.usedBytes === 0);
+});
+
 it('serves over TLS, uses replaced certificates for new connections, and requires ALPN', async () => {
   const scene = await Scene.start({ tls: identity('server') });
   const client = scene.connectTls();
@@ -451,6 +473,28 @@ it('drains: serves what has begun, and resolves when all connections are closed'
   await late.closed();
   expect(late.error).toMatchObject({ code: 'ECONNREFUSED' });
 });
+
+it.each([
+  ['the client does', (_: Scene, client: Client) => void client.socket.end()],
+  ['half a second has passed', (scene: Scene) => scene.clock.advanceAsync(1)],
+])(
+  'closes a drained connection when %s, because nginx loses a response that arrives together with the end',
+  async (_, close) => {
+    const scene = await Scene.start();
+    const client = scene.connect();
+    client.socket.write(Buffer.concat([GREETING, headers(1, REQUEST)]));
+    await waitFor(() => scene.events.length === 1);
+    const drained = scene.listener.drain();
+    client.socket.write(frame(FRAME.data, FLAG.endStream, 1, Buffer.alloc(5)));
+    await client.got('HEADERS 1');
+    await waitFor(() => scene.ends.length === 1);
+    await scene.clock.advanceAsync(499);
+    expect(scene.sockets[0]?.writableEnded).toBe(false);
+    await close(scene, client);
+    await client.closed();
+    await drained;
+  },
+);
 
 it('refuses further requests of a client that does not acknowledge the drain', async () => {
   const scene = await Scene.start();

@@ -8,6 +8,8 @@ export type Encoding = keyof typeof INFLATERS;
 
 /** Largest size of a result, relative to its input. */
 const MAX_RATIO = 1_032;
+/** Size of a result, relative to its input, up to which the size that the sender states is trusted. Honest messages seldom exceed it. */
+const MAX_TRUSTED_RATIO = 16;
 /** Least size of the pieces of a result. */
 const MIN_PIECE_BYTES = 16_384;
 /**
@@ -42,11 +44,14 @@ export async function inflate(
     startNext();
   });
   try {
-    // In one piece, if the size at the end is right (RFC 1952, section 2.3.1). Node requires a limit of at least 1.
-    const size = encoding === 'gzip' && message.length > 18 ? message.readUInt32LE(message.length - 4) : 0;
-    const chunkSize = Math.max(Math.min(size, bytes), MIN_PIECE_BYTES);
+    // In one piece, if the size at the end is right (RFC 1952, section 2.3.1); in a piece of that very size, zlib would not see the end. The
+    // sender may state any size. Node requires a limit of at least 1.
+    const stated = encoding === 'gzip' && message.length > 18 ? message.readUInt32LE(message.length - 4) + 1 : 0;
+    const chunkSize = Math.max(Math.min(stated, bytes + 1, MAX_TRUSTED_RATIO * message.length), MIN_PIECE_BYTES);
     const limit = maxBytes === Infinity ? {} : { maxOutputLength: Math.max(maxBytes, 1) };
-    return await INFLATERS[encoding](message, { chunkSize, ...limit });
+    const result = await INFLATERS[encoding](message, { chunkSize, ...limit });
+    // A small part of a piece would keep all of it, uncounted.
+    return result.buffer.byteLength > 2 * result.length ? Buffer.from(result) : result;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? 'too-large' : 'unreadable';
   } finally {

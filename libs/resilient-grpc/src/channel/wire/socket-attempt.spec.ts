@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from 'node:zlib';
 import { CallCredentials, Metadata, propagate, type CallOptions } from '@grpc/grpc-js';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { attemptRequest, JSON_METHOD } from '../../../../../test/unit-support/attempt-request.js';
 import {
   callerContext,
@@ -15,6 +15,7 @@ import type { AttemptEnd, AttemptListener } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { classify, type Verdict } from '../../policy/evidence/classify.js';
 import { waitFor } from '../../testing/wait-for.js';
+import { inflate } from '../../transport/grpc/inflate.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import { metadataOf } from '../subchannel/header-fields.js';
 import { shared } from './call-metadata.js';
@@ -161,6 +162,57 @@ describe('SocketAttempt', () => {
     attempt.cancel('cancel', 1, 'enough');
     clock.advance(0);
     expect(events[1]).toBe('status 1 enough');
+  });
+
+  it.each<[string, (scene: ReturnType<typeof make>) => void]>([
+    ['its caller cancels it', ({ attempt }) => attempt.cancel('cancel', 1, 'enough')],
+    ['its deadline passes', ({ clock }) => clock.advance(1_500)],
+    [
+      'its caller cancels it after its status',
+      ({ attempt, receive }) => {
+        receive.status(0);
+        attempt.cancel('cancel', 1, 'enough');
+      },
+    ],
+  ])('does not begin to inflate a response message that waits when the call ends because %s', async (_why, end) => {
+    const others = [1, 2, 3, 4].map(() => inflate('gzip', gzipSync(Buffer.alloc(1_000_000)), 1_000_000));
+    const reserved = vi.spyOn(Buffer, 'allocUnsafe');
+    onTestFinished(() => reserved.mockRestore());
+    const scene = make({ deadline: EPOCH + 1_500, maxReceiveBytes: 4_194_304 });
+    scene.receive.headers(KEY, 'gzip');
+    // Memory of this size is reserved for nothing else.
+    scene.receive.message(gzipSync(Buffer.alloc(20_011), { level: 0 }), 1);
+    end(scene);
+    scene.clock.advance(0);
+    await Promise.all(others.map(({ result }) => result));
+    await inflate('gzip', gzipSync('last'), 4_194_304).result;
+    expect(reserved.mock.calls.filter(([bytes]) => bytes === 20_012)).toEqual([]);
+    expect(scene.events.map((event) => event.slice(0, 8))).toEqual([
+      'headers ',
+      expect.stringMatching(/^status [14]$/),
+    ]);
+  });
+
+  it('reports a status that arrives after a response message was inflated', async () => {
+    const { events, receive } = make();
+    receive.headers(KEY, 'gzip');
+    receive.message(gzipSync('hello'), 1);
+    await waitFor(() => events.length === 2);
+    receive.status(0);
+    expect(events.slice(1)).toEqual(['message hello', 'status 0 ']);
+  });
+
+  it('delivers no response message that is inflated between the end of a parent call and its report', async () => {
+    const parent = new EventEmitter();
+    // Safe: only the event is used.
+    const { events, receive, clock } = make({ options: { parent: parent as never } });
+    receive.headers(KEY, 'gzip');
+    receive.message(gzipSync('hello'), 1);
+    parent.emit('cancelled');
+    await inflate('gzip', gzipSync(Buffer.alloc(100_000)), Infinity).result;
+    await new Promise(setImmediate);
+    clock.advance(0);
+    expect(events.slice(1)).toEqual(['status 1 Cancelled by parent call']);
   });
 
   it('stops inflating a response message at the maximum receive size, and fails the call with RESOURCE_EXHAUSTED', async () => {

@@ -7,7 +7,7 @@ import type { WireEvidence } from '../../policy/evidence/classify.js';
 import type { LocalFailure } from '../../policy/evidence/local-failure.js';
 import { REQUEST_CODES, StatusCode, statusName } from '../../status/status-code.js';
 import { type Timer, MAX_TIMER_MS } from '../../time/clock.js';
-import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
+import { inflate, isInflatable, type Inflation } from '../../transport/grpc/inflate.js';
 import { ResponseStream, type ResponseFailure, type ResponseHandler } from '../../transport/grpc/response-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
 import { MAX_BURST_BYTES, MESSAGE_BYTES, type SendObstacle } from '../../transport/http2/http2-stream.js';
@@ -84,7 +84,8 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
   // Of the response.
   private httpStatus: number | undefined = undefined;
   private encoding = 'identity';
-  private isInflating = false;
+  /** Of a message that is not delivered yet. */
+  private inflation: Inflation | undefined = undefined;
   /** Status that arrived while a message was being inflated. */
   private heldStatus: WireStatus | undefined = undefined;
   /** True if the stream has ended, or this side has ended the call. */
@@ -340,7 +341,8 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
 
   protected endHere(code: number, details: string, failure?: LocalFailure): void {
     // A message that is being inflated is no longer delivered, and neither is the status after it.
-    this.isInflating = false;
+    this.inflation?.drop();
+    this.inflation = undefined;
     if (!this.isOver) this.leave();
     else if (this.heldStatus === undefined) return;
     this.heldStatus = undefined;
@@ -412,7 +414,7 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
     if (this.isOver || connection === undefined) return;
     this.seen = status.evidence;
     this.streamEnded(connection);
-    if (this.isInflating) this.heldStatus = status;
+    if (this.inflation !== undefined) this.heldStatus = status;
     else this.pass(this.report, status);
   }
 
@@ -432,10 +434,10 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
       this.cancel('protocol', StatusCode.INTERNAL, details);
       return;
     }
-    this.isInflating = true;
     const { maxReceiveBytes } = this.owner;
-    void inflate(encoding, message, maxReceiveBytes).then((result) => {
-      if (!this.isInflating) return;
+    this.inflation = inflate(encoding, message, maxReceiveBytes);
+    void this.inflation.result.then((result) => {
+      if (this.inflation === undefined) return;
       if (result === 'too-large') {
         const details = `Received message that decompresses to a size larger than ${String(maxReceiveBytes)}`;
         this.cancel('protocol', StatusCode.RESOURCE_EXHAUSTED, details);
@@ -445,7 +447,7 @@ export class SocketAttempt extends WireAttempt<PickingWire> implements ResponseH
         this.cancel('protocol', StatusCode.INTERNAL, `Failed to decompress ${encoding}-encoded message`);
         return;
       }
-      this.isInflating = false;
+      this.inflation = undefined;
       this.receiveMessage(result);
       if (this.heldStatus !== undefined) this.report(this.heldStatus);
     });

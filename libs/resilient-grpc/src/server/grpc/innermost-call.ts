@@ -15,7 +15,7 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
 import { MAX_TIMER_MS, type Clock, type Timer } from '../../time/clock.js';
-import { inflate, isInflatable } from '../../transport/grpc/inflate.js';
+import { inflate, isInflatable, type Inflation } from '../../transport/grpc/inflate.js';
 import type { UnreadableMessage } from '../../transport/grpc/message-reader.js';
 import { RequestStream, type RequestHandler } from '../../transport/grpc/request-stream.js';
 import type { HeaderBlock } from '../../transport/hpack/header-block.js';
@@ -103,7 +103,8 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   private isAnswered = false;
   private isOver = false;
   private isReadPending = false;
-  private isInflating = false;
+  /** Of the request that arrived last, until it is inflated. */
+  private inflation: Inflation | undefined = undefined;
   /**
    * The only request, until it has ended. It is decoded then: a decoded message may take a hundred times as much memory, so nobody should be
    * able to have many of them held.
@@ -342,6 +343,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     const { carrier, entry, settings } = this;
     const { code, metadata } = status;
     this.request.stop();
+    if (this.inflation !== undefined) this.dropInflation();
     this.callEventTracker?.onStreamEnd(true);
     this.callEventTracker?.onCallEnd(status);
     try {
@@ -412,10 +414,11 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
       return;
     }
     const { maxReceiveBytes } = this.settings;
-    this.isInflating = true;
+    this.inflation = inflate(grpcEncoding, message, maxReceiveBytes);
     this.keep(message.length);
-    void inflate(grpcEncoding, message, maxReceiveBytes).then((result) => {
-      this.isInflating = false;
+    void this.inflation.result.then((result) => {
+      this.inflation = undefined;
+      this.keep(0);
       if (this.isOver || this.isAnswered) return;
       if (result === 'too-large') {
         this.rejectSize(`Received message that decompresses to a size larger than ${String(maxReceiveBytes)}`);
@@ -423,6 +426,11 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
         this.sendStatus({ code: StatusCode.INTERNAL, details: 'Failed to decompress message' });
       else this.take(result);
     });
+  }
+
+  /** A request that waits to be inflated is not needed any more. One that is being inflated counts until the end of that. */
+  private dropInflation(): void {
+    if (this.inflation?.drop() === true) this.keep(0);
   }
 
   private take(bytes: Buffer): void {
@@ -477,7 +485,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
   }
 
   ended(): void {
-    this.isEndHeld = !this.isReadPending || this.isInflating;
+    this.isEndHeld = !this.isReadPending || this.inflation !== undefined;
     if (this.isEndHeld || this.isAnswered) return;
     this.isReadPending = false;
     // The handler of a single request runs now.
@@ -528,6 +536,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     if (this.isOver) return;
     this.isOver = true;
     this.deadlineTimer?.clear();
+    if (this.inflation !== undefined) this.dropInflation();
     this.written = undefined;
     const { sentStatus, telemetry, receivedBytes } = this;
     if (telemetry !== undefined) {

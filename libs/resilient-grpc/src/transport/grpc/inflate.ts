@@ -20,29 +20,50 @@ const MAX_AT_ONCE = 4;
 const MAX_BYTES_AT_ONCE = 8_388_608;
 let running = 0;
 let runningBytes = 0;
-const waiting = new Set<{ readonly bytes: number; readonly start: () => void }>();
+
+const waiting = new Map<symbol, { readonly bytes: number; readonly start: () => void }>();
+
+type Inflated = Buffer | 'too-large' | 'unreadable';
+
+/** A message that waits to be inflated, or is being inflated. */
+export interface Inflation {
+  /** Never settles after `drop()` has returned true. */
+  readonly result: Promise<Inflated>;
+  /** Gives up a message that waits. Returns false if it has begun to be inflated: that goes on, and needs the message until the end. */
+  drop(): boolean;
+}
 
 export function isInflatable(encoding: string): encoding is Encoding {
   return Object.hasOwn(INFLATERS, encoding);
 }
 
 /**
- * Inflates `message`. Stops as soon as the result exceeds `maxBytes`, because a few megabytes can inflate to gigabytes.
+ * Inflates `message`. Stops as soon as the result exceeds `maxBytes`, because a few megabytes can inflate to gigabytes. A call that ends must
+ * drop its inflation: no budget counts the messages of ended calls.
  *
  * @param maxBytes `Infinity` for no limit
  */
-export async function inflate(
+export function inflate(encoding: Encoding, message: Buffer, maxBytes: number): Inflation {
+  const key = Symbol('inflation');
+  const drop = (): boolean => waiting.delete(key);
+  // As several servers send an empty list: no encoding has a form of 0 bytes.
+  if (message.length === 0) return { result: Promise.resolve(message), drop };
+  const bytes = Math.min(maxBytes, MAX_RATIO * message.length);
+  const begun = new Promise<void>((start) => {
+    waiting.set(key, { bytes, start });
+    startNext();
+  });
+  return { result: inflateAfter(begun, bytes, encoding, message, maxBytes), drop };
+}
+
+async function inflateAfter(
+  begun: Promise<void>,
+  bytes: number,
   encoding: Encoding,
   message: Buffer,
   maxBytes: number,
-): Promise<Buffer | 'too-large' | 'unreadable'> {
-  // As several servers send an empty list: no encoding has a form of 0 bytes.
-  if (message.length === 0) return message;
-  const bytes = Math.min(maxBytes, MAX_RATIO * message.length);
-  await new Promise<void>((start) => {
-    waiting.add({ bytes, start });
-    startNext();
-  });
+): Promise<Inflated> {
+  await begun;
   try {
     // In one piece, if the size at the end is right (RFC 1952, section 2.3.1); in a piece of that very size, zlib would not see the end. The
     // sender may state any size. Node requires a limit of at least 1.
@@ -62,10 +83,10 @@ export async function inflate(
 }
 
 function startNext(): void {
-  for (const next of waiting) {
+  for (const [key, next] of waiting) {
     const fits = running < MAX_AT_ONCE && runningBytes + next.bytes <= MAX_BYTES_AT_ONCE;
     if (running > 0 && !fits) return;
-    waiting.delete(next);
+    waiting.delete(key);
     running += 1;
     runningBytes += next.bytes;
     next.start();

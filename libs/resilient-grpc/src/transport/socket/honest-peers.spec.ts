@@ -517,7 +517,7 @@ describe('honest peers', { timeout: 600_000 }, () => {
 
   it('compressed messages that arrive at once are all inflated', async () => {
     const messages = Array.from({ length: 2_000 }, (_, size) => gzipSync(Buffer.alloc(size)));
-    const results = await Promise.all(messages.map((one) => inflate('gzip', one, 4_194_304)));
+    const results = await Promise.all(messages.map((one) => inflate('gzip', one, 4_194_304).result));
     expect(results.map(({ length }) => length)).toEqual(messages.map((_, size) => size));
   });
 

@@ -143,6 +143,17 @@ describe('a compressed request that waits to be inflated', () => {
     await new Promise(setImmediate);
     expect(received).toEqual([`message ${String(PLAIN_BYTES)}`, 'end']);
   });
+
+  it('counts beside a request before it', async () => {
+    const { memory, send } = await make('unary');
+    const before = memory.usedBytes;
+    send(data(COMPRESSED));
+    await occupy()();
+    const done = occupy();
+    send(data(COMPRESSED));
+    expect(memory.usedBytes - before).toBeGreaterThanOrEqual(PLAIN_BYTES + COMPRESSED.length);
+    await done();
+  });
 });
 
 it('counts a request that is being inflated until that is done, although the call has been answered', async () => {

@@ -415,10 +415,10 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     }
     const { maxReceiveBytes } = this.settings;
     this.inflation = inflate(grpcEncoding, message, maxReceiveBytes);
-    this.keep(message.length);
+    this.keepRequest(message.length);
     void this.inflation.result.then((result) => {
       this.inflation = undefined;
-      this.keep(0);
+      this.keepRequest();
       if (this.isOver || this.isAnswered) return;
       if (result === 'too-large') {
         this.rejectSize(`Received message that decompresses to a size larger than ${String(maxReceiveBytes)}`);
@@ -430,7 +430,7 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
 
   /** A request that waits to be inflated is not needed any more. One that is being inflated counts until the end of that. */
   private dropInflation(): void {
-    if (this.inflation?.drop() === true) this.keep(0);
+    if (this.inflation?.drop() === true) this.keepRequest();
   }
 
   private take(bytes: Buffer): void {
@@ -477,6 +477,10 @@ export class InnermostCall implements ServerInterceptingCallInterface, RequestHa
     this.largestUnread = unread === 0 ? 0 : Math.max(this.largestUnread, bytes.length);
     this.keptRequests = unread * this.largestUnread;
     this.keep(0);
+  }
+
+  private keepRequest(inflatingBytes = 0): void {
+    this.keep((this.onlyRequest?.length ?? 0) + inflatingBytes);
   }
 
   private keep(bytes: number): void {

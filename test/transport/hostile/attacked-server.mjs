@@ -12,7 +12,7 @@ import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, GrpcStreamMethod, Transport } from '@nestjs/microservices';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
-import { count, map } from 'rxjs';
+import { count, from as fromAsync, map } from 'rxjs';
 import { processReport } from './process-report.mjs';
 
 const { values } = parseArgs({
@@ -41,6 +41,12 @@ let written = 0;
 let running = 0;
 let mostRunning = 0;
 
+const isOurs = values.server === 'ours';
+async function* eventsOf(count) {
+  const order = { item: 'x'.repeat(1_000) };
+  for (let sequence = 1; sequence <= count; sequence++) yield { sequence, order };
+}
+
 class Orders {
   get({ id }) {
     return { id };
@@ -58,9 +64,9 @@ class Orders {
     return {};
   }
 
-  async *watch({ from }) {
-    const order = { item: 'x'.repeat(1_000) };
-    for (let sequence = 1; sequence <= Number(from); sequence++) yield { sequence, order };
+  watch({ from }) {
+    // Nest's server does not iterate a generator: it would send one empty message.
+    return isOurs ? eventsOf(Number(from)) : fromAsync(eventsOf(Number(from)));
   }
 
   upload(requests) {
@@ -89,7 +95,6 @@ for (const [decorate, name] of [
 }
 
 class AppModule {}
-const isOurs = values.server === 'ours';
 Module({ imports: isOurs ? [ResilientGrpcServerModule.forRoot(options)] : [], controllers: [Orders] })(AppModule);
 const app = isOurs
   ? await NestFactory.createMicroservice(AppModule, {

@@ -145,6 +145,8 @@ export const ATTACKS: readonly string[] = [...Object.keys(SERVER_ATTACKS), ...Ob
 
 /** What an attack needs of the server, and of the honest client. */
 export const planOf = (attack: string): ServerAttack => SERVER_ATTACKS[attack] ?? {};
+export const usesTls = (attack: string): boolean =>
+  planOf(attack).renegotiates === true || planOf(attack).recordBytes !== undefined;
 
 /** A server, an honest client of it, and a hostile one, each in a process of its own. */
 export class Attacked {
@@ -161,8 +163,8 @@ export class Attacked {
 
   /** Starts the processes for an attack, and for others with the same needs. */
   static async start({ whose, memory, heap }: Contender, attack: string): Promise<Attacked> {
-    const { renegotiates, options = {}, streams = 0 } = planOf(attack);
-    const tls = renegotiates === true ? ['--tls'] : [];
+    const { options = {}, streams = 0 } = planOf(attack);
+    const tls = usesTls(attack) ? ['--tls'] : [];
     const flags = ['--expose-gc', ...(heap === undefined ? [] : [`--max-old-space-size=${String(heap)}`])];
     const container = memory === undefined ? undefined : Container.create(memory, flags);
     const typescript = { execArgv: ['--import', LOADER] };

@@ -87,15 +87,17 @@ class Attack {
   }
 
   async connect(index, isReady) {
-    await pause(Math.min(index, 1_000));
+    await pause(index);
     while (!this.isOver) {
+      const { renegotiates, recordBytes } = this.plan;
       const socket = connect({ port: Number(values.port), host: '127.0.0.1', noDelay: true });
       this.opened += 1;
       this.sockets.add(socket);
       const closed = new Promise((resolve) => socket.once('close', resolve));
       socket.on('error', () => undefined);
       void closed.then(isReady);
-      await (this.plan.renegotiates ? this.renegotiate(socket, closed, isReady) : this.send(socket, closed, isReady));
+      if (renegotiates) await this.renegotiate(socket, closed, isReady);
+      else await this.send(recordBytes === undefined ? socket : this.secure(socket), closed, isReady);
       socket.destroy();
       await closed;
       this.sockets.delete(socket);
@@ -120,9 +122,11 @@ class Attack {
     if (plan.reads) socket.on('data', (bytes) => reader.read(bytes));
     const write = async (bytes) => {
       // Where the reads of the server end differs from seed to seed.
-      const cut = Math.trunc(this.random() * bytes.length);
+      const { recordBytes = bytes.length } = plan;
+      const cut = Math.trunc(this.random() * Math.min(recordBytes, bytes.length));
       socket.write(bytes.subarray(0, cut));
-      if (socket.write(bytes.subarray(cut))) return;
+      for (let at = cut; at < bytes.length; at += recordBytes) socket.write(bytes.subarray(at, at + recordBytes));
+      if (!socket.writableNeedDrain) return;
       await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), closed, this.ends.promise]);
     };
     if (!plan.isSilent)
@@ -144,12 +148,17 @@ class Attack {
     }
   }
 
+  /** TLS on a socket, each write in a record of its own. */
+  secure(raw, versions = {}) {
+    const options = { host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'], ...versions };
+    const socket = connectTls({ socket: raw, ...options }).on('error', () => undefined);
+    // Without it, what waits leaves in one record.
+    socket._writev = null;
+    return socket;
+  }
+
   async renegotiate(raw, closed, isReady) {
-    const socket = connectTls({
-      ...{ socket: raw, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] },
-      ...{ minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' },
-    });
-    socket.on('error', () => undefined).resume();
+    const socket = this.secure(raw, { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' }).resume();
     socket.once('secureConnect', () => {
       socket.write(Buffer.concat([PREFACE, settings(), settingsAck()]));
       isReady();

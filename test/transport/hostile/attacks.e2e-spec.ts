@@ -1,6 +1,6 @@
 import { afterAll, expect, it, onTestFailed } from 'vitest';
 import { seededRandom } from '../../unit-support/seeded-random.mjs';
-import { Attacked, ATTACKS, KEPT_BYTES, planOf } from './attack-run.js';
+import { Attacked, ATTACKS, KEPT_BYTES, planOf, usesTls } from './attack-run.js';
 import { SERVER_ATTACKS } from './attacks.js';
 
 /** Determines which attacks run, in which order, and where the reads of the server end. `npm run promises -- attacks` runs all. */
@@ -12,8 +12,8 @@ const IDLE = new Map<string, Attacked>();
 
 /** Runs `work` with processes for the attack. They go on if it succeeds. */
 async function withAttacked(attack: string, work: (attacked: Attacked) => Promise<void>): Promise<void> {
-  const { options, streams, renegotiates } = planOf(attack);
-  const key = JSON.stringify([attack in SERVER_ATTACKS, options, streams, renegotiates]);
+  const { options, streams } = planOf(attack);
+  const key = JSON.stringify([attack in SERVER_ATTACKS, options, streams, usesTls(attack)]);
   const attacked = IDLE.get(key) ?? (await Attacked.start({ whose: 'ours' }, attack));
   IDLE.delete(key);
   onTestFailed(() => attacked.close());

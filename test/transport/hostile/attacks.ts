@@ -42,6 +42,8 @@ export interface ServerAttack {
   readonly maxBytes?: number;
   /** True if it fills memory: it also runs in containers. */
   readonly memory?: true;
+  /** It connects by TLS, whose records have at most so many bytes. */
+  readonly recordBytes?: number;
   /** It connects by TLS 1.2 and renegotiates. */
   readonly renegotiates?: true;
   /** Options of the server. */
@@ -126,16 +128,23 @@ const BOMB = Buffer.concat([
   Buffer.alloc(4_000, 'v'),
   Buffer.alloc(12_000, 0xbe),
 ]);
-/** CreateOrderRequest with an item of almost 4 MiB, in 4 KB. */
-const ITEM_BYTES = 4_194_304 - 100;
-export const GZIPPED_ITEM = gzipSync(
+/** CreateOrderRequest with an item of so many bytes. */
+const itemOf = (bytes: number): Buffer =>
   Buffer.concat([
-    Buffer.from([0x12, (ITEM_BYTES & 127) | 128, ((ITEM_BYTES >> 7) & 127) | 128]),
-    Buffer.from([((ITEM_BYTES >> 14) & 127) | 128, ITEM_BYTES >> 21]),
-    Buffer.alloc(ITEM_BYTES, 'x'),
-  ]),
-);
+    Buffer.from([0x12, (bytes & 127) | 128, ((bytes >> 7) & 127) | 128, ((bytes >> 14) & 127) | 128, bytes >> 21]),
+    Buffer.alloc(bytes, 'x'),
+  ]);
+/** An item of almost 4 MiB, in 4 KB. */
+export const GZIPPED_ITEM = gzipSync(itemOf(4_194_304 - 100));
+/** 4 KB that claim to inflate to 4 MiB, but do to 4 KB: their size is in the last four bytes, and zlib ignores what begins with 0. */
+const LIE = Buffer.concat([gzipSync(itemOf(4_000), { level: 0 }), Buffer.from([0, 0, 0x40, 0])]);
+/** 58 KB that claim to be empty, and take milliseconds to inflate to 2 MB. */
+const LONG_INFLATION = Buffer.concat([
+  gzipSync(times(20_000, (n) => Buffer.from(String(n).padEnd(100, 'abcdefgh')))),
+  Buffer.alloc(4),
+]);
 const gzipBegin = compact('Create', ['grpc-encoding', 'gzip']);
+const gzipUpload = compact('Upload', ['grpc-encoding', 'gzip']);
 const gzipBomb = (id: number, flags: number): Buffer =>
   Buffer.concat([gzipBegin(id), data(id, message(GZIPPED_ITEM, GZIPPED_ITEM.length, 1), flags)]);
 /** 6,200 times an empty `set-cookie`, which is entry 55 of the static table. */
@@ -147,6 +156,15 @@ const longNames = (id: number): Buffer => {
   const block = Buffer.concat([blockOf('Get'), name, times(255, () => Buffer.from([0x0f, 47, 0]))]);
   return frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, id, block);
 };
+/** A request for an unknown path with 128 literals without indexing that occur in no other request. */
+const unknown = (id: number): Buffer => {
+  const name = (n: number) => `x-${((128 * id + n) * 7_919).toString(36)}`;
+  const fields = Array.from({ length: 128 }, (_, n) => [name(n), '\u00e9'.padEnd(36, 'v')] as const);
+  return frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, id, fieldBlock(fieldsOf('None', fields)));
+};
+/** They fill a cache of 128 fields of at most 48 bytes, wherever it puts each. */
+const UNKNOWN = times(4, (n) => unknown(2 * n + 1));
+const COMMAS = compact('Upload', ['x-bin', ','.repeat(3_700)]);
 const ILLEGAL = '\u00ff'.repeat(3_000);
 const DROPPED = compact('Get', ['x-secret', ILLEGAL], 60);
 const half = (id: number): Buffer => {
@@ -157,6 +175,12 @@ const half = (id: number): Buffer => {
     data(id, request.subarray(8), FLAG.endStream),
   ]);
 };
+
+const watches = (streams: number): Buffer =>
+  times(streams, (n) => Buffer.concat([open(2 * n + 1, 'Watch'), data(2 * n + 1, message(WATCH), FLAG.endStream)]));
+/** DATA of a message, in as many frames as it needs. */
+const inData = (id: number, bytes: Buffer): Buffer =>
+  times(bytes.length / 16_384, (n) => data(id, bytes.subarray(n * 16_384, (n + 1) * 16_384)));
 
 /** Share of 45,000 streams whose messages fit into 1 GiB. */
 const BEFORE_BOUND = 0.45;
@@ -203,8 +227,7 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     connections: 1,
     settings: [[SETTING.initialWindowSize, 0]],
     opens: 20_000,
-    setup: (streams) =>
-      times(streams, (n) => Buffer.concat([open(2 * n + 1, 'Watch'), data(2 * n + 1, message(WATCH), FLAG.endStream)])),
+    setup: watches,
     bytes: () => times(5, () => ping(Buffer.alloc(8))),
     memory: true,
   },
@@ -237,6 +260,42 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
   },
   'gzip bombs that never end': { ids: 1, bytes: (id) => gzipBomb(id, 0), memory: true },
   'gzip bombs': { ids: 1, bytes: (id) => gzipBomb(id, FLAG.endStream), everyMs: 40, memory: true },
+  'cancelled inflation': {
+    connections: 8,
+    ids: 2,
+    bytes: (id) =>
+      times(2, (n) =>
+        Buffer.concat([
+          gzipBegin(id + 2 * n),
+          inData(id + 2 * n, message(LONG_INFLATION, LONG_INFLATION.length, 1)),
+          reset(id + 2 * n, 8),
+        ]),
+      ),
+    memory: true,
+    ms: 10_000,
+  },
+  'gzip that lies about its size': {
+    ids: 1,
+    bytes: (id) =>
+      Buffer.concat([
+        gzipUpload(id),
+        data(
+          id,
+          times(2, () => message(LIE, LIE.length, 1)),
+          FLAG.endStream,
+        ),
+      ]),
+  },
+  // What inflates into memory that a bomb has filled holds all of it.
+  'lies after gzip bombs': {
+    ids: 4,
+    bytes: (id) =>
+      Buffer.concat([
+        gzipBomb(id, FLAG.endStream),
+        times(3, (n) => Buffer.concat([gzipBegin(id + 2 * n + 2), data(id + 2 * n + 2, message(LIE, LIE.length, 1))])),
+      ]),
+    memory: true,
+  },
   'unfinished uploads': {
     connections: 8,
     ids: 1,
@@ -269,6 +328,8 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     everyMs: 100,
     memory: true,
   },
+  'binary values of open calls': { ids: 5, bytes: (id) => times(5, (n) => COMMAS(id + 2 * n)), memory: true },
+  'remembered header fields': { connections: 9_000, isOnce: true, setup: () => UNKNOWN, memory: true },
   'references to a long name': { ids: 1, bytes: (id) => longNames(id) },
   'idle streams on many connections': {
     connections: 1_500,
@@ -283,6 +344,19 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     memory: true,
   },
   renegotiation: { renegotiates: true },
+  'idle TLS connections': {
+    recordBytes: 16_384,
+    connections: 5_000,
+    isOnce: true,
+    setup: () => call(1, 'Get'),
+    memory: true,
+  },
+  'tiny TLS records': {
+    recordBytes: 1,
+    windowOf: 1,
+    setup: () => Buffer.concat([begin(1), data(1, START)]),
+    bytes: () => data(1, Buffer.alloc(150)),
+  },
   'pipelined calls unread': {
     connections: 100,
     reads: false,
@@ -341,6 +415,14 @@ export const SERVER_ATTACKS: Readonly<Record<string, ServerAttack>> = {
     bytes: (id) => call(id, 'Watch', WATCH),
   },
   'responses beyond the connection': { window: 1, ids: 1, bytes: (id) => call(id, 'Watch', WATCH) },
+  'window for all streams': {
+    settings: [[SETTING.initialWindowSize, 0]],
+    opens: 400,
+    setup: watches,
+    ids: 1,
+    // Each of them gets one byte.
+    bytes: (id) => settings([SETTING.initialWindowSize, (id - 1) / 2]),
+  },
   'tiny window updates': {
     settings: [[SETTING.initialWindowSize, 0]],
     setup: () => call(1, 'Watch', Buffer.from([8, 100])),

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { systemClock, type Clock, type Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { Http2Connection } from '../http2/connection.js';
@@ -27,8 +28,8 @@ export interface SocketEnd extends ConnectionEnd {
  */
 export const CLOSE_TIMEOUT_MS = 2_000;
 /**
- * Milliseconds for which the socket of a client that has violated the protocol or a limit is not read after it has been ended: what floods would
- * otherwise be read to be discarded, or sent again on another connection.
+ * Milliseconds for which the connection of a client that has exceeded a limit stays open and is not read: the client would open another one at
+ * once, which costs more than what was wrong with this one.
  */
 const LINGER_MS = 5_000;
 /**
@@ -84,7 +85,7 @@ export abstract class Http2Socket {
 
   /** Is told of the end of the connection; `undefined` until the connection has a user. */
   protected abstract readonly owner: { ended(end: SocketEnd): void } | undefined;
-  /** True if a peer that is at fault is not read to its end. */
+  /** True if the connection of a peer that has exceeded a limit is closed a while later. */
   protected get lingers(): boolean {
     return false;
   }
@@ -243,9 +244,7 @@ export abstract class Http2Socket {
       if (end.isPlanned === true) {
         socket.resume();
         this.linger(socket, FAREWELL_MS);
-      } else if (end.isPeersFault && this.lingers) {
-        // Ended at once: until it sees that, the peer's other calls may wait (RFC 9113, section 5.4.1).
-        socket.end();
+      } else if (end.code === HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM && this.lingers) {
         socket.pause();
         this.linger(socket, LINGER_MS);
       } else this.close(socket);

@@ -130,7 +130,7 @@ export class ServerSocket extends Http2Socket implements ServerOwner {
   // ── of the connection ──
 
   protected override get lingers(): boolean {
-    // A client that speaks another protocol is no flood, and a server that drains waits for its sockets.
+    // A client that speaks another protocol may wait for the end, and so does a server that drains.
     return this.http2.hasClientSettings && this.drainTimeoutMs === Infinity;
   }
 

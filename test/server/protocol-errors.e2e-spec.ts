@@ -33,8 +33,9 @@ it(
     socket.write(frame(FRAME.settings, 0, 0, Buffer.alloc(5)));
     // This client answers no pings, so keepalive would also close the connection, but only after more than 60 s.
     await waitFor(() => socket.closed, PATIENTLY);
+    // The server keeps the connection for 1 s, so that a client at fault is not back at once.
     recordTiming(task, 'time from a protocol error until the connection is closed, ms', performance.now() - writtenAt, {
-      atMost: 500,
+      atMost: 1_500,
     });
     await waitFor(async () => (await server.counts()).streams === 0, PATIENTLY);
   },

@@ -28,10 +28,11 @@ export interface SocketEnd extends ConnectionEnd {
  */
 export const CLOSE_TIMEOUT_MS = 2_000;
 /**
- * Milliseconds for which the connection of a client that has exceeded a limit stays open and is not read: the client would open another one at
- * once, which costs more than what was wrong with this one.
+ * Milliseconds for which the connection of a client that has violated the protocol, or exceeded a limit, stays open and is not read: the client
+ * would open another one at once, which costs more than what was wrong with this one.
  */
-const LINGER_MS = 5_000;
+const LINGER_MS = 1_000;
+const CALM_MS = 5_000;
 /**
  * Milliseconds that a client has to close the connection after the last GOAWAY of a drain before this side closes it: nginx loses the end of a
  * response that arrives together with the end of the connection.
@@ -85,7 +86,7 @@ export abstract class Http2Socket {
 
   /** Is told of the end of the connection; `undefined` until the connection has a user. */
   protected abstract readonly owner: { ended(end: SocketEnd): void } | undefined;
-  /** True if the connection of a peer that has exceeded a limit is closed a while later. */
+  /** True if the connection of a peer that is at fault is closed a while later. */
   protected get lingers(): boolean {
     return false;
   }
@@ -244,9 +245,9 @@ export abstract class Http2Socket {
       if (end.isPlanned === true) {
         socket.resume();
         this.linger(socket, FAREWELL_MS);
-      } else if (end.code === HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM && this.lingers) {
+      } else if (end.isPeersFault && this.lingers) {
         socket.pause();
-        this.linger(socket, LINGER_MS);
+        this.linger(socket, end.code === HTTP2_ERROR_CODES.ENHANCE_YOUR_CALM ? CALM_MS : LINGER_MS);
       } else this.close(socket);
     } else socket?.destroy();
     this.owner?.ended({ ...end, error });
